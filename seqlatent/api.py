@@ -1,0 +1,362 @@
+"""The models as a user holds them: `Latent`, `RNN`, `Transformer`, `CNN`.
+
+    model = sl.Latent(guide="cnn", latent_dim=8).fit(data, valid=0.1, seed=0)
+    model.log_prob(test)
+    model.forecast(data, prediction_length=24)
+
+An object of this module knows its options; `fit` looks at the data, builds the torch module
+(`model.module`) and trains it.
+"""
+
+import dataclasses
+import inspect
+import logging
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+
+from seqlatent.checkpoint import CONFIG, CURVE, clear_state, load_state, make_folder, save_model
+from seqlatent.checkpoint import load_model as load_module
+from seqlatent.data.batch import collate
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.description import DataDescription
+from seqlatent.data.readers import load
+from seqlatent.data.splits import split, with_context
+from seqlatent.data.tables import write_table
+from seqlatent.distributions.emission import choose_emission
+from seqlatent.encoding import encode
+from seqlatent.errors import InputError
+from seqlatent.forecasting import Forecast, forecast, sample
+from seqlatent.models.base import SequenceModel
+from seqlatent.models.registry import MODELS, build_model, model_class
+from seqlatent.options import make
+from seqlatent.scoring import check_data, kind_of, score
+from seqlatent.training import FitResult, Trainer, TrainingOptions, choose_window
+from seqlatent.training import fit as train_model
+
+logger = logging.getLogger("seqlatent")
+
+
+class Model:
+    """A model of sequences: fit, score, forecast, sample, save.
+
+    Attributes:
+        options: the family's options (`seqlatent models NAME` lists them).
+        module: the torch module, once fitted.
+        result: how training went, once fitted.
+        fitted: what is saved of the training with the model.
+    """
+
+    family: ClassVar[str]
+
+    def __init__(self, **options: Any):
+        self.options = make(model_class(self.family).Options, options)
+        self._module: SequenceModel | None = None
+        self.result: FitResult | None = None
+        self.fitted: dict[str, Any] = {}
+
+    def __init_subclass__(cls, family: str, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        cls.family = family
+        fields = dataclasses.fields(model_class(family).Options)
+        parameters = [
+            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default)
+            for f in fields
+        ]
+        cls.__signature__ = inspect.Signature(parameters)
+
+    @property
+    def module(self) -> SequenceModel:
+        """The torch module.
+
+        Raises:
+            InputError: before `fit`.
+        """
+        if self._module is None:
+            raise InputError(
+                f"this {type(self).__name__} has not been fitted; call fit(data) first"
+            )
+        return self._module
+
+    def fit(
+        self,
+        data: Any,
+        valid: float | SequenceDataset = 0.1,
+        seed: int = 0,
+        device: str = "auto",
+        run: str | Path | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        progress: bool | None = None,
+        **training: Any,
+    ) -> "Model":
+        """Fit to data and keep the parameters that score best on held-out sequences.
+
+        Args:
+            data: whatever `seqlatent.load` reads.
+            valid: the share of the data that is held out, or held-out data.
+            seed: of the split, the first parameters, batches and noise.
+            device: `auto`, `cpu` or `cuda`.
+            run: folder to save the model and, meanwhile, checkpoints in.
+            resume: go on from the folder's checkpoint, if there is one.
+            overwrite: replace what the folder holds.
+            progress: show a bar; by default on a terminal.
+            training: see `seqlatent.training.TrainingOptions`, e.g. `max_minutes=2`.
+
+        Returns:
+            the model itself.
+
+        Raises:
+            InputError: for data or options that cannot be used.
+            TrainingError: when training breaks down; it names where.
+        """
+        data = load(data)
+        if isinstance(valid, float | int) and not isinstance(valid, bool):
+            training["valid"] = float(valid)
+        options: TrainingOptions = make(TrainingOptions, training)
+        data = with_context(data, self.options.context_length)
+        if isinstance(valid, SequenceDataset):
+            train, held_out = data, with_context(valid, self.options.context_length)
+        else:
+            train, held_out = split(data, options.valid, options.valid_by, seed)
+        description = DataDescription.of(train)
+        chosen = self._choose_emission(DataDescription.of(data))
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            module = build_model(self.family, chosen, description)
+        held_out = check_data(module, held_out)
+        folder = None if run is None else Path(run)
+        if folder is not None:
+            _prepare_folder(folder, resume, overwrite)
+        _announce(module, train, held_out, options)
+        with _progress_bar(options, progress) as report:
+            self.result = train_model(
+                module, train, held_out, options, seed, device, folder, resume, report
+            )
+        self._module = module
+        self.fitted = self._summary(data, train, held_out, options, seed)
+        _warn(module, held_out)
+        if folder is not None:
+            self.save(folder)
+            clear_state(folder)
+        return self
+
+    def _choose_emission(self, description: DataDescription) -> Any:
+        if self.options.emission != "auto":
+            return self.options
+        name, reason = choose_emission(description)
+        logger.info("emission: %s (%s)", name, reason)
+        return dataclasses.replace(self.options, emission=name)
+
+    def _summary(
+        self,
+        data: SequenceDataset,
+        train: SequenceDataset,
+        valid: SequenceDataset,
+        options: TrainingOptions,
+        seed: int,
+    ) -> dict[str, Any]:
+        result = self.result
+        assert result is not None
+        return {
+            "data": data.name,
+            "seed": seed,
+            "num_sequences": {"train": len(train), "valid": len(valid)},
+            "training": dataclasses.asdict(options),
+            "steps": result.steps,
+            "best_step": result.best_step,
+            "seconds": round(result.seconds, 2),
+            "stopped": result.stopped,
+            "valid_nats_per_step": result.valid_log_prob,
+            "valid_kind": kind_of(self.module, options.num_particles),
+            "threads": torch.get_num_threads(),
+        }
+
+    def log_prob(
+        self, data: Any, num_particles: int = 64, seed: int = 0, progress: bool = False
+    ) -> pd.DataFrame:
+        """Log-likelihood of every sequence: a frame as `seqlatent.scoring.score` describes.
+
+        Raises:
+            InputError: when the data do not fit the model.
+        """
+        return self.score(data, num_particles, seed, progress)[0]
+
+    def score(
+        self, data: Any, num_particles: int = 64, seed: int = 0, progress: bool = False
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The frame of `log_prob`, and one with a row per step: `unique_id, ds, log_prob`."""
+        data = self._load(data)
+        with _counting("scoring", len(data), progress) as count:
+            return score(self.module, data, num_particles, seed, count)
+
+    def forecast(
+        self,
+        data: Any,
+        prediction_length: int,
+        num_samples: int = 500,
+        seed: int = 0,
+        future: Any = None,
+        progress: bool = False,
+    ) -> Forecast:
+        """Sample joint paths of what comes after each sequence; see `seqlatent.forecasting`."""
+        data = self._load(data)
+        future = None if future is None else load(future)
+        with _counting("forecasting", len(data), progress) as count:
+            return forecast(self.module, data, prediction_length, num_samples, seed, future, count)
+
+    def sample(
+        self, num_samples: int, length: int, seed: int = 0, start: str | None = None
+    ) -> SequenceDataset:
+        """Draw whole sequences from nothing; see `seqlatent.forecasting.sample`."""
+        return sample(self.module, num_samples, length, seed, start)
+
+    def encode(
+        self, data: Any, num_samples: int = 64, seed: int = 0, progress: bool = False
+    ) -> pd.DataFrame:
+        """Latent codes of sequences; see `seqlatent.encoding.encode`."""
+        data = self._load(data)
+        with _counting("encoding", len(data), progress) as count:
+            return encode(self.module, data, num_samples, seed, count)
+
+    def _load(self, data: Any) -> SequenceDataset:
+        """Data by the names that the model was fitted with, unless it is a data set already."""
+        description = self.module.description
+        if isinstance(data, SequenceDataset):
+            return data
+        named = [c for c in description.covariate_names if not c.startswith("calendar:")]
+        cycles = [c.split(":")[1] for c in description.covariate_names if c.endswith(":sin")]
+        if isinstance(data, list | tuple | np.ndarray):
+            return load(data, targets=description.targets, calendar=cycles)
+        return load(data, targets=description.targets, covariates=named, calendar=cycles)
+
+    def save(self, run: str | Path) -> None:
+        """Write the model to a folder: safetensors and JSON, and the training curve."""
+        save_model(self.module, run, self.fitted)
+        if self.result is not None:
+            write_table(pd.DataFrame(self.result.history), Path(run) / CURVE)
+
+
+class RNN(Model, family="rnn"):
+    """A recurrent network (GRU or LSTM): exact likelihood."""
+
+
+class Transformer(Model, family="transformer"):
+    """A causal transformer: exact likelihood."""
+
+
+class CNN(Model, family="cnn"):
+    """Dilated causal convolutions: exact likelihood."""
+
+
+class Latent(Model, family="latent"):
+    """p(x_t | history, z_t) with an autoregressive guide: likelihood by importance sampling."""
+
+
+CLASSES: dict[str, type[Model]] = {c.family: c for c in Model.__subclasses__()}
+assert set(CLASSES) == set(MODELS)
+
+
+def load_model(run: str | Path) -> Model:
+    """A model that was saved to a folder.
+
+    Raises:
+        InputError: when the folder is not a saved model, or is damaged.
+    """
+    module, fitted = load_module(run)
+    model = CLASSES[module.family].__new__(CLASSES[module.family])
+    model.options, model._module, model.result, model.fitted = module.options, module, None, fitted
+    return model
+
+
+def _prepare_folder(run: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse to lose what a folder holds, and find out now whether it can be written."""
+    if run.exists() and not run.is_dir():
+        raise InputError(f"{run} is a file; choose another folder (--out)")
+    if (run / CONFIG).exists() and not overwrite:
+        raise InputError(f"{run} holds a finished model; choose another --out, or --overwrite it")
+    unfinished = run.is_dir() and load_state(run) is not None
+    if unfinished and not (resume or overwrite):
+        raise InputError(f"{run} holds an interrupted fit; go on with --resume, or --overwrite it")
+    make_folder(run)
+    if overwrite and not resume:
+        clear_state(run)
+
+
+def _announce(
+    module: SequenceModel, train: SequenceDataset, valid: SequenceDataset, options: TrainingOptions
+) -> None:
+    window = choose_window(train, options)
+    cut = f", in windows of {window[0]} steps after {window[1]} of context" if window else ""
+    logger.info(
+        "%s: %s parameters; training on %d sequence(s), %d steps%s; validating on %d sequence(s)",
+        module.family,
+        f"{sum(p.numel() for p in module.parameters()):,}",
+        len(train),
+        int(train.lengths.sum()),
+        cut,
+        len(valid),
+    )
+
+
+def _warn(module: SequenceModel, data: SequenceDataset) -> None:
+    """What a user should know before trusting the numbers."""
+    batch = collate(data.sequences[:64])
+    with torch.no_grad():
+        at_floor = module.at_floor(batch)[batch.observed & batch.scored[..., None]]
+        share = float(at_floor.mean()) if len(at_floor) else 0.0
+        if share > 0.05:
+            logger.warning(
+                "warning: the density of %.0f %% of held-out values rests on the floor of the "
+                "scale: values repeat or lie on a grid, so log-likelihoods say as much about the "
+                "recording's resolution as about the data",
+                100 * share,
+            )
+        if module.family == "latent":
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                kl = float(module.terms(batch)["kl"].sum() / batch.scored.sum().clamp(min=1))
+            logger.info("latents: KL of %.3f nats per step between guide and prior", kl)
+            if kl < 0.01:
+                logger.warning(
+                    "warning: the latents are unused (the KL is %.4f nats per step): the emission "
+                    "alone explains the data; emission=normal would leave more to them",
+                    kl,
+                )
+
+
+@contextmanager
+def _progress_bar(options: TrainingOptions, show: bool | None):
+    """A bar over the budget with the current loss and the best score."""
+    from tqdm import tqdm
+
+    disable = not (sys.stderr.isatty() if show is None else show)
+    with tqdm(total=100, desc="fitting", unit="%", leave=False, disable=disable,
+              bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} {postfix}") as bar:  # fmt: skip
+
+        def report(trainer: Trainer) -> None:
+            if trainer.step % 10 == 0:
+                bar.n = min(100, round(100 * trainer.progress(), 1))
+                loss = trainer.loss_sum / max(1, trainer.loss_count)
+                bar.set_postfix_str(
+                    f"step {trainer.step}, nats per step: now {-loss:.4f}, best {trainer.best:.4f}"
+                )
+
+        yield report
+
+
+@contextmanager
+def _counting(what: str, total: int, show: bool):
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc=what, leave=False, disable=not show) as bar:
+
+        def count(n: int) -> None:
+            bar.update(n)
+
+        yield count

@@ -1,0 +1,193 @@
+"""Saved models and interrupted training: safetensors and JSON, never a pickle.
+
+RUN/config.json            family, options, description of the data, versions, how it was fitted
+RUN/model.safetensors      parameters and buffers
+RUN/history.csv            the training curve
+RUN/checkpoint.*           while training is under way: all that it needs to go on
+"""
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from seqlatent import __version__
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.description import DataDescription
+from seqlatent.errors import InputError
+from seqlatent.models.base import SequenceModel
+from seqlatent.models.registry import build_model, model_class
+from seqlatent.options import make
+
+FORMAT = 1
+CONFIG, WEIGHTS, CURVE = "config.json", "model.safetensors", "history.csv"
+STATE = "checkpoint.json"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file as a whole, so that a crash leaves the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    write_atomically(path, safetensors.torch.save(plain))
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file.
+
+    Raises:
+        InputError: when it is missing, truncated or something else.
+    """
+    try:
+        return safetensors.torch.load(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; the saved model is incomplete") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise InputError(
+            f"{path}: damaged or not a safetensors file ({error}); fit the model again"
+        ) from None
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise InputError(f"{path}: damaged, not JSON; fit the model again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: damaged, not a JSON object; fit the model again")
+    return content
+
+
+def make_folder(run: Path) -> None:
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{run}: cannot be made ({error.strerror}); choose another --out"
+        ) from None
+
+
+def save_model(
+    model: SequenceModel, run: str | Path, fitted: Mapping[str, Any] | None = None
+) -> None:
+    """Write a model to a folder.
+
+    Args:
+        model: any model.
+        run: the folder, made if it is not there.
+        fitted: what is known of its training, JSON-like.
+
+    Raises:
+        InputError: when the folder cannot be written.
+    """
+    run = Path(run)
+    make_folder(run)
+    config = {
+        "format": FORMAT,
+        "family": model.family,
+        "options": asdict(model.options),
+        "description": model.description.to_json(),
+        "fitted": dict(fitted or {}),
+        "versions": {
+            "seqlatent": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    save_tensors(run / WEIGHTS, model.state_dict())
+    write_atomically(run / CONFIG, json.dumps(config, indent=2).encode())
+
+
+def load_model(run: str | Path) -> tuple[SequenceModel, dict[str, Any]]:
+    """A saved model, and what is known of its training.
+
+    Raises:
+        InputError: when the folder is not a saved model, or is damaged or of another version.
+    """
+    run = Path(run)
+    if not run.exists():
+        raise InputError(f"{run}: no such run; make one with 'seqlatent fit DATA --out {run}'")
+    if not (run / CONFIG).is_file():
+        unfinished = (run / STATE).is_file()
+        hint = "its fit has not finished: go on with --resume" if unfinished else "not a run"
+        raise InputError(f"{run}: {hint} (it has no {CONFIG})")
+    config = load_json(run / CONFIG)
+    if config.get("format") != FORMAT:
+        raise InputError(
+            f"{run / CONFIG}: format {config.get('format')} is not {FORMAT}, which this version "
+            "of seqlatent reads; fit the model again"
+        )
+    try:
+        options = make(model_class(config["family"]).Options, config["options"])
+        description = DataDescription.from_json(config["description"])
+        with torch.random.fork_rng(devices=[]):
+            model = build_model(config["family"], options, description)
+        model.load_state_dict(load_tensors(run / WEIGHTS))
+    except InputError as error:
+        if str(error).startswith(str(run)):
+            raise
+        raise InputError(f"{run / CONFIG}: {error}") from None
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{run / CONFIG}: damaged ({error}); fit the model again") from None
+    except RuntimeError:
+        raise InputError(f"{run / WEIGHTS}: does not fit {CONFIG}; fit the model again") from None
+    model.eval()
+    return model, config["fitted"]
+
+
+def fingerprint(data: SequenceDataset) -> str:
+    """A digest of a data set's values, to tell whether training goes on with the same ones."""
+    digest = hashlib.blake2b(digest_size=16)
+    for s in data:
+        digest.update(f"{s.unique_id}/{s.context}".encode())
+        digest.update(np.ascontiguousarray(s.x).tobytes())
+        digest.update(np.ascontiguousarray(s.covariates).tobytes())
+    return digest.hexdigest()
+
+
+def save_state(run: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write what training needs to go on. The JSON is written last and names the file of tensors
+    that belongs to it, so that a crash in between leaves the earlier pair."""
+    make_folder(run)
+    name = f"checkpoint-{state['step']}.safetensors"
+    save_tensors(run / name, tensors)
+    write_atomically(run / STATE, json.dumps({**state, "file": name}).encode())
+    for old in run.glob("checkpoint-*.safetensors"):
+        if old.name != name:
+            old.unlink()
+
+
+def load_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """What `save_state` wrote, or None."""
+    if not (run / STATE).is_file():
+        return None
+    state = load_json(run / STATE)
+    return load_tensors(run / str(state.get("file"))), state
+
+
+def clear_state(run: Path) -> None:
+    """Forget interrupted training."""
+    for old in [run / STATE, *run.glob("checkpoint-*.safetensors")]:
+        old.unlink(missing_ok=True)

@@ -1,0 +1,493 @@
+"""The command line: `seqlatent COMMAND`.
+
+Nothing heavy is imported before a command needs it, so that `--help` answers at once. Bad input
+ends with one sentence on standard error and exit status 2; a training that breaks down with 1.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seqlatent import __version__
+from seqlatent.errors import InputError
+
+app = typer.Typer(
+    help="Sequential latent-variable models for time series: fit, score, forecast.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+DATA = "A table (.csv, .tsv, .parquet; gzipped or not), a .npy array, or a bundled name, NAME:train"
+Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA)]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a fitted model.")]
+Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+IdColumn = Annotated[str, typer.Option(help="Column with the series' names.")]
+TimeColumn = Annotated[
+    str | None,
+    typer.Option(help="Column with timestamps or integer steps (default: ds, date, ...)."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads (default: torch's choice).")]
+
+
+@app.callback()
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="One data set, to see its card.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the bundled data sets, or describe one."""
+    from seqlatent.data.catalog import card, dataset_names
+
+    cards = [card(n) for n in ([name] if name else dataset_names())]
+    if as_json:
+        fields = ("name", "title", "frequency", "units", "targets", "licence", "source")
+        print(json.dumps([{f: getattr(c, f) for f in fields} for c in cards], indent=2))
+    elif name is None:
+        width = max(len(c.name) for c in cards)
+        for c in cards:
+            print(f"{c.name.ljust(width)}  {c.title}: {c.num_sequences} x {c.num_steps} steps")
+        print("\nsee one with 'seqlatent datasets NAME'; use it as DATA, NAME:train or NAME:test")
+    else:
+        print(_card_text(cards[0]))
+
+
+def _card_text(c: Any) -> str:
+    lines = [
+        c.title,
+        "",
+        c.description.strip(),
+        "",
+        f"sequences  {c.num_sequences} of {c.num_steps} steps, {c.frequency}",
+        f"targets    {', '.join(f'{t} ({u})' for t, u in zip(c.targets, c.units, strict=False))}",
+        f"split      {c.split.description}",
+        f"source     {c.source}",
+        f"licence    {c.licence}",
+        f"cite       {c.citation}",
+        f"file       {c.path}",
+    ]
+    if c.anomalies:
+        lines.append(f"anomalies  {c.anomalies}")
+    return "\n".join(lines)
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="One model, to see its options.")] = None,
+) -> None:
+    """List the models, or the options of one with their defaults."""
+    from seqlatent.models.registry import MODELS, model_class
+    from seqlatent.options import help_table
+    from seqlatent.training import TrainingOptions
+
+    if name is None:
+        width = max(map(len, MODELS))
+        for family, cls in MODELS.items():
+            print(f"{family.ljust(width)}  {_first_line(cls)}")
+        print("\nsee the options of one with 'seqlatent models NAME'")
+        return
+    cls = model_class(name)
+    print(f"{name}: {_first_line(cls)}\n{_size_text(name)}")
+    for title, options in (("model", cls.Options), ("training", TrainingOptions)):
+        print(f"\n{title} options (--set key=value)")
+        for option, default, text in help_table(options):
+            shown = str(default).lower() if isinstance(default, bool) else default
+            print(f"  {option} = {'none' if default is None else shown}\n      {text}")
+
+
+def _first_line(cls: type) -> str:
+    return (cls.__doc__ or "").strip().split("\n")[0]
+
+
+def _size_text(family: str) -> str:
+    """Parameters and receptive field with the default options and one real channel."""
+    import numpy as np
+
+    from seqlatent.data.dataset import SequenceDataset
+    from seqlatent.data.description import DataDescription
+    from seqlatent.models.registry import build_model, model_class
+    from seqlatent.nn.causal import CausalNetwork
+    from seqlatent.options import make
+
+    data = SequenceDataset.from_arrays(np.random.default_rng(0).normal(size=(1, 8, 1)))
+    options = make(model_class(family).Options, {"emission": "mixture"})
+    model = build_model(family, options, DataDescription.of(data))
+    count = sum(p.numel() for p in model.parameters())
+    fields = [
+        f"{name}: {m.receptive_field or 'all'} steps"
+        for name, m in model.named_modules()
+        if isinstance(m, CausalNetwork)
+    ]
+    return (
+        f"with the defaults and one real channel: {count:,} parameters; "
+        f"receptive field of {', '.join(fields)}"
+    )
+
+
+@app.command()
+def fit(
+    data: Data,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder for the fitted model.")],
+    model: Annotated[str, typer.Option(help="rnn, transformer, cnn or latent.")] = "rnn",
+    config: Annotated[Path | None, typer.Option(help="TOML file of options.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An option; see 'seqlatent models NAME'."),
+    ] = None,
+    emission: Annotated[str | None, typer.Option(help="Law of a value (default: auto).")] = None,
+    targets: Annotated[str | None, typer.Option(metavar="A,B", help="Columns to model.")] = None,
+    covariates: Annotated[
+        str | None, typer.Option(metavar="C,D", help="Columns known in advance of every step.")
+    ] = None,
+    calendar: Annotated[
+        str | None, typer.Option(help="Cycles as covariates: hour,day,week,month,year.")
+    ] = None,
+    id_column: IdColumn = "unique_id",
+    time_column: TimeColumn = None,
+    valid: Annotated[
+        str | None, typer.Option(help="Share held out for validation, or data (default: 0.1).")
+    ] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Training steps at the most.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Minutes at the most.")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a killed fit.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what RUN holds.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw the training curve.")] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Fit a model to sequences."""
+    import pandas as pd
+
+    from seqlatent.api import CLASSES
+    from seqlatent.data.readers import load
+    from seqlatent.models.registry import model_class
+    from seqlatent.options import parse_assignments, read_config
+    from seqlatent.reporting import check_picture, plot_curve
+    from seqlatent.training import TrainingOptions
+
+    _start(quiet or as_json, threads)
+    options_class = model_class(model).Options
+    chosen = read_config(config) if config else {}
+    chosen |= parse_assignments(settings or [], [options_class, TrainingOptions])
+    given = {"emission": emission, "max_steps": max_steps, "max_minutes": max_minutes}
+    chosen |= {name: value for name, value in given.items() if value is not None}
+    if max_minutes is not None and "max_steps" not in chosen:
+        chosen["max_steps"] = 10**9  # the budget is in minutes
+    of_training = set(TrainingOptions.__dataclass_fields__)
+    training = {k: chosen.pop(k) for k in list(chosen) if k in of_training}
+    if plot:
+        check_picture(plot)
+    columns = {
+        "covariates": _names(covariates),
+        "id_column": id_column,
+        "time_column": time_column,
+        "calendar": _names(calendar),
+    }
+    fitter = CLASSES[model](**chosen)
+    loaded = load(data, targets=_names(targets) or None, **columns)
+    held_out: Any = _share(valid) if valid is not None else training.pop("valid", 0.1)
+    if isinstance(held_out, str):
+        held_out = load(held_out, targets=loaded.targets, **columns)
+    fitter.fit(
+        loaded,
+        valid=held_out,
+        seed=seed,
+        device=device,
+        run=out,
+        resume=resume,
+        overwrite=overwrite,
+        progress=False if quiet or as_json else None,
+        **training,
+    )
+    if plot and fitter.result:
+        plot_curve(pd.DataFrame(fitter.result.history), plot, f"{model} on {loaded.name}")
+    summary = fitter.fitted
+    if as_json:
+        print(json.dumps({"run": str(out), "family": model, **summary}))
+    elif not quiet:
+        print(
+            f"held-out log-likelihood {summary['valid_nats_per_step']:.4f} nats per step "
+            f"({summary['valid_kind']}) at step {summary['best_step']} of {summary['steps']}, "
+            f"{summary['seconds']:.0f} s; {summary['stopped']}\nsaved to {out}"
+        )
+
+
+@app.command()
+def score(
+    run: Run,
+    data: Data,
+    num_particles: Annotated[int, typer.Option(help="Particles, where not exact.")] = 64,
+    out: Annotated[Path | None, typer.Option(help="Table of scores, a row per series.")] = None,
+    steps_out: Annotated[Path | None, typer.Option(help="Table with a row per step.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw scores and unusual sequences.")] = None,
+    seed: Seed = 0,
+    id_column: IdColumn = "unique_id",
+    time_column: TimeColumn = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Log-likelihood of every sequence, in nats and data units."""
+    from seqlatent.api import load_model
+    from seqlatent.data.tables import write_table
+    from seqlatent.reporting import plot_scores, text_table
+
+    _start(quiet or as_json, threads)
+    _check_outputs([out, steps_out], [plot])
+    model = load_model(run)
+    loaded = _load_for(model, data, id_column, time_column)
+    scores, steps = model.score(loaded, num_particles, seed, _show(quiet or as_json))
+    if out:
+        write_table(scores, out)
+    if steps_out:
+        write_table(steps, steps_out)
+    if plot:
+        plot_scores(loaded, scores, steps, plot)
+    if as_json:
+        print(scores.to_json(orient="records"))
+        return
+    total, count = scores["log_prob"].sum(), len(steps)
+    observed = int(steps["log_prob"].notna().sum())
+    error = float((scores["std_error"] ** 2).sum() ** 0.5)
+    kind = scores["kind"].iloc[0]
+    if kind != "exact":
+        kind = f"{kind}, {num_particles} particles, standard error {error / max(1, count):.5f}"
+    print(
+        f"{len(scores)} sequence(s), {observed} steps: {total:.3f} nats in all, "
+        f"{total / max(1, count):.4f} nats per step ({kind})"
+    )
+    if len(scores) > 1 and not quiet:
+        print("\nmost unusual, by nats per step:")
+        worst = scores.nsmallest(5, "nats_per_step")
+        columns = ["unique_id", "log_prob", "std_error", "num_observed", "nats_per_step"]
+        print(text_table(worst[columns].to_numpy(dtype=object).tolist(), columns))
+
+
+@app.command()
+def forecast(
+    run: Run,
+    data: Data,
+    prediction_length: Annotated[int, typer.Option(metavar="H", help="Steps ahead.")],
+    num_samples: Annotated[int, typer.Option(help="Sample paths of each series.")] = 500,
+    future: Annotated[
+        str | None, typer.Option(help="Data with the covariates of the steps ahead.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Table of mean and quantiles.")] = None,
+    samples_out: Annotated[Path | None, typer.Option(help="Table of all paths.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw fans with their history.")] = None,
+    seed: Seed = 0,
+    id_column: IdColumn = "unique_id",
+    time_column: TimeColumn = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Sample what comes after each sequence."""
+    from seqlatent.api import load_model
+    from seqlatent.data.tables import write_table
+    from seqlatent.reporting import text_table
+
+    _start(quiet or as_json, threads)
+    _check_outputs([out, samples_out], [plot])
+    model = load_model(run)
+    loaded = _load_for(model, data, id_column, time_column)
+    ahead = None
+    if future is not None:
+        ahead = _load_for(model, future, id_column, time_column, need_targets=False)
+    result = model.forecast(
+        loaded, prediction_length, num_samples, seed, ahead, _show(quiet or as_json)
+    )
+    frame = result.to_frame()
+    if out:
+        write_table(frame, out)
+    if samples_out:
+        write_table(result.samples_frame(), samples_out)
+    if plot:
+        result.plot(str(plot))
+    if as_json:
+        print(frame.to_json(orient="records", date_format="iso"))
+    elif not quiet:
+        shown = frame.head(12).astype({"ds": str})
+        print(text_table(shown.to_numpy(dtype=object).tolist(), list(shown.columns)))
+        if len(frame) > len(shown):
+            print(f"... {len(frame) - len(shown)} more rows" + ("" if out else " (--out FILE)"))
+
+
+@app.command()
+def sample(
+    run: Run,
+    num_samples: Annotated[int, typer.Option(help="How many sequences.")],
+    length: Annotated[int, typer.Option(help="Steps of each.")],
+    out: Annotated[Path, typer.Option(help="Table of the sequences.")],
+    start: Annotated[str | None, typer.Option(help="First step (default: training's).")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the sequences.")] = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Draw new sequences from the model."""
+    from seqlatent.api import load_model
+    from seqlatent.data.tables import write_table
+    from seqlatent.reporting import plot_samples
+
+    _start(quiet, threads)
+    _check_outputs([out], [plot])
+    drawn = load_model(run).sample(num_samples, length, seed, start)
+    frame = drawn.to_frame().rename(columns={"unique_id": "sample_id"})
+    write_table(frame[["sample_id", "ds", *drawn.targets]], out)
+    if plot:
+        plot_samples(drawn, plot)
+    if not quiet:
+        print(f"wrote {num_samples} sequence(s) of {length} steps to {out}")
+
+
+@app.command()
+def encode(
+    run: Run,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Table of latents, a row per step.")],
+    num_samples: Annotated[int, typer.Option(help="Draws that mean and scale come from.")] = 64,
+    plot: Annotated[Path | None, typer.Option(help="Draw the first series' latents.")] = None,
+    seed: Seed = 0,
+    id_column: IdColumn = "unique_id",
+    time_column: TimeColumn = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Latent codes of sequences: mean and scale of every latent at every step."""
+    from seqlatent.api import load_model
+    from seqlatent.data.tables import write_table
+    from seqlatent.reporting import plot_latents
+
+    _start(quiet, threads)
+    _check_outputs([out], [plot])
+    model = load_model(run)
+    loaded = _load_for(model, data, id_column, time_column)
+    frame = model.encode(loaded, num_samples, seed, _show(quiet))
+    write_table(frame, out)
+    if plot:
+        plot_latents(frame, plot)
+    if not quiet:
+        print(f"wrote latents of {len(loaded)} sequence(s) to {out}")
+
+
+def _start(quiet: bool, threads: int | None) -> None:
+    """Messages to standard error, one plain line each."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("seqlatent")
+    logger.handlers = [handler]
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    logger.propagate = False
+    if threads is not None:
+        import torch
+
+        if threads < 1:
+            raise InputError(f"--threads {threads} must be at least 1")
+        torch.set_num_threads(threads)
+
+
+def _show(quiet: bool) -> bool:
+    return not quiet and sys.stderr.isatty()
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+
+
+def _share(valid: str) -> float | str:
+    """`0.1` is a share; anything else names held-out data."""
+    try:
+        return float(valid)
+    except ValueError:
+        return valid
+
+
+def _load_for(
+    model: Any, data: str, id_column: str, time_column: str | None, need_targets: bool = True
+) -> Any:
+    """Data with the columns that the model was fitted to."""
+    from seqlatent.data.readers import load
+
+    description = model.module.description
+    covariates = [c for c in description.covariate_names if not c.startswith("calendar:")]
+    cycles = [c.split(":")[1] for c in description.covariate_names if c.endswith(":sin")]
+    targets = description.targets if need_targets else covariates
+    return load(
+        data,
+        targets=targets,
+        covariates=covariates,
+        calendar=cycles,
+        id_column=id_column,
+        time_column=time_column,
+    )
+
+
+def _check_outputs(tables: list[Path | None], pictures: list[Path | None]) -> None:
+    """Refuse, before long work, files that could not be written."""
+    from seqlatent.data.tables import check_table_path
+    from seqlatent.reporting import check_picture
+
+    for path in tables:
+        if path:
+            check_table_path(path)
+    for path in pictures:
+        if path:
+            check_picture(path)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and leave with its exit status."""
+    sys.exit(run_command(arguments))
+
+
+def run_command(arguments: list[str] | None = None) -> int:
+    """Run a command; its exit status."""
+    try:
+        status = app(args=arguments, standalone_mode=False)
+        return int(status or 0)
+    except InputError as error:
+        return _fail(str(error), 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted; a fit goes on with --resume", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a mistake in the command line itself
+            message = error.format_message()  # type: ignore[attr-defined]
+            return _fail(f"{' '.join(message.split())} (see --help)", 2)
+        if type(error).__name__ == "TrainingError":
+            return _fail(str(error), 1)
+        if type(error).__name__ == "Abort":
+            return _fail("interrupted", 130)
+        raise
+
+
+def _fail(sentence: str, status: int) -> int:
+    print(f"seqlatent: {sentence}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    main()

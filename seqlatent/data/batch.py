@@ -1,0 +1,84 @@
+"""What a model is given: sequences of different lengths as one padded block of tensors."""
+
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqlatent.data.sequences import Sequence
+
+
+@dataclass(frozen=True)
+class SequenceBatch:
+    """B sequences, padded to T steps, with D target channels and C covariates.
+
+    Attributes:
+        x: (B, T, D) float64, data units, 0 where missing or padded. Double precision, because
+            the scaler must subtract a series' level before single precision rounds it away.
+        observed: (B, T, D) bool, True where a value was recorded.
+        lengths: (B,) int64, the number of real steps; the rest is padding.
+        context: (B,) int64, leading steps that are conditioned on and not scored.
+        covariates: (B, T, C) float64, 0 where padded.
+    """
+
+    x: Tensor
+    observed: Tensor
+    lengths: Tensor
+    context: Tensor
+    covariates: Tensor
+
+    @cached_property
+    def scored(self) -> Tensor:
+        """(B, T) bool: the steps that enter losses and scores, those after the context at which at
+        least one channel was observed."""
+        step = torch.arange(self.x.shape[1], device=self.x.device)
+        return (step >= self.context[:, None]) & self.observed.any(-1)
+
+    def to(self, device: torch.device | str) -> "SequenceBatch":
+        return SequenceBatch(
+            self.x.to(device),
+            self.observed.to(device),
+            self.lengths.to(device),
+            self.context.to(device),
+            self.covariates.to(device),
+        )
+
+    def steps(self, start: int, stop: int) -> "SequenceBatch":
+        """Steps start..stop-1 of every sequence, for models that read a long one in chunks."""
+        width = min(stop, self.x.shape[1]) - start
+        return SequenceBatch(
+            self.x[:, start:stop],
+            self.observed[:, start:stop],
+            (self.lengths - start).clamp(0, width),
+            (self.context - start).clamp(0, width),
+            self.covariates[:, start:stop],
+        )
+
+
+def collate(sequences: Seq[Sequence]) -> SequenceBatch:
+    """Pad sequences on the right to the longest of them.
+
+    Padding holds zeros: a NaN behind a mask would still give NaN gradients.
+    """
+    lengths = np.array([len(s) for s in sequences], dtype=np.int64)
+    steps = int(lengths.max(initial=0))
+    channels = sequences[0].x.shape[1]
+    num_covariates = sequences[0].covariates.shape[1]
+    x = np.zeros((len(sequences), steps, channels))
+    observed = np.zeros(x.shape, dtype=bool)
+    covariates = np.zeros((len(sequences), steps, num_covariates))
+    for i, s in enumerate(sequences):
+        seen = np.isfinite(s.x)
+        x[i, : len(s)] = np.where(seen, s.x, 0.0)
+        observed[i, : len(s)] = seen
+        covariates[i, : len(s)] = s.covariates
+    return SequenceBatch(
+        torch.from_numpy(x),
+        torch.from_numpy(observed),
+        torch.from_numpy(lengths),
+        torch.tensor([s.context for s in sequences], dtype=torch.int64),
+        torch.from_numpy(covariates),
+    )

@@ -1,0 +1,90 @@
+"""Calendar covariates: where in the hour, day, week, month and year a step lies.
+
+A cycle's phase p in [0, 1) enters as sin(2 pi p) and cos(2 pi p), so that its end meets its
+beginning. The features are functions of the timestamp alone and hence known for future steps.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence as Seq
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.errors import InputError, did_you_mean
+
+PREFIX = "calendar"
+
+
+def _day(ds: pd.DatetimeIndex) -> np.ndarray:
+    return np.asarray((ds - ds.normalize()) / pd.Timedelta(days=1), dtype=np.float64)
+
+
+CYCLES: dict[str, Callable[[pd.DatetimeIndex], np.ndarray]] = {
+    "hour": lambda ds: _day(ds) * 24 % 1,
+    "day": _day,
+    "week": lambda ds: (ds.day_of_week.to_numpy() + _day(ds)) / 7,
+    "month": lambda ds: (ds.day.to_numpy() - 1 + _day(ds)) / ds.days_in_month.to_numpy(),
+    "year": lambda ds: (
+        (ds.day_of_year.to_numpy() - 1 + _day(ds)) / (365 + ds.is_leap_year.astype(np.int64))
+    ),
+}
+WAVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"sin": np.sin, "cos": np.cos}
+
+
+def calendar_features(ds: np.ndarray, names: Seq[str]) -> np.ndarray:
+    """The calendar covariates of some steps.
+
+    Args:
+        ds: (T,) `datetime64`.
+        names: C covariates such as `calendar:day:sin`, as `with_calendar` names them.
+
+    Returns:
+        (T, C) float64 in [-1, 1].
+
+    Raises:
+        InputError: the steps are integers, or a name is none of a calendar covariate.
+    """
+    if not np.issubdtype(ds.dtype, np.datetime64):
+        raise InputError("calendar covariates need timestamps, and the steps are whole numbers")
+    known = [f"{PREFIX}:{cycle}:{wave}" for cycle in CYCLES for wave in WAVES]
+    index = pd.DatetimeIndex(ds)
+    features = np.empty((len(ds), len(names)))
+    for i, name in enumerate(names):
+        if name not in known:
+            raise InputError(f"'{name}' is not a calendar covariate{did_you_mean(name, known)}")
+        _, cycle, wave = name.split(":")
+        features[:, i] = WAVES[wave](2 * np.pi * CYCLES[cycle](index))
+    return features
+
+
+def with_calendar(dataset: SequenceDataset, cycles: Seq[str]) -> SequenceDataset:
+    """The data set with a sine and a cosine covariate for each cycle.
+
+    Args:
+        dataset: sequences with timestamps.
+        cycles: any of `hour` (the minute within it), `day`, `week` (from Monday), `month`, `year`.
+
+    Raises:
+        InputError: an unknown cycle, one that is there already, or integer steps.
+    """
+    for cycle in cycles:
+        if cycle not in CYCLES:
+            raise InputError(f"there is no calendar cycle '{cycle}'{did_you_mean(cycle, CYCLES)}")
+    names = tuple(f"{PREFIX}:{cycle}:{wave}" for cycle in cycles for wave in WAVES)
+    all_names = (*dataset.covariate_names, *names)
+    for name in names:
+        if all_names.count(name) > 1:
+            raise InputError(f"{dataset.name}: the covariate '{name}' would be there twice")
+    if not names:
+        return dataset
+    if any(not np.issubdtype(s.ds.dtype, np.datetime64) for s in dataset):
+        raise InputError(
+            f"{dataset.name}: calendar covariates need timestamps, and the steps are whole numbers"
+        )
+    sequences = tuple(
+        replace(s, covariates=np.hstack([s.covariates, calendar_features(s.ds, names)]))
+        for s in dataset
+    )
+    return replace(dataset, sequences=sequences, covariate_names=all_names)

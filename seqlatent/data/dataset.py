@@ -1,0 +1,169 @@
+"""`SequenceDataset`: sequences with the names of what they hold.
+
+Every way in (a file, a frame, arrays, a bundled name) ends here, and every model starts here.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from seqlatent.data.columns import MAX_MAGNITUDE
+from seqlatent.data.frames import sequences_from_frame
+from seqlatent.data.sequences import Sequence
+from seqlatent.data.steps import steps_after
+from seqlatent.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceDataset:
+    """Named sequences over the same target channels.
+
+    Attributes:
+        sequences: the data, one `Sequence` each.
+        targets: names of the D channels.
+        covariate_names: names of the C covariates.
+        categories: for a channel of labels, the label of each code 0, 1, ...
+        frequency: pandas offset alias of the steps; None for integer or irregular steps.
+        name: what messages call this data set: a file, a bundled name, "data".
+    """
+
+    sequences: tuple[Sequence, ...]
+    targets: tuple[str, ...]
+    covariate_names: tuple[str, ...] = ()
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    frequency: str | None = None
+    name: str = "data"
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def __iter__(self) -> Iterator[Sequence]:
+        return iter(self.sequences)
+
+    def __getitem__(self, index: int | slice | Iterable[int]) -> "SequenceDataset":
+        """The chosen sequences, as a data set: `data[0]`, `data[:10]`, `data[[3, 1]]`."""
+        if isinstance(index, slice):
+            chosen = self.sequences[index]
+        elif isinstance(index, (int, np.integer)):
+            chosen = (self.sequences[index],)
+        else:
+            chosen = tuple(self.sequences[int(i)] for i in index)
+        return replace(self, sequences=chosen)
+
+    @property
+    def num_channels(self) -> int:
+        return len(self.targets)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(N,) int64 number of steps of each sequence."""
+        return np.array([len(s) for s in self.sequences], dtype=np.int64)
+
+    def future_steps(self, sequence: Sequence, prediction_length: int) -> np.ndarray:
+        """(H,) the steps that follow a sequence's last one, by the data's frequency."""
+        return steps_after(sequence.ds, prediction_length, self.frequency)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        targets: Seq[str] | None = None,
+        covariates: Seq[str] = (),
+        id_column: str = "unique_id",
+        time_column: str | None = None,
+        name: str = "data",
+    ) -> "SequenceDataset":
+        """Read a long table (`unique_id, ds, y`, or several targets) or one wide table without ids.
+
+        Args:
+            frame: one row for each sequence and step, in any order.
+            targets: the columns to model; by default `y`, or else every column that is neither
+                id, time nor covariate.
+            covariates: columns that are known in advance of every step.
+            id_column: the sequence's name; without such a column the table is one sequence.
+            time_column: timestamps or integers; by default `ds`, or else the one column with a
+                usual name such as `date`; without any, rows are steps 0, 1, ...
+            name: what messages call the data.
+
+        Raises:
+            InputError: naming the column, series and row of what cannot be read.
+        """
+        parsed = sequences_from_frame(frame, targets, covariates, id_column, time_column, name)
+        return cls(name=name, **parsed)
+
+    @classmethod
+    def from_arrays(
+        cls, x: np.ndarray, targets: Seq[str] | None = None, name: str = "data"
+    ) -> "SequenceDataset":
+        """Read (N, T, D) or (N, T) values, NaN where missing; steps are 0..T-1."""
+        x = np.asarray(x)
+        if x.ndim == 2:
+            x = x[:, :, None]
+        if x.ndim != 3:
+            raise InputError(
+                f"{name}: an array of sequences has shape (N, T, D) or (N, T), not {x.shape}"
+            )
+        return cls.from_list(list(x), targets, name)
+
+    @classmethod
+    def from_list(
+        cls, values: Seq[np.ndarray], targets: Seq[str] | None = None, name: str = "data"
+    ) -> "SequenceDataset":
+        """Read a list of (T_i, D) or (T_i,) values, NaN where missing; steps are 0..T_i-1."""
+        if len(values) == 0:
+            raise InputError(f"{name}: there are no sequences")
+        sequences = []
+        for i, value in enumerate(values):
+            try:
+                if np.iscomplexobj(value):
+                    raise TypeError("the imaginary part would be dropped")
+                x = np.array(value, dtype=np.float64)
+            except (TypeError, ValueError, OverflowError):
+                raise InputError(f"{name}: sequence {i} does not hold numbers") from None
+            if x.ndim == 1:
+                x = x[:, None]
+            channels = sequences[0].x.shape[1] if sequences else None
+            if x.ndim != 2 or 0 in x.shape or (channels and x.shape[1] != channels):
+                raise InputError(
+                    f"{name}: sequence {i} has shape {np.shape(value)}; each needs (T, D) with at "
+                    "least one step and the same channels in all"
+                )
+            if np.isinf(x).any():
+                step, channel = np.argwhere(np.isinf(x))[0]
+                raise InputError(
+                    f"{name}: sequence {i} has an infinite value at step {step}, channel {channel}"
+                )
+            if (np.abs(x) > MAX_MAGNITUDE).any():
+                raise InputError(
+                    f"{name}: sequence {i} has values beyond {MAX_MAGNITUDE:g}, too large to model"
+                )
+            sequences.append(Sequence(str(i), np.arange(len(x)), x, np.zeros((len(x), 0))))
+        channels = sequences[0].x.shape[1]
+        if targets is None:
+            targets = ("y",) if channels == 1 else tuple(f"y{d + 1}" for d in range(channels))
+        if len(targets) != channels:
+            raise InputError(f"{name}: {len(targets)} target names for {channels} channels")
+        return cls(tuple(sequences), tuple(targets), name=name)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The long table: `unique_id, ds`, the targets (labels for categories), the covariates."""
+        parts = []
+        for s in self.sequences:
+            part = pd.DataFrame({"unique_id": s.unique_id, "ds": s.ds})
+            for d, target in enumerate(self.targets):
+                part[target] = self.decode(target, s.x[:, d])
+            for c, covariate in enumerate(self.covariate_names):
+                part[covariate] = s.covariates[:, c]
+            parts.append(part)
+        return pd.concat(parts, ignore_index=True)
+
+    def decode(self, target: str, values: np.ndarray) -> np.ndarray:
+        """Values as a user would write them: category codes become labels again."""
+        labels = self.categories.get(target)
+        if labels is None:
+            return values
+        table = np.array([*labels, None], dtype=object)
+        return table[np.where(np.isfinite(values), values, len(labels)).astype(int)]

@@ -1,0 +1,125 @@
+"""`DataDescription`: all that a model must know of its training data before it is built.
+
+It is computed once, from training data alone, and saved with the model: channels and their names,
+location and scale, range and resolution. A model can be rebuilt from its options and this.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from seqlatent.data.dataset import SequenceDataset
+
+
+@dataclass(frozen=True)
+class ChannelDescription:
+    """One target channel's training values.
+
+    Attributes:
+        name: the target's name.
+        loc: mean of the observed values, in data units.
+        scale: their standard deviation, 1 where they are constant.
+        minimum, maximum: their range.
+        resolution: spacing of the grid on which they were recorded; 0 if there is none.
+        integer: whether all are whole numbers.
+        num_observed, num_missing: how many values there are and how many lack.
+    """
+
+    name: str
+    loc: float
+    scale: float
+    minimum: float
+    maximum: float
+    resolution: float
+    integer: bool
+    num_observed: int
+    num_missing: int
+
+
+@dataclass(frozen=True)
+class DataDescription:
+    """A data set's channels and covariates; see `ChannelDescription`."""
+
+    channels: tuple[ChannelDescription, ...]
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    covariate_names: tuple[str, ...] = ()
+    covariate_loc: tuple[float, ...] = ()
+    covariate_scale: tuple[float, ...] = ()
+    frequency: str | None = None
+    start: str | None = None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return tuple(channel.name for channel in self.channels)
+
+    @property
+    def num_channels(self) -> int:
+        return len(self.channels)
+
+    @classmethod
+    def of(cls, data: SequenceDataset) -> "DataDescription":
+        values = np.concatenate([s.x for s in data])
+        covariates = np.concatenate([s.covariates for s in data])
+        loc, scale = covariates.mean(0), covariates.std(0)
+        return cls(
+            channels=tuple(_describe(name, values[:, d]) for d, name in enumerate(data.targets)),
+            categories={name: tuple(labels) for name, labels in data.categories.items()},
+            covariate_names=tuple(data.covariate_names),
+            covariate_loc=tuple(loc.tolist()),
+            covariate_scale=tuple(np.where(scale > 0, scale, 1.0).tolist()),
+            frequency=data.frequency,
+            start=str(data.sequences[0].ds[0]),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "DataDescription":
+        fields = dict(content)
+        fields["channels"] = tuple(ChannelDescription(**c) for c in fields["channels"])
+        fields["categories"] = {k: tuple(v) for k, v in fields["categories"].items()}
+        for name in ("covariate_names", "covariate_loc", "covariate_scale"):
+            fields[name] = tuple(fields[name])
+        return cls(**fields)
+
+
+def _describe(name: str, column: np.ndarray) -> ChannelDescription:
+    seen = column[np.isfinite(column)]
+    if len(seen) == 0:  # a split can leave a channel without any value
+        return ChannelDescription(name, 0.0, 1.0, 0.0, 0.0, 0.0, False, 0, len(column))
+    scale = float(seen.std())
+    constant = scale <= 1e-12 * max(1.0, float(np.abs(seen).max()))
+    return ChannelDescription(
+        name=name,
+        loc=float(seen.mean()),
+        scale=1.0 if constant else scale,
+        minimum=float(seen.min()),
+        maximum=float(seen.max()),
+        resolution=resolution(seen),
+        integer=bool((seen == np.round(seen)).all()),
+        num_observed=len(seen),
+        num_missing=len(column) - len(seen),
+    )
+
+
+def resolution(values: np.ndarray) -> float:
+    """Spacing of the grid on which values were recorded, in data units; 0 if there is none.
+
+    The smallest difference between distinct values is a grid's spacing when the other differences
+    are whole multiples of it. Differences alone are used, so that the answer moves with the units.
+    """
+    distinct = np.unique(values)
+    if len(distinct) < 2:
+        return 0.0
+    gaps = np.diff(distinct)
+    gaps = gaps[gaps > 1e-9 * (distinct[-1] - distinct[0])]
+    # The few smallest gaps carry rounding errors of the decimal notation: average them out.
+    spacing = float(gaps.min())
+    spacing = float(gaps[gaps < 1.5 * spacing].mean())
+    multiples = gaps / spacing
+    on_grid = np.abs(multiples - np.round(multiples)) < 0.01 * np.maximum(1.0, multiples)
+    repeated = len(distinct) < len(values)
+    return spacing if repeated and on_grid.mean() > 0.99 and multiples.max() < 1e7 else 0.0

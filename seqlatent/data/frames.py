@@ -1,0 +1,218 @@
+"""From a table to sequences: which column is what, whose each row is, and in what order."""
+
+import logging
+from collections.abc import Sequence as Seq
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from seqlatent.data.columns import (
+    Rows,
+    covariate_values,
+    holds_numbers,
+    named_columns,
+    require_column,
+    series_rows,
+    target_values,
+)
+from seqlatent.data.sequences import Sequence
+from seqlatent.data.steps import read_steps, regular_steps, show_step
+from seqlatent.errors import InputError
+
+logger = logging.getLogger("seqlatent")
+
+DEFAULT_ID = "unique_id"
+TIME_NAMES = ("timestamp", "date", "datetime", "time", "month", "year", "step", "t")
+
+
+def sequences_from_frame(
+    frame: pd.DataFrame,
+    targets: Seq[str] | None,
+    covariates: Seq[str],
+    id_column: str,
+    time_column: str | None,
+    name: str,
+) -> dict[str, Any]:
+    """Read a table into what `SequenceDataset` is made of.
+
+    Args:
+        frame: one row for each sequence and step, in any order.
+        targets: the columns to model; by default `y`, or else every column that holds numbers
+            and is neither id, time nor covariate.
+        covariates: columns that are known in advance of every step.
+        id_column: the sequence's name; a table without `unique_id` is one sequence.
+        time_column: timestamps or integers; by default `ds`, or else the one column with a usual
+            name such as `date`; without any, rows are steps 0, 1, ...
+        name: what messages call the table.
+
+    Returns:
+        `sequences`, in the order of their first rows; `targets`; `covariate_names`; `categories`,
+        the labels of each target that holds labels; `frequency`.
+
+    Raises:
+        InputError: naming the column, series and row of what cannot be read.
+    """
+    frame = named_columns(frame, name)
+    table = {str(column): cells for column, cells in frame.items()}
+    columns = tuple(table)
+    if id_column != DEFAULT_ID:
+        require_column(id_column, columns, "id", name)
+    covariate_names = _chosen(covariates, columns, "covariate", name)
+    given = None if targets is None else _chosen(targets, columns, "target", name)
+    taken = (id_column, *covariate_names, *(given or ()))
+    time_column = _time_column(columns, time_column, taken, name)
+    if given is None:
+        rest = [c for c in columns if c not in (*taken, time_column)]
+        given = _default_targets({c: table[c] for c in rest}, name)
+    _require_distinct(given, covariate_names, id_column, time_column, name)
+
+    rows = series_rows(frame, id_column, name)
+    if time_column is None:
+        # The n-th row of a series is its step n.
+        steps = frame.groupby(rows.codes).cumcount().to_numpy(dtype=np.int64)
+    else:
+        steps = read_steps(table[time_column], rows)
+    columns_x = [target_values(table[target], rows) for target in given]
+    x = np.column_stack([values for values, _ in columns_x])
+    c = np.zeros((len(frame), len(covariate_names)))
+    for i, covariate in enumerate(covariate_names):
+        c[:, i] = covariate_values(table[covariate], rows)
+
+    order = np.lexsort((steps, rows.codes))
+    starts = np.searchsorted(rows.codes[order], np.arange(len(rows.unique_ids)))
+    _require_distinct_steps(steps, order, rows, time_column)
+    _require_observed(x[order], starts, rows)
+
+    present = np.split(steps[order], starts[1:])
+    grids, frequency = regular_steps(present, name)
+    lengths = np.array([len(grid) for grid in grids])
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    full = np.full((starts[-1], len(given)), np.nan)
+    full_covariates = np.zeros((starts[-1], len(covariate_names)))
+    if starts[-1] > len(frame):
+        _report_absent(grids, present, covariate_names, rows)
+    to = np.concatenate(
+        [start + np.searchsorted(g, s) for start, g, s in zip(starts, grids, present, strict=False)]
+    )
+    full[to] = x[order]
+    full_covariates[to] = c[order]
+    sequences = tuple(
+        Sequence(unique_id, grid, full[a:b], full_covariates[a:b])
+        for unique_id, grid, a, b in zip(
+            rows.unique_ids, grids, starts[:-1], starts[1:], strict=True
+        )
+    )
+    labels = {t: found for t, (_, found) in zip(given, columns_x, strict=True) if found is not None}
+    return {
+        "sequences": sequences,
+        "targets": given,
+        "covariate_names": covariate_names,
+        "categories": labels,
+        "frequency": frequency,
+    }
+
+
+def _chosen(names: Seq[str], columns: Seq[str], role: str, name: str) -> tuple[str, ...]:
+    chosen = (names,) if isinstance(names, str) else tuple(str(n) for n in names)
+    for column in chosen:
+        require_column(column, columns, role, name)
+        if chosen.count(column) > 1:
+            raise InputError(f"{name}: the {role} column '{column}' is named twice")
+    return chosen
+
+
+def _time_column(
+    columns: Seq[str], time_column: str | None, taken: Seq[str], name: str
+) -> str | None:
+    if time_column is not None:
+        require_column(time_column, columns, "time", name)
+        return time_column
+    free = [column for column in columns if column not in taken]
+    if "ds" in free:
+        return "ds"
+    usual = [column for column in free if column.lower() in TIME_NAMES]
+    if len(usual) > 1:
+        raise InputError(
+            f"{name}: any of the columns {', '.join(usual)} could be the time; choose one with "
+            "time_column (--time-column)"
+        )
+    return usual[0] if usual else None
+
+
+def _default_targets(rest: dict[str, pd.Series], name: str) -> tuple[str, ...]:
+    """`y`, or the columns of numbers, or else those of labels."""
+    if "y" in rest:
+        return ("y",)
+    numeric = [column for column, cells in rest.items() if holds_numbers(cells)]
+    left_out = [column for column in rest if column not in numeric]
+    if numeric and left_out:
+        logger.warning(
+            "%s: left out the columns without numbers (%s); to model labels name them as targets",
+            name,
+            ", ".join(left_out),
+        )
+    return tuple(numeric or rest)
+
+
+def _require_distinct(
+    targets: Seq[str], covariates: Seq[str], id_column: str, time_column: str | None, name: str
+) -> None:
+    """Every column has one role, and there is something to model."""
+    if not targets:
+        raise InputError(f"{name} has no target column: no column is left to model")
+    roles: dict[str, str] = {id_column: "id"}
+    uses = [("time", time_column), *(("covariate", c) for c in covariates)]
+    for role, column in [*uses, *(("target", t) for t in targets)]:
+        if column is None:
+            continue
+        if column in roles:
+            raise InputError(
+                f"{name}: column '{column}' cannot be both {roles[column]} and {role}; choose one"
+            )
+        roles[column] = role
+
+
+def _require_distinct_steps(
+    steps: np.ndarray, order: np.ndarray, rows: Rows, time_column: str | None
+) -> None:
+    first, second = order[:-1], order[1:]
+    same = (steps[first] == steps[second]) & (rows.codes[first] == rows.codes[second])
+    if same.any():
+        i = int(np.argmax(same))
+        one_series = " or, if the rows are of several series, name their column with id_column"
+        raise InputError(
+            f"{rows.name}: series '{rows.unique_ids[rows.codes[first[i]]]}' has step "
+            f"{show_step(steps[first[i]])} in rows {first[i] + 1} and {second[i] + 1} (column "
+            f"'{time_column}'); keep one of them"
+            f"{one_series + ' (--id-column)' if len(rows.unique_ids) == 1 else ''}"
+        )
+
+
+def _require_observed(x: np.ndarray, starts: np.ndarray, rows: Rows) -> None:
+    """x: (R, D) sorted by series, which begin at `starts`."""
+    observed = np.add.reduceat(np.isfinite(x).any(axis=1).astype(np.int64), starts)
+    if not observed.all():
+        series = rows.unique_ids[int(np.argmin(observed))]
+        raise InputError(f"{rows.name}: series '{series}' has no observed value; drop the series")
+
+
+def _report_absent(
+    grids: Seq[np.ndarray], present: Seq[np.ndarray], covariates: Seq[str], rows: Rows
+) -> None:
+    """Log what was filled in; covariates, which are never missing, cannot be."""
+    absent = np.array([len(g) - len(s) for g, s in zip(grids, present, strict=True)])
+    if covariates:
+        i = int(np.argmax(absent > 0))
+        step = np.setdiff1d(grids[i], present[i]).flat[0]
+        raise InputError(
+            f"{rows.name}: series '{rows.unique_ids[i]}' has no row for step {show_step(step)}; "
+            f"add it, because the covariate '{covariates[0]}' must be known at every step"
+        )
+    logger.warning(
+        "%s: filled in %d absent steps as missing values, in %d of %d series",
+        rows.name,
+        absent.sum(),
+        (absent > 0).sum(),
+        len(absent),
+    )

@@ -1,0 +1,75 @@
+"""Scalers that never see what they help to score.
+
+    y = (x - loc) / scale        log p(x) = log p(y) - sum_d log scale_d
+
+`global`: loc and scale of the training data; `prefix`: of each sequence's own context, steps that
+are conditioned on and never scored; `none`: the identity.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from seqlatent.data.batch import SequenceBatch
+from seqlatent.data.description import DataDescription
+from seqlatent.errors import InputError
+
+SCALINGS = ("global", "prefix", "none")
+
+
+class Scaling(NamedTuple):
+    """An affine map of each channel: `loc` and `scale` are (B, 1, D) or (1, 1, D), float64."""
+
+    loc: Tensor
+    scale: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ((x - self.loc) / self.scale).to(torch.get_default_dtype())
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return y.to(self.scale.dtype) * self.scale + self.loc
+
+    def log_scale(self, observed: Tensor) -> Tensor:
+        """(B, T) the sum of log scale over a step's observed channels, in nats."""
+        return (self.scale.log() * observed).sum(-1).to(torch.get_default_dtype())
+
+
+class Scaler(nn.Module):
+    """Chooses a batch's `Scaling`."""
+
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, description: DataDescription, scaling: str = "global"):
+        super().__init__()
+        if scaling not in SCALINGS:
+            raise InputError(f"scaling '{scaling}' is not one of {', '.join(SCALINGS)}")
+        self.scaling = scaling
+        identity = scaling == "none"
+        channels = description.channels
+        loc = [0.0 if identity else c.loc for c in channels]
+        scale = [1.0 if identity else c.scale for c in channels]
+        self.register_buffer("loc", torch.tensor(loc, dtype=torch.float64))
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
+
+    def forward(self, batch: SequenceBatch | None) -> Scaling:
+        """The scaling of a batch, or of a sequence that has yet to begin (None)."""
+        fixed = Scaling(self.loc[None, None], self.scale[None, None])
+        if self.scaling != "prefix":
+            return fixed
+        if batch is None or bool((batch.context == 0).any()):
+            raise InputError(
+                "scaling=prefix measures each sequence's level on its first steps, which are then "
+                "not scored: set context_length to at least 1"
+            )
+        step = torch.arange(batch.x.shape[1], device=batch.x.device)
+        seen = batch.observed & (step < batch.context[:, None])[..., None]
+        count = seen.sum(1, keepdim=True)
+        loc = torch.where(seen, batch.x, 0.0).sum(1, keepdim=True) / count.clamp(min=1)
+        square = torch.where(seen, (batch.x - loc) ** 2, 0.0).sum(1, keepdim=True)
+        # One value gives no spread, and a flat start would give a scale of 0: lean on training's.
+        prior = (0.1 * fixed.scale) ** 2
+        scale = ((square + prior) / count.clamp(min=1)).sqrt()
+        known = count > 0
+        return Scaling(torch.where(known, loc, fixed.loc), torch.where(known, scale, fixed.scale))

@@ -1,0 +1,38 @@
+"""One sequence, the atom of every data set."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """A sequence of T steps with D target channels.
+
+    Attributes:
+        unique_id: the sequence's name, unique in its data set.
+        ds: (T,) strictly increasing steps, `datetime64[ns]` or `int64`.
+        x: (T, D) float64 values in data units, NaN where missing; categories hold their code.
+        covariates: (T, C) float64, finite: what is known of every step in advance.
+        context: leading steps that are conditioned on and not scored.
+    """
+
+    unique_id: str
+    ds: np.ndarray
+    x: np.ndarray
+    covariates: np.ndarray
+    context: int = 0
+
+    def __len__(self) -> int:
+        return len(self.ds)
+
+    def slice(self, start: int, stop: int, context: int = 0) -> "Sequence":
+        """Steps start..stop-1 as a sequence of its own, the first `context` of them not scored."""
+        part = slice(start, stop)
+        return replace(
+            self,
+            ds=self.ds[part],
+            x=self.x[part],
+            covariates=self.covariates[part],
+            context=context,
+        )

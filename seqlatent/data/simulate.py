@@ -1,0 +1,362 @@
+"""Simulated processes whose log-likelihood is known exactly: the floor under every model.
+
+A process is the truth: it draws sequences, and it knows the log-likelihood of each. No model can
+beat it in expectation, so the distance to it, the *regret*, says how much a fitted model has left
+to learn, on a scale where zero is perfect:
+
+    regret = [ sum_n log p_truth(x^n_{1:T}) - sum_n log p_model(x^n_{1:T}) ] / number of steps
+
+in nats per step, over held-out sequences. In expectation it is KL(truth || model) per step. To
+measure it, fit on one seed and score on another:
+
+    truth = PROCESSES["switching-ar"]()
+    train, test = truth.sample(500, 100, seed=0), truth.sample(500, 100, seed=1)
+    difference = truth.log_prob(test) - model_log_prob          # (N,), one for each test sequence
+    regret = difference.sum() / test.lengths.sum()
+
+The differences are paired, so the standard error of the regret comes from their spread, not from
+that of the log-likelihoods themselves. A model that reports a lower bound has its regret
+overstated by the bound's gap.
+
+Every process here is causal: it gives log p(x_t | x_{<t}) for each step, and these add up to
+log p(x_{1:T}). A new process is one subclass of `Process` with `_draw` and `_log_prob_steps`, and
+one line in `PROCESSES`.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.errors import InputError
+
+
+class Process(ABC):
+    """A law of sequences that can be sampled and whose log-likelihood is exact."""
+
+    domain: ClassVar[str] = "finite values, none of them missing"
+
+    @property
+    def num_channels(self) -> int:
+        """D, the number of values at each step."""
+        return 1
+
+    def sample(self, num_sequences: int, length: int, seed: int) -> SequenceDataset:
+        """Draw N independent sequences of T steps; the same seed gives the same sequences."""
+        _require(
+            num_sequences >= 1 and length >= 1,
+            f"a sample needs at least one sequence of at least one step, not {num_sequences} "
+            f"of {length}",
+        )
+        x = self._draw(np.random.default_rng(seed), num_sequences, length)
+        return SequenceDataset.from_arrays(x, name=f"{type(self).__name__} sample")
+
+    def log_prob_steps(self, x: np.ndarray) -> np.ndarray:
+        """log p(x_t | x_{<t}) in nats of values (N, T, D), as (N, T)."""
+        x = np.asarray(x, dtype=np.float64)
+        return self._checked_log_prob_steps(x, [str(i) for i in range(len(x))])
+
+    def log_prob(self, dataset: SequenceDataset) -> np.ndarray:
+        """(N,) log p of each sequence in nats, of the steps after its context given the context."""
+        lengths = dataset.lengths
+        # Steps past a sequence's end may hold any number: a causal process never looks ahead.
+        x = np.zeros((len(dataset), lengths.max(initial=0), dataset.num_channels))
+        for row, sequence in zip(x, dataset, strict=True):
+            row[: len(sequence)] = sequence.x
+        steps = self._checked_log_prob_steps(x, [s.unique_id for s in dataset])
+        return np.array(
+            [row[s.context : len(s)].sum() for row, s in zip(steps, dataset, strict=True)]
+        )
+
+    def _checked_log_prob_steps(self, x: np.ndarray, names: Seq[str]) -> np.ndarray:
+        process = type(self).__name__
+        _require(
+            x.ndim == 3 and x.shape[2] == self.num_channels,
+            f"{process} scores values of shape (N, T, {self.num_channels}), not {x.shape}",
+        )
+        outside = np.argwhere(~self._in_domain(x))
+        if len(outside):
+            n, t, d = outside[0]
+            raise InputError(
+                f"sequence '{names[n]}' has the value {x[n, t, d]} at step {t}; {process} scores "
+                f"only {self.domain}"
+            )
+        return self._log_prob_steps(x)
+
+    def _in_domain(self, x: np.ndarray) -> np.ndarray:
+        return np.isfinite(x)
+
+    @abstractmethod
+    def _draw(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
+        """Values (N, T, D)."""
+
+    @abstractmethod
+    def _log_prob_steps(self, x: np.ndarray) -> np.ndarray:
+        """log p(x_t | x_{<t}), (N, T), of values (N, T, D) that lie in the domain."""
+
+
+@dataclass(frozen=True)
+class AutoregressiveTwo(Process):
+    """Gaussian autoregression of order two, from its stationary law (Box and Jenkins, 1970).
+
+        x_t = a1 x_{t-1} + a2 x_{t-2} + sigma e_t,    e_t ~ N(0, 1)
+
+    The defaults give a damped oscillation with a period of nine steps, so both lags matter.
+    """
+
+    a1: float = 1.4
+    a2: float = -0.8
+    sigma: float = 0.5
+
+    def __post_init__(self) -> None:
+        _require_scale("AutoregressiveTwo: sigma", self.sigma)
+        _require(
+            abs(self.a2) < 1 and self.a2 + self.a1 < 1 and self.a2 - self.a1 < 1,
+            "AutoregressiveTwo: a stationary process needs |a2| < 1, a2 + a1 < 1 and a2 - a1 < 1, "
+            f"not a1={self.a1}, a2={self.a2}",
+        )
+
+    def _coefficients(self, T: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weights of x_{t-1} and of x_{t-2}, and the scale, of each step: three of shape (T,)."""
+        # rho = corr(x_1, x_2) and var = var(x_1) solve the Yule-Walker equations; the first two
+        # steps are x_1 ~ N(0, var) and x_2 | x_1 ~ N(rho x_1, var (1 - rho^2)).
+        rho = self.a1 / (1 - self.a2)
+        var = self.sigma**2 / (1 - self.a1 * rho - self.a2 * (self.a1 * rho + self.a2))
+        first, second = np.full(T, self.a1), np.full(T, self.a2)
+        scale = np.full(T, self.sigma)
+        first[:2], second[:2] = [0.0, rho][:T], 0.0
+        scale[:2] = np.sqrt([var, var * (1 - rho**2)])[:T]
+        return first, second, scale
+
+    def _draw(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
+        first, second, scale = self._coefficients(T)
+        x = np.zeros((N, T + 2))  # two zeros stand before the first step, with weight zero
+        e = rng.standard_normal((N, T))
+        for t in range(T):
+            x[:, t + 2] = first[t] * x[:, t + 1] + second[t] * x[:, t] + scale[t] * e[:, t]
+        return x[:, 2:, None]
+
+    def _log_prob_steps(self, x: np.ndarray) -> np.ndarray:
+        first, second, scale = self._coefficients(x.shape[1])
+        loc = first * _lag(x[:, :, 0], 1) + second * _lag(x[:, :, 0], 2)
+        return _normal_log_prob(x[:, :, 0], loc, scale)
+
+
+def _damped_rotation() -> np.ndarray:
+    angle = 2 * math.pi / 20
+    cos, sin = math.cos(angle), math.sin(angle)
+    return 0.95 * np.array([[cos, -sin], [sin, cos]])
+
+
+@dataclass(frozen=True, eq=False)
+class LinearGaussian(Process):
+    """Linear-Gaussian state space, scored by the Kalman filter (Kalman, 1960).
+
+        z_1 ~ N(m0, P0),   z_t = A z_{t-1} + N(0, Q),   x_t = C z_t + N(0, R)
+
+    The defaults turn a plane by a 20th of a circle at each step with a damping of 0.95, start from
+    the stationary law N(0, I) and show one coordinate. Values may be missing (NaN): they are
+    integrated out. Shapes: A, Q, P0 (Z, Z), m0 (Z,), C (D, Z), R (D, D).
+    """
+
+    A: np.ndarray = field(default_factory=_damped_rotation)
+    C: np.ndarray = field(default_factory=lambda: np.array([[1.0, 0.0]]))
+    Q: np.ndarray = field(default_factory=lambda: (1 - 0.95**2) * np.eye(2))
+    R: np.ndarray = field(default_factory=lambda: np.array([[0.1]]))
+    m0: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    P0: np.ndarray = field(default_factory=lambda: np.eye(2))
+
+    domain: ClassVar[str] = "finite values, or NaN where one is missing"
+
+    def __post_init__(self) -> None:
+        Z, D = np.size(self.m0), len(np.atleast_1d(self.C))
+        shapes = {"A": (Z, Z), "C": (D, Z), "Q": (Z, Z), "R": (D, D), "m0": (Z,), "P0": (Z, Z)}
+        for name, shape in shapes.items():
+            value = np.array(getattr(self, name), dtype=np.float64)
+            _require(
+                value.shape == shape and bool(np.isfinite(value).all()),
+                f"LinearGaussian: with {Z} latent and {D} observed dimensions, {name} needs shape "
+                f"{shape} and finite numbers, not shape {value.shape}",
+            )
+            object.__setattr__(self, name, value)
+        for name in ("Q", "R", "P0"):
+            value = getattr(self, name)
+            eigenvalues = np.linalg.eigvalsh(value)
+            rounding = 1e-12 * np.abs(eigenvalues).max()
+            # A direction of x without noise would give a density without bound.
+            definite = name == "R"
+            enough = eigenvalues.min() > rounding if definite else eigenvalues.min() >= -rounding
+            _require(
+                bool(np.allclose(value, value.T) and enough),
+                f"LinearGaussian: the covariance {name} must be symmetric and positive "
+                f"{'definite' if definite else 'semidefinite'}",
+            )
+
+    @property
+    def num_channels(self) -> int:
+        return len(self.C)
+
+    def _in_domain(self, x: np.ndarray) -> np.ndarray:
+        return ~np.isinf(x)
+
+    def _draw(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
+        Z, D = self.A.shape[0], self.num_channels
+        z_noise = rng.multivariate_normal(np.zeros(Z), self.Q, size=(T, N))
+        x_noise = rng.multivariate_normal(np.zeros(D), self.R, size=(T, N))
+        z = rng.multivariate_normal(self.m0, self.P0, size=N)
+        x = np.empty((N, T, D))
+        for t in range(T):
+            if t > 0:
+                z = z @ self.A.T + z_noise[t]
+            x[:, t] = z @ self.C.T + x_noise[t]
+        return x
+
+    def _log_prob_steps(self, x: np.ndarray) -> np.ndarray:
+        N, T, D = x.shape
+        Z = self.A.shape[0]
+        m, P = np.tile(self.m0, (N, 1)), np.tile(self.P0, (N, 1, 1))
+        log_prob = np.empty((N, T))
+        for t in range(T):
+            # A missing channel becomes one that sees nothing of z, has unit noise and no surprise:
+            # it then adds nothing to the gain K, nor to log |S|.
+            seen = ~np.isnan(x[:, t])
+            C = self.C * seen[:, :, None]
+            R = np.where(seen[:, :, None] & seen[:, None, :], self.R, np.eye(D))
+            v = np.where(seen, x[:, t] - m @ self.C.T, 0.0)[:, :, None]
+            # Score: x_t | x_{<t} ~ N(C m, S).
+            S = C @ P @ C.mT + R
+            quadratic = (v * np.linalg.solve(S, v)).sum((1, 2))
+            log_det = np.linalg.slogdet(S).logabsdet
+            log_prob[:, t] = -0.5 * (quadratic + log_det + seen.sum(1) * math.log(2 * math.pi))
+            # Update by x_t (Joseph's form keeps P symmetric and positive), then predict z_{t+1}.
+            K = np.linalg.solve(S, C @ P).mT
+            J = np.eye(Z) - K @ C
+            m = m + (K @ v)[:, :, 0]
+            P = J @ P @ J.mT + K @ R @ K.mT
+            m, P = m @ self.A.T, self.A @ P @ self.A.T + self.Q
+        return log_prob
+
+
+@dataclass(frozen=True)
+class SwitchingAutoregressive(Process):
+    """Autoregression pushed up or down by a hidden two-state chain, hence with two modes.
+
+        x_t = phi x_{t-1} + s_t shift + sigma e_t,    x_0 = 0,    e_t ~ N(0, 1)
+        s_t in {-1, +1},   p(s_t = s_{t-1}) = stay,   p(s_1 = +1) = 1/2
+
+    Scored by the forward algorithm in log space (the filter of Hamilton, 1989). With shift well
+    above sigma, as by default, p(x_t | x_{<t}) has two modes that no Gaussian head can fit.
+    """
+
+    phi: float = 0.6
+    shift: float = 1.0
+    sigma: float = 0.3
+    stay: float = 0.7
+
+    def __post_init__(self) -> None:
+        name = "SwitchingAutoregressive"
+        _require(abs(self.phi) < 1, f"{name}: phi must lie between -1 and 1, not {self.phi}")
+        _require(math.isfinite(self.shift), f"{name}: shift must be finite, not {self.shift}")
+        _require_scale(f"{name}: sigma", self.sigma)
+        _require(0 < self.stay < 1, f"{name}: stay must lie between 0 and 1, not {self.stay}")
+
+    def _draw(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
+        # A fair first sign, then for each step a factor: stay (+1) or turn (-1).
+        turns = np.where(rng.random((N, T)) < self.stay, 1.0, -1.0)
+        turns[:, 0] = rng.choice([-1.0, 1.0], size=N)
+        u = np.cumprod(turns, axis=1) * self.shift + self.sigma * rng.standard_normal((N, T))
+        x, last = np.empty((N, T)), np.zeros(N)
+        for t in range(T):
+            x[:, t] = last = self.phi * last + u[:, t]
+        return x[:, :, None]
+
+    def _log_prob_steps(self, x: np.ndarray) -> np.ndarray:
+        N, T, _ = x.shape
+        s = np.array([-1.0, 1.0])
+        loc = self.phi * _lag(x[:, :, 0], 1)[:, :, None] + s * self.shift
+        log_emission = _normal_log_prob(x, loc, self.sigma)  # (N, T, 2): log p(x_t | x_{t-1}, s_t)
+        log_transition = np.log([[self.stay, 1 - self.stay], [1 - self.stay, self.stay]])
+        log_state = np.full((N, 2), math.log(0.5))  # log p(s_t | x_{<t})
+        log_prob = np.empty((N, T))
+        for t in range(T):
+            log_joint = log_state + log_emission[:, t]
+            log_prob[:, t] = np.logaddexp.reduce(log_joint, axis=1)
+            log_filter = log_joint - log_prob[:, t, None]  # log p(s_t | x_{<=t})
+            log_state = np.logaddexp.reduce(log_filter[:, :, None] + log_transition, axis=1)
+        return log_prob
+
+
+@dataclass(frozen=True)
+class PoissonCounts(Process):
+    """Counts whose rate follows past counts: INGARCH(1, 1) (Ferland, Latour and Oraichi, 2006).
+
+        x_t ~ Poisson(rate_t),    rate_t = omega + alpha x_{t-1} + beta rate_{t-1}
+
+    The first rate is the stationary mean omega / (1 - alpha - beta), so E x_t is the same always.
+    """
+
+    omega: float = 0.6
+    alpha: float = 0.5
+    beta: float = 0.3
+
+    domain: ClassVar[str] = "counts 0, 1, 2, ..., none of them missing"
+
+    def __post_init__(self) -> None:
+        _require_scale("PoissonCounts: omega", self.omega)
+        _require(
+            self.alpha >= 0 and self.beta >= 0 and self.alpha + self.beta < 1,
+            "PoissonCounts: a stationary process needs alpha >= 0, beta >= 0 and alpha + beta < 1, "
+            f"not alpha={self.alpha}, beta={self.beta}",
+        )
+
+    def _in_domain(self, x: np.ndarray) -> np.ndarray:
+        return np.isfinite(x) & (x >= 0) & (x == np.floor(x))
+
+    def _first_rate(self, N: int) -> np.ndarray:
+        return np.full(N, self.omega / (1 - self.alpha - self.beta))
+
+    def _draw(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
+        x, rate = np.empty((N, T)), self._first_rate(N)
+        for t in range(T):
+            x[:, t] = rng.poisson(rate)
+            rate = self.omega + self.alpha * x[:, t] + self.beta * rate
+        return x[:, :, None]
+
+    def _log_prob_steps(self, x: np.ndarray) -> np.ndarray:
+        N, T, _ = x.shape
+        log_factorial = np.vectorize(math.lgamma, otypes=[np.float64])(x[:, :, 0] + 1)
+        log_prob, rate = np.empty((N, T)), self._first_rate(N)
+        for t in range(T):
+            log_prob[:, t] = x[:, t, 0] * np.log(rate) - rate - log_factorial[:, t]
+            rate = self.omega + self.alpha * x[:, t, 0] + self.beta * rate
+        return log_prob
+
+
+def _require(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise InputError(sentence)
+
+
+def _require_scale(name: str, value: float) -> None:
+    _require(0 < value < math.inf, f"{name} must be positive and finite, not {value}")
+
+
+def _lag(x: np.ndarray, steps: int) -> np.ndarray:
+    """x_{t-steps}, (N, T), with zeros before the first step."""
+    return np.pad(x, ((0, 0), (steps, 0)))[:, : x.shape[1]]
+
+
+def _normal_log_prob(x: np.ndarray, loc: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
+    return -0.5 * ((x - loc) / scale) ** 2 - np.log(scale) - 0.5 * math.log(2 * math.pi)
+
+
+PROCESSES: dict[str, type[Process]] = {
+    "ar2": AutoregressiveTwo,
+    "linear-gaussian": LinearGaussian,
+    "switching-ar": SwitchingAutoregressive,
+    "counts": PoissonCounts,
+}

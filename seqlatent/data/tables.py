@@ -1,0 +1,192 @@
+"""Tables in files: CSV with any common separator, and Parquet."""
+
+import csv
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from seqlatent.data.columns import MISSING
+from seqlatent.errors import InputError
+
+TEXT_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
+READ_ENDINGS = (*TEXT_ENDINGS, ".parquet")
+WRITE_ENDINGS = (".csv", ".csv.gz", ".parquet")
+SEPARATORS = ",\t;"
+# Numbers are read to the last digit: pandas does so from 3.1 on, and earlier where asked to.
+PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])
+EXACT: dict[str, Any] = {} if PANDAS >= (3, 1) else {"float_precision": "round_trip"}
+
+
+def ending(path: Path, known: Iterable[str]) -> str | None:
+    """The file's ending, `.gz` included, if it is a known one."""
+    return next((e for e in known if path.name.lower().endswith(e)), None)
+
+
+def read_table(path: str | os.PathLike[str], text_columns: Collection[str] = ()) -> pd.DataFrame:
+    """Read a table with one line of column names.
+
+    In text files the separator is whichever of comma, tab and semicolon the header has most of.
+    Empty cells and NA, NaN, nan, null and None are missing; anything else is kept as written where
+    a column is not all numbers, so that a bad cell can be named later.
+
+    Args:
+        path: a `.csv`, `.tsv` or `.txt` file, gzipped or not, in UTF-8; or `.parquet`.
+        text_columns: columns kept as text: an id such as 007 is not the number 7.
+
+    Raises:
+        InputError: naming the file, and the line where there is one, that cannot be read.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file in it")
+    if ending(path, READ_ENDINGS) is None:
+        raise InputError(f"{path}: unknown kind of file; use one of {', '.join(READ_ENDINGS)}")
+    try:
+        if ending(path, [".parquet"]):
+            frame = pd.read_parquet(path)
+        else:
+            frame = _parse(path, _read_text(path), text_columns)
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}") from None
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        # pandas and Arrow raise many kinds of ValueError and OSError about a broken file.
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise InputError(f"{path} cannot be read: {reason}") from None
+    if len(frame.columns) == 0:
+        raise InputError(f"{path} has no columns")
+    if len(frame) == 0:
+        raise InputError(f"{path} has a header but no rows")
+    return frame
+
+
+def _read_text(path: Path) -> str:
+    """The file's text, with `\\n` at the end of each line and no blank lines around it."""
+    content = path.read_bytes()
+    if ending(path, [".gz"]):
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            raise InputError(
+                f"{path} is not a whole gzip file; it may be cut short, so fetch or write it again"
+            ) from None
+    if b"\0" in content and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{path} is a binary file, not a table of text")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InputError(f"{path} is not UTF-8 text (line {line}); save it as UTF-8") from None
+    text = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n")
+    if not text.strip():
+        raise InputError(f"{path} is empty")
+    return text + "\n"
+
+
+def _parse(path: Path, text: str, text_columns: Collection[str]) -> pd.DataFrame:
+    first = text[: text.index("\n")]
+    separator = max(SEPARATORS, key=first.count)
+    header = [cell.strip() for cell in _check_shape(path, text, separator)]
+    for i, column in enumerate(header):
+        if not column:
+            raise InputError(
+                f"{path}: column {i + 1} of the header has no name; name the column or remove it"
+            )
+        if header.count(column) > 1:
+            raise InputError(f"{path}: two columns are named '{column}'; rename one of them")
+    if all(_is_number(column) for column in header):
+        raise InputError(f"{path}: the first line holds numbers; it must hold the columns' names")
+    return pd.read_csv(
+        io.StringIO(text),
+        sep=separator,
+        header=0,
+        names=header,
+        index_col=False,
+        skipinitialspace=True,
+        # In a table of one column an empty line is a missing value.
+        skip_blank_lines=len(header) > 1,
+        dtype={column: str for column in header if column in text_columns},
+        keep_default_na=False,
+        na_values={c: list(MISSING) for c in header if c not in text_columns},
+        low_memory=False,
+        **EXACT,
+    )
+
+
+def _check_shape(path: Path, text: str, separator: str) -> list[str]:
+    """The header's cells; every line must have as many.
+
+    pandas would fill up short lines with missing values and cut long ones.
+    """
+    lines = io.StringIO(text, newline="\n")
+    header: list[str] = []
+    if '"' not in text:
+        header = next(lines).rstrip("\n").split(separator)
+        count = len(header) - 1
+        for number, line in enumerate(lines, start=2):
+            if line.count(separator) != count and line != "\n":
+                raise _ragged(path, number, line.count(separator) + 1, len(header))
+        return header
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+    try:
+        header = next(reader)
+        for cells in reader:
+            if cells and len(cells) != len(header):
+                raise _ragged(path, reader.line_num, len(cells), len(header))
+    except csv.Error as error:
+        raise InputError(f"{path}: line {reader.line_num} cannot be read: {error}") from None
+    return header
+
+
+def _ragged(path: Path, line: int, found: int, expected: int) -> InputError:
+    cells = "cell" if found == 1 else "cells"
+    return InputError(f"{path}: line {line} has {found} {cells} where the header has {expected}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a table by its ending; under its name there is never half a file.
+
+    Args:
+        frame: written without its index; numbers keep all their digits.
+        path: `.csv`, `.csv.gz` or `.parquet`.
+
+    Raises:
+        InputError: another ending, no such folder, or one that cannot be written to.
+    """
+    path = Path(path)
+    kind = ending(path, WRITE_ENDINGS)
+    if kind is None:
+        raise InputError(f"{path}: unknown kind of file; use one of {', '.join(WRITE_ENDINGS)}")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        if kind == ".parquet":
+            frame.to_parquet(unfinished, index=False)
+        elif kind == ".csv.gz":
+            # Without the time of writing the same table is the same file.
+            frame.to_csv(unfinished, index=False, compression={"method": "gzip", "mtime": 0})
+        else:
+            frame.to_csv(unfinished, index=False, compression=None)
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        unfinished.unlink(missing_ok=True)

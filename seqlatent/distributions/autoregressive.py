@@ -1,0 +1,91 @@
+"""Channels one after another: p(x_t | h_t) = prod_d p(x_td | h_t, x_t1, ..., x_t,d-1).
+
+A neural autoregressive distribution estimator (Larochelle and Murray 2011; real-valued: Uria et al.
+2013): every channel has a hidden layer of its own, to which each channel before it adds a term, so
+that all D conditionals come from one cumulative sum.
+
+    a_d = W h + b_d + sum_{j<d} V_j [features(x_j), was x_j observed]
+    params_d = U_d silu(a_d) + S_d h + c_d
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seqlatent.distributions.families import Family
+from seqlatent.distributions.heads import StepDistribution
+
+
+class AutoregressiveHead(nn.Module):
+    """Features (..., in_dim) to a `ChannelAutoregression`.
+
+    Args:
+        family: the law of one channel given those before it.
+        in_dim: size of h_t.
+        num_channels: D, at least 2: one channel has nothing before it.
+        hidden_dim: size of each channel's hidden layer.
+    """
+
+    def __init__(self, family: Family, in_dim: int, num_channels: int, hidden_dim: int = 32):
+        super().__init__()
+        self.family, self.num_channels = family, num_channels
+        self.context = nn.Linear(in_dim, hidden_dim, bias=False)
+        self.bias = nn.Parameter(torch.randn(num_channels, hidden_dim) * 0.1)
+        width = family.num_features + 1
+        self.before = nn.Parameter(
+            torch.randn(num_channels - 1, width, hidden_dim) / math.sqrt(width)
+        )
+        self.out = nn.Parameter(
+            torch.randn(num_channels, hidden_dim, family.num_params) * 0.5 / math.sqrt(hidden_dim)
+        )
+        self.skip = nn.Linear(in_dim, num_channels * family.num_params)
+        with torch.no_grad():
+            self.skip.weight.mul_(0.5)
+            self.skip.bias.copy_(family.initial().repeat(num_channels))
+
+    def forward(self, h: Tensor, observed: Tensor | None = None) -> "ChannelAutoregression":
+        return ChannelAutoregression(self, self.context(h), self.skip(h), observed)
+
+
+class ChannelAutoregression(StepDistribution):
+    """The law of one step; built by `AutoregressiveHead`."""
+
+    def __init__(
+        self, head: AutoregressiveHead, context: Tensor, skip: Tensor, observed: Tensor | None
+    ):
+        self.head, self.context, self.skip = head, context, skip
+        shape = torch.Size((*context.shape[:-1], head.num_channels))
+        super().__init__(head.family, shape, observed)
+
+    def params(self, x: Tensor) -> Tensor:
+        head = self.head
+        seen = torch.ones_like(x) if self.observed is None else self.observed.to(x)
+        features = head.family.features(x) * seen[..., None]
+        given = torch.cat([features, seen[..., None]], -1)[..., :-1, :]
+        added = torch.einsum("...df,dfh->...dh", given, head.before).cumsum(-2)
+        a = self.context[..., None, :] + head.bias + F.pad(added, (0, 0, 1, 0))
+        skip = self.skip.unflatten(-1, (head.num_channels, -1))
+        return torch.einsum("...dh,dhp->...dp", F.silu(a), head.out) + skip
+
+    def draw(self, generator: torch.Generator | None = None) -> Tensor:
+        head, family = self.head, self.family
+        skip = self.skip.unflatten(-1, (head.num_channels, -1))
+        a, channels = self.context, []
+        for d in range(head.num_channels):
+            params = F.silu(a + head.bias[d]) @ head.out[d] + skip[..., d, :]
+            channel = family.channel(d)
+            x = channel.draw(params, generator)
+            channels.append(x)
+            if d < head.num_channels - 1:
+                given = torch.cat([channel.features(x), torch.ones_like(x)[..., None]], -1)
+                a = a + given @ head.before[d]
+        return torch.stack(channels, -1)
+
+    def expand(self, batch_shape: torch.Size, _instance: object = None) -> "ChannelAutoregression":
+        if torch.Size(batch_shape) == self.batch_shape:
+            return self
+        context = self.context.expand(*batch_shape, self.context.shape[-1])
+        skip = self.skip.expand(*batch_shape, self.skip.shape[-1])
+        return ChannelAutoregression(self.head, context, skip, self.observed)

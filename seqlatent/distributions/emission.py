@@ -1,0 +1,150 @@
+"""The emission heads by name, and the choice among them by the data.
+
+A new head is a family of laws and a line in `FAMILIES`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from seqlatent.data.description import DataDescription
+from seqlatent.distributions.autoregressive import AutoregressiveHead
+from seqlatent.distributions.families import (
+    Bernoulli,
+    Categorical,
+    Family,
+    Mixture,
+    NegativeBinomial,
+    Normal,
+    Poisson,
+    StudentT,
+)
+from seqlatent.distributions.heads import Head
+from seqlatent.errors import InputError, did_you_mean
+
+CHANNELS = ("auto", "independent", "autoregressive")
+COUNT_LIMIT = 100.0  # counts with a larger mean are as good as continuous
+
+
+@dataclass(frozen=True)
+class EmissionOptions:
+    """Options of p(x_t | h_t), shared by every model that has a head."""
+
+    emission: str = field(
+        default="auto",
+        metadata={
+            "help": "law of a value: auto, normal, student-t, mixture, bernoulli, categorical, "
+            "poisson, negative-binomial"
+        },
+    )
+    num_components: int = field(
+        default=6, metadata={"help": "parts of a mixture", "min": 1, "max": 1000}
+    )
+    channels: str = field(
+        default="auto",
+        metadata={
+            "help": "independent given the features, or autoregressive, one channel after another; "
+            "auto: autoregressive where there are several real channels",
+            "choices": CHANNELS,
+        },
+    )
+    channel_dim: int = field(
+        default=32,
+        metadata={"help": "hidden units of a channel's conditional (autoregressive)", "min": 1},
+    )
+
+
+FAMILIES: dict[str, Callable[[DataDescription, EmissionOptions], Family]] = {
+    "normal": lambda data, options: Normal(data.channels),
+    "student-t": lambda data, options: StudentT(data.channels),
+    "mixture": lambda data, options: Mixture(data.channels, options.num_components),
+    "bernoulli": lambda data, options: Bernoulli(),
+    "categorical": lambda data, options: Categorical(_num_classes(data)),
+    "poisson": lambda data, options: Poisson(data.channels),
+    "negative-binomial": lambda data, options: NegativeBinomial(data.channels),
+}
+
+
+def choose_emission(data: DataDescription) -> tuple[str, str]:
+    """The emission for a data set, and the reason in a few words.
+
+    Raises:
+        InputError: where channels of labels stand beside channels of numbers.
+    """
+    labels = [c.name for c in data.channels if c.name in data.categories]
+    if labels:
+        if len(labels) < data.num_channels:
+            other = next(c.name for c in data.channels if c.name not in data.categories)
+            raise InputError(
+                f"column '{labels[0]}' holds labels and '{other}' numbers: no emission covers both;"
+                " name targets of one kind (--targets)"
+            )
+        return "categorical", "the values are labels"
+    low = min(c.minimum for c in data.channels)
+    high = max(c.maximum for c in data.channels)
+    integer = all(c.integer for c in data.channels)
+    if integer and low >= 0 and high == 1:
+        return "bernoulli", "every value is 0 or 1"
+    if integer and low >= 0 and high > 1 and max(c.loc for c in data.channels) < COUNT_LIMIT:
+        return "negative-binomial", f"whole numbers from {low:g} to {high:g}"
+    if integer and low >= 0 and high > 1:
+        return "mixture", f"whole numbers, but large (up to {high:g}): as good as continuous"
+    return "mixture", "real values"
+
+
+def build_family(data: DataDescription, options: EmissionOptions) -> Family:
+    """The law of one channel's values; `options.emission` is a name, not `auto`.
+
+    Raises:
+        InputError: for an unknown name, or values that the emission cannot hold.
+    """
+    name = options.emission
+    if name not in FAMILIES:
+        raise InputError(f"unknown emission '{name}'{did_you_mean(name, [*FAMILIES, 'auto'])}")
+    check_support(name, data)
+    return FAMILIES[name](data, options)
+
+
+def build_head(
+    family: Family, num_channels: int, options: EmissionOptions, in_dim: int
+) -> Head | AutoregressiveHead:
+    """The head of D channels for features of size `in_dim`."""
+    real = not family.discrete
+    if num_channels > 1 and (
+        options.channels == "autoregressive" or (options.channels == "auto" and real)
+    ):
+        return AutoregressiveHead(family, in_dim, num_channels, options.channel_dim)
+    return Head(family, in_dim, num_channels)
+
+
+def check_support(name: str, data: DataDescription) -> None:
+    """Refuse, before training, values to which the emission gives no probability."""
+    for c in data.channels:
+        labelled = c.name in data.categories
+        if labelled and name != "categorical":
+            raise InputError(
+                f"column '{c.name}' holds labels, which emission={name} cannot; "
+                "use emission=categorical"
+            )
+        if name == "bernoulli" and not (c.integer and c.minimum >= 0 and c.maximum <= 1):
+            wrong = c.minimum if c.minimum < 0 else c.maximum
+            raise InputError(
+                f"column '{c.name}' holds values such as {wrong:g}: emission=bernoulli needs 0 or 1"
+            )
+        if name in ("poisson", "negative-binomial") and not (c.integer and c.minimum >= 0):
+            raise InputError(
+                f"column '{c.name}' holds values that are not counts (its range is {c.minimum:g} "
+                f"to {c.maximum:g}): emission={name} needs 0, 1, 2, ..."
+            )
+        if name == "categorical" and not labelled:
+            if not (c.integer and c.minimum >= 0) or c.maximum >= 1000:
+                raise InputError(
+                    f"column '{c.name}' holds values in {c.minimum:g} to {c.maximum:g}: "
+                    "emission=categorical needs labels or codes 0, 1, ... under 1000"
+                )
+
+
+def _num_classes(data: DataDescription) -> int:
+    return max(
+        len(data.categories[c.name]) if c.name in data.categories else int(c.maximum) + 1
+        for c in data.channels
+    )

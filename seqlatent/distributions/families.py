@@ -1,0 +1,272 @@
+"""Laws of one value, each a few parameters wide.
+
+A family turns raw parameters (..., P), any real numbers, into a density or mass function of one
+value. Every formula holds for all finite parameters: softplus with floors in place of exp, logits
+in place of probabilities.
+"""
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seqlatent.data.description import ChannelDescription
+
+
+class Family(nn.Module):
+    """A law of one value.
+
+    Attributes:
+        num_params: P.
+        num_features: numbers that a network is given for one value.
+        discrete: whether `log_prob` is a log mass; such values are never rescaled.
+    """
+
+    num_params: int
+    num_features: int = 1
+    discrete: bool = False
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        """(..., P), (...) -> (...) log density or mass, in nats."""
+        raise TypeError(f"{type(self).__name__} must define log_prob")
+
+    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+        """(..., P) -> (...) one draw for each."""
+        raise TypeError(f"{type(self).__name__} must define draw")
+
+    def channel(self, d: int) -> "Family":
+        """The family of channel d alone: what is kept for each channel is taken at d."""
+        view = copy.copy(self)
+        view._buffers = {name: b if b is None else b[d] for name, b in self._buffers.items()}
+        return view
+
+    def initial(self) -> Tensor:
+        """(P,) raw parameters to begin training at."""
+        return torch.zeros(self.num_params)
+
+    def features(self, x: Tensor) -> Tensor:
+        """(...) values -> (..., num_features) what a network is given."""
+        return soft_clip(x)[..., None]
+
+    def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
+        """(...) how far, 0 to 1, a value's density rests on the floor of the scale."""
+        return torch.zeros_like(x)
+
+
+def soft_clip(x: Tensor, limit: float = 8.0) -> Tensor:
+    """x within +-limit, logarithmic beyond: outliers must not flood a network."""
+    size = x.abs()
+    return torch.where(
+        size <= limit, x, x.sign() * limit * (1 + (size.clamp(min=limit) / limit).log())
+    )
+
+
+def _normal_log_prob(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    return -0.5 * ((x - loc) / scale) ** 2 - scale.log() - 0.5 * math.log(2 * math.pi)
+
+
+class _LocationScale(Family):
+    """Families of real values; scales stay above a floor tied to the data's resolution."""
+
+    floor: Tensor
+
+    def __init__(self, channels: tuple[ChannelDescription, ...]):
+        super().__init__()
+        # A grid of spacing r blurs values by r / sqrt(12): a finer scale would model the rounding.
+        floor = [max(1e-4, c.resolution / c.scale / math.sqrt(12)) for c in channels]
+        self.register_buffer("floor", torch.tensor(floor))
+
+    def scale(self, raw: Tensor, floor: Tensor) -> Tensor:
+        return floor + F.softplus(raw)
+
+
+class Normal(_LocationScale):
+    """N(x; loc, scale^2)."""
+
+    num_params = 2
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        return _normal_log_prob(x, params[..., 0], self.scale(params[..., 1], self.floor))
+
+    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+        loc, scale = params[..., 0], self.scale(params[..., 1], self.floor)
+        return loc + scale * torch.randn(loc.shape, generator=generator, device=loc.device)
+
+    def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
+        return (self.scale(params[..., 1], self.floor) < 1.5 * self.floor).to(x)
+
+
+class StudentT(_LocationScale):
+    """Student's t with location, scale and df > 1 degrees of freedom: heavy tails."""
+
+    num_params = 3
+
+    def _parts(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        # df of more than a few hundred is a normal law, and lgamma would lose its digits
+        df = 1.0 + 200.0 * torch.sigmoid(params[..., 2] - 3.0)
+        return params[..., 0], self.scale(params[..., 1], self.floor), df
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        loc, scale, df = self._parts(params)
+        square = ((x - loc) / scale) ** 2
+        return (
+            torch.lgamma((df + 1) / 2)
+            - torch.lgamma(df / 2)
+            - 0.5 * torch.log(df * math.pi)
+            - scale.log()
+            - (df + 1) / 2 * torch.log1p(square / df)
+        )
+
+    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+        loc, scale, df = self._parts(params)
+        normal = torch.randn(loc.shape, generator=generator, device=loc.device)
+        gamma = torch._standard_gamma(df.contiguous() / 2, generator=generator)
+        return loc + scale * normal / (2 * gamma / df).clamp(min=1e-12).sqrt()
+
+    def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
+        return (self.scale(params[..., 1], self.floor) < 1.5 * self.floor).to(x)
+
+
+class Mixture(_LocationScale):
+    """sum_k w_k N(x; loc_k, scale_k^2)."""
+
+    def __init__(self, channels: tuple[ChannelDescription, ...], num_components: int = 6):
+        super().__init__(channels)
+        self.num_components = num_components
+        self.num_params = 3 * num_components
+
+    def _parts(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logits, loc, raw = params.chunk(3, -1)
+        return logits, loc, self.scale(raw, self.floor[..., None])
+
+    def _joint(self, params: Tensor, x: Tensor) -> Tensor:
+        logits, loc, scale = self._parts(params)
+        return F.log_softmax(logits, -1) + _normal_log_prob(x[..., None], loc, scale)
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        return self._joint(params, x).logsumexp(-1)
+
+    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+        logits, loc, scale = self._parts(params)
+        component = _draw_class(logits, generator)[..., None]
+        loc, scale = loc.gather(-1, component)[..., 0], scale.gather(-1, component)[..., 0]
+        return loc + scale * torch.randn(loc.shape, generator=generator, device=loc.device)
+
+    def initial(self) -> Tensor:
+        k = self.num_components  # components begin apart, or they would all learn the same
+        loc = torch.linspace(-1, 1, k) if k > 1 else torch.zeros(1)
+        return torch.cat([torch.zeros(k), loc, torch.zeros(k)])
+
+    def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
+        low = self._parts(params)[2] < 1.5 * self.floor[..., None]
+        return (self._joint(params, x).softmax(-1) * low).sum(-1)
+
+
+class Bernoulli(Family):
+    """Mass of x in {0, 1}, from one logit."""
+
+    num_params, discrete = 1, True
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        logit = params[..., 0]
+        return x * F.logsigmoid(logit) + (1 - x) * F.logsigmoid(-logit)
+
+    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+        return torch.bernoulli(torch.sigmoid(params[..., 0]), generator=generator)
+
+
+class Categorical(Family):
+    """Mass of x in {0, ..., C - 1}, from C logits."""
+
+    discrete = True
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.num_params = self.num_features = num_classes
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        return F.log_softmax(params, -1).gather(-1, x.long()[..., None])[..., 0]
+
+    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+        return _draw_class(params, generator).to(params)
+
+    def features(self, x: Tensor) -> Tensor:
+        return F.one_hot(x.long(), self.num_features).to(x)
+
+
+class _Count(Family):
+    """Families of counts 0, 1, 2, ...
+
+    The mean is a softplus times the data's own level, not an exponential: fed back through a
+    network over a long forecast, an exponential explodes.
+    """
+
+    discrete, num_features = True, 2
+    level: Tensor
+
+    def __init__(self, channels: tuple[ChannelDescription, ...]):
+        super().__init__()
+        level = [max(c.loc, 0.1) for c in channels]
+        self.register_buffer("level", torch.tensor(level))
+
+    def mean(self, raw: Tensor) -> Tensor:
+        return self.level.double() * (1e-6 + F.softplus(raw.double()))
+
+    def features(self, x: Tensor) -> Tensor:
+        return torch.stack([torch.log1p(x), soft_clip(x / self.level)], -1)
+
+
+class Poisson(_Count):
+    """mean^x exp(-mean) / x!."""
+
+    num_params = 1
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        mean, count = self.mean(params[..., 0]), x.double()
+        return (count * mean.log() - mean - torch.lgamma(count + 1)).to(params)
+
+    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+        return torch.poisson(self.mean(params[..., 0]), generator=generator).to(params)
+
+    def initial(self) -> Tensor:
+        return torch.tensor([0.5413])  # softplus of it is 1
+
+
+class NegativeBinomial(_Count):
+    """A Poisson law whose mean is gamma distributed: variance mean + mean^2 / r.
+
+    Log masses are computed in double precision: lgamma(x + r) - lgamma(r) cancels.
+    """
+
+    num_params = 2
+
+    def _parts(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        r = (2.0 + params[..., 1].double()).clamp(-7, 12).exp()
+        return self.mean(params[..., 0]), r
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        mean, r = self._parts(params)
+        count = x.double()
+        log_prob = (
+            torch.lgamma(count + r)
+            - torch.lgamma(r)
+            - torch.lgamma(count + 1)
+            - r * torch.log1p(mean / r)
+            + count * (mean.log() - torch.log(r + mean))
+        )
+        return log_prob.to(params)
+
+    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+        mean, r = self._parts(params)
+        rate = torch._standard_gamma(r.contiguous(), generator=generator) * mean / r
+        return torch.poisson(rate, generator=generator).to(params)
+
+    def initial(self) -> Tensor:
+        return torch.tensor([0.5413, 0.0])
+
+
+def _draw_class(logits: Tensor, generator: torch.Generator | None) -> Tensor:
+    flat = logits.reshape(-1, logits.shape[-1]).softmax(-1)
+    return torch.multinomial(flat, 1, generator=generator).reshape(logits.shape[:-1])

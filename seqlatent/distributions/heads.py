@@ -1,0 +1,96 @@
+"""Emission heads: from features h_t to a law of the D channels of x_t.
+
+`Head(h, observed)` is a distribution with event shape (D,). Channels are independent given h, or
+one after another (`autoregressive.py`). A channel that was not observed contributes nothing: what
+is left is the law of the observed ones.
+"""
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+from seqlatent.distributions.families import Family
+
+
+class StepDistribution(TorchDistribution):
+    """The law of one step's D channels; a subclass gives each channel's parameters.
+
+    `log_prob` sums over the observed channels; `sample` draws all of them, from a generator of the
+    caller's.
+    """
+
+    arg_constraints: dict = {}
+    support = constraints.real_vector
+
+    def __init__(self, family: Family, shape: torch.Size, observed: Tensor | None):
+        self.family, self.observed = family, observed
+        super().__init__(shape[:-1], shape[-1:], validate_args=False)
+
+    def params(self, x: Tensor) -> Tensor:
+        """(..., D) values -> (..., D, P) parameters of every channel, given those before it."""
+        raise TypeError(f"{type(self).__name__} must define params")
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        log_prob = self.family.log_prob(self.params(value), value)
+        if self.observed is not None:
+            log_prob = torch.where(self.observed, log_prob, 0.0)
+        return log_prob.sum(-1)
+
+    def at_floor(self, value: Tensor) -> Tensor:
+        """(..., D) how far, 0 to 1, each value's density rests on the floor of the scale."""
+        return self.family.at_floor(self.params(value), value)
+
+    def draw(self, generator: torch.Generator | None = None) -> Tensor:
+        """(..., D) one draw of the step."""
+        raise TypeError(f"{type(self).__name__} must define draw")
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+        return self.expand(torch.Size(sample_shape) + self.batch_shape).draw()
+
+
+class IndependentChannels(StepDistribution):
+    """p(x_t | h_t) = prod_d p(x_td | h_t)."""
+
+    def __init__(self, family: Family, params: Tensor, observed: Tensor | None = None):
+        self._params = params
+        super().__init__(family, params.shape[:-1], observed)
+
+    def params(self, x: Tensor) -> Tensor:
+        return self._params
+
+    def draw(self, generator: torch.Generator | None = None) -> Tensor:
+        return self.family.draw(self._params, generator)
+
+    def expand(self, batch_shape: torch.Size, _instance: object = None) -> "IndependentChannels":
+        if torch.Size(batch_shape) == self.batch_shape:
+            return self
+        params = self._params.expand(*batch_shape, *self._params.shape[-2:])
+        return IndependentChannels(self.family, params, self.observed)
+
+
+class Head(nn.Module):
+    """Features (..., in_dim) to an `IndependentChannels` law.
+
+    Args:
+        family: the law of one channel.
+        in_dim: size of h_t.
+        num_channels: D.
+    """
+
+    def __init__(self, family: Family, in_dim: int, num_channels: int):
+        super().__init__()
+        self.family, self.num_channels = family, num_channels
+        self.linear = nn.Linear(in_dim, num_channels * family.num_params)
+        start_at(self.linear, family.initial().repeat(num_channels))
+
+    def forward(self, h: Tensor, observed: Tensor | None = None) -> StepDistribution:
+        params = self.linear(h).unflatten(-1, (self.num_channels, -1))
+        return IndependentChannels(self.family, params, observed)
+
+
+def start_at(linear: nn.Linear, bias: Tensor) -> None:
+    """Begin training near the family's initial law, whatever the features."""
+    with torch.no_grad():
+        linear.weight.mul_(0.5)
+        linear.bias.copy_(bias)

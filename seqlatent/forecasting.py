@@ -1,0 +1,318 @@
+"""Forecasts and samples: joint paths, drawn step by step.
+
+    x_{T+1} ~ p(. | x_{1:T}),  x_{T+2} ~ p(. | x_{1:T}, x_{T+1}),  ...
+
+Every model reads the history once and goes on from its state; the S paths of a series are one
+batch. Each series has a generator of its own, seeded by its name, so that its forecast does not
+depend on which others are asked for.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from seqlatent.data.batch import collate
+from seqlatent.data.calendar import calendar_features
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.sequences import Sequence
+from seqlatent.data.steps import steps_after
+from seqlatent.errors import InputError
+from seqlatent.models.base import History, SequenceModel
+from seqlatent.nn.causal import map_state
+from seqlatent.reporting import plot_forecast
+from seqlatent.scoring import CHUNK, check_data, sequence_generator
+
+QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesForecast:
+    """Sample paths of one series.
+
+    Attributes:
+        unique_id: the series.
+        ds: (H,) the steps ahead.
+        samples: (S, H, D) paths in data units.
+    """
+
+    unique_id: str
+    ds: np.ndarray
+    samples: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(H, D) mean over the paths."""
+        return self.samples.mean(0)
+
+    def quantile(self, level: float | np.ndarray) -> np.ndarray:
+        """(H, D) quantile over the paths at a level in [0, 1]; (Q, H, D) for several."""
+        return np.quantile(self.samples, level, axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """Forecasts of a data set's series.
+
+    Attributes:
+        data: the history that was forecast from.
+        series: a `SeriesForecast` for each sequence, in the data's order.
+    """
+
+    data: SequenceDataset
+    series: tuple[SeriesForecast, ...]
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def __iter__(self) -> Iterator[SeriesForecast]:
+        return iter(self.series)
+
+    def __getitem__(self, unique_id: int | str) -> SeriesForecast:
+        """A series by its place or its name."""
+        if isinstance(unique_id, str):
+            return next(f for f in self.series if f.unique_id == unique_id)
+        return self.series[unique_id]
+
+    @property
+    def samples(self) -> np.ndarray:
+        """(S, H, D) for a single series, (N, S, H, D) for several."""
+        return self._each([f.samples for f in self.series])
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(H, D) for a single series, (N, H, D) for several."""
+        return self._each([f.mean for f in self.series])
+
+    def quantile(self, level: float) -> np.ndarray:
+        """(H, D) for a single series, (N, H, D) for several."""
+        return self._each([f.quantile(level) for f in self.series])
+
+    def to_frame(self) -> pd.DataFrame:
+        """`unique_id, ds, target, mean, q0.05, ..., q0.95`, a row per step and channel.
+
+        Labels have neither mean nor quantiles: their columns hold each label's share instead.
+        """
+        return pd.concat([self._rows(f) for f in self.series], ignore_index=True)
+
+    def _rows(self, f: SeriesForecast) -> pd.DataFrame:
+        parts = []
+        for d, target in enumerate(self.data.targets):
+            part = pd.DataFrame({"unique_id": f.unique_id, "ds": f.ds, "target": target})
+            labels = self.data.categories.get(target)
+            if labels is None:
+                part["mean"] = f.mean[:, d]
+                levels = np.quantile(f.samples[..., d], QUANTILES, axis=0)
+                for level, values in zip(QUANTILES, levels, strict=True):
+                    part[f"q{level:g}"] = values
+            else:
+                for code, label in enumerate(labels):
+                    part[f"p({label})"] = (f.samples[..., d] == code).mean(0)
+            parts.append(part)
+        return pd.concat(parts, ignore_index=True)
+
+    def samples_frame(self) -> pd.DataFrame:
+        """`unique_id, ds, sample_id` and the target columns, a row per path and step."""
+        return paths_frame(self.data, self.series)
+
+    def plot(self, path: str | None = None, series: int = 6):
+        """Draw fans with their history; see `seqlatent.reporting.plot_forecast`."""
+        paths = [(f.unique_id, f.ds, f.samples) for f in self.series]
+        return plot_forecast(self.data, paths, path, series)
+
+    def _each(self, values: list[np.ndarray]) -> np.ndarray:
+        return values[0] if len(values) == 1 else np.stack(values)
+
+
+def forecast(
+    model: SequenceModel,
+    data: SequenceDataset,
+    prediction_length: int,
+    num_samples: int = 500,
+    seed: int = 0,
+    future: SequenceDataset | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Forecast:
+    """Sample joint paths of what comes after each sequence.
+
+    Args:
+        model: a fitted model.
+        data: histories with the training data's channels.
+        prediction_length: H, steps ahead.
+        num_samples: S, paths for each series.
+        seed: of the draws.
+        future: for covariates other than the calendar's, the H steps ahead of every series (their
+            targets are not looked at).
+        progress: called with 1 for every finished series.
+
+    Raises:
+        InputError: when the data do not fit the model or future covariates lack.
+    """
+    for name, value in (("prediction_length", prediction_length), ("num_samples", num_samples)):
+        if value < 1:
+            raise InputError(f"{name}={value} must be at least 1")
+    data = check_data(model, data)
+    results = []
+    for s in data:
+        ds = data.future_steps(s, prediction_length)
+        covariates = _future_covariates(data, s, ds, future)
+        history = _read_history(model, s)
+        generator = sequence_generator(s.unique_id, seed)
+        samples = draw_paths(model, history, covariates, num_samples, generator)
+        results.append(SeriesForecast(s.unique_id, ds, samples))
+        if progress:
+            progress(1)
+    return Forecast(data, tuple(results))
+
+
+def sample(
+    model: SequenceModel,
+    num_samples: int,
+    length: int,
+    seed: int = 0,
+    start: str | None = None,
+) -> SequenceDataset:
+    """Draw whole sequences from nothing.
+
+    Args:
+        model: a fitted model.
+        num_samples: N, how many.
+        length: T, steps of each.
+        seed: of the draws.
+        start: the first step, a timestamp or an integer; by default that of the training data.
+
+    Raises:
+        InputError: for a model whose covariates or scaling are not known without data.
+    """
+    for name, value in (("num_samples", num_samples), ("length", length)):
+        if value < 1:
+            raise InputError(f"{name}={value} must be at least 1")
+    description = model.description
+    named = [c for c in description.covariate_names if not c.startswith("calendar:")]
+    if named:
+        raise InputError(
+            f"the model was fitted with the covariate '{named[0]}', which a sample from nothing "
+            "does not have; use forecast"
+        )
+    ds = _sample_steps(start or description.start or "0", length, description.frequency)
+    covariates = _calendar(ds, description.covariate_names)
+    generator = torch.Generator().manual_seed(seed)
+    paths = draw_paths(model, model.begin(None), covariates, num_samples, generator)
+    empty = np.zeros((length, 0))
+    sequences = tuple(Sequence(str(i), ds, x, empty) for i, x in enumerate(paths))
+    return SequenceDataset(
+        sequences,
+        description.targets,
+        categories=description.categories,
+        frequency=description.frequency,
+        name="samples",
+    )
+
+
+def draw_paths(
+    model: SequenceModel,
+    history: History,
+    covariates: np.ndarray,
+    num_samples: int,
+    generator: torch.Generator,
+) -> np.ndarray:
+    """(S, H, D) paths that go on from one history, given (H, C) covariates."""
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    ahead = torch.from_numpy(covariates).to(device)
+    history = map_state(lambda t: t.expand(num_samples, *t.shape[1:]).contiguous(), history)
+    if device.type != "cpu":  # a generator belongs to one device
+        generator = torch.Generator(device).manual_seed(generator.initial_seed())
+    steps: list[Tensor] = []
+    try:
+        with torch.no_grad():
+            for t in range(len(ahead)):
+                now = ahead[t].expand(num_samples, 1, -1)
+                x, history = model.sample_step(history, now, generator)
+                steps.append(x)
+    finally:
+        model.train(training)
+    return torch.cat(steps, 1).double().cpu().numpy()
+
+
+def _read_history(model: SequenceModel, s: Sequence) -> History:
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            batch = collate([s]).to(next(model.parameters()).device)
+            history = model.begin(batch)
+            for start in range(0, len(s), CHUNK):
+                history = model.read(batch.steps(start, start + CHUNK), history)
+            return history
+    finally:
+        model.train(training)
+
+
+def _future_covariates(
+    data: SequenceDataset, s: Sequence, ds: np.ndarray, future: SequenceDataset | None
+) -> np.ndarray:
+    """(H, C) covariates of the steps ahead: the calendar's are computed, others looked up."""
+    names = data.covariate_names
+    named = [c for c in names if not c.startswith("calendar:")]
+    if not named:
+        return _calendar(ds, names)
+    if future is None:
+        raise InputError(
+            f"the model was fitted with the covariate '{named[0]}': give its values for the steps "
+            "ahead (--future FILE)"
+        )
+    match = next((f for f in future if f.unique_id == s.unique_id), None)
+    places = None if match is None else np.searchsorted(match.ds, ds)
+    if (
+        match is None
+        or places is None
+        or (places >= len(match)).any()
+        or (match.ds[np.minimum(places, len(match) - 1)] != ds).any()
+    ):
+        raise InputError(
+            f"{future.name}: series {s.unique_id} lacks covariates for the steps {ds[0]} to {ds[-1]}"
+        )
+    columns = []
+    for name in names:
+        if name.startswith("calendar:"):
+            columns.append(calendar_features(ds, [name])[:, 0])
+        else:
+            columns.append(match.covariates[places, future.covariate_names.index(name)])
+    return np.stack(columns, 1)
+
+
+def _calendar(ds: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    return calendar_features(ds, names) if names else np.zeros((len(ds), 0))
+
+
+def _sample_steps(start: str, length: int, frequency: str | None) -> np.ndarray:
+    try:
+        first = np.array([int(start)])
+    except ValueError:
+        try:
+            first = np.array([pd.Timestamp(start).to_datetime64()], dtype="datetime64[ns]")
+        except ValueError:
+            raise InputError(f"start '{start}' is neither a timestamp nor an integer") from None
+    return np.concatenate([first, steps_after(first, length - 1, frequency)])[:length]
+
+
+def paths_frame(data: SequenceDataset, paths: tuple[SeriesForecast, ...]) -> pd.DataFrame:
+    """`unique_id, ds, sample_id` and the target columns."""
+    parts = []
+    for f in paths:
+        num_samples, steps, _ = f.samples.shape
+        part = pd.DataFrame(
+            {
+                "unique_id": f.unique_id,
+                "ds": np.tile(f.ds, num_samples),
+                "sample_id": np.repeat(np.arange(num_samples), steps),
+            }
+        )
+        for d, target in enumerate(data.targets):
+            part[target] = data.decode(target, f.samples[..., d].ravel())
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,191 @@
+"""Autoregressive models: exact likelihood by the chain rule.
+
+    p(x_{1:T}) = prod_t p(x_t | h_t),    h_t = net(x_1, ..., x_{t-1})
+
+A causal network and a head are a distribution over a whole sequence. `rnn`, `transformer` and `cnn`
+differ in the network alone.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from seqlatent.data.batch import SequenceBatch
+from seqlatent.data.description import DataDescription
+from seqlatent.distributions.heads import StepDistribution
+from seqlatent.models.base import History, ModelOptions, SequenceModel
+from seqlatent.nn.attention import Transformer
+from seqlatent.nn.causal import CausalNetwork
+from seqlatent.nn.convolution import Convolution
+from seqlatent.nn.layers import ACTIVATIONS
+from seqlatent.nn.recurrent import Recurrent
+
+
+class Autoregressive(SequenceModel):
+    """A causal network over past values and a head; a subclass builds the network."""
+
+    options: ModelOptions
+
+    def __init__(self, options: ModelOptions, description: DataDescription):
+        super().__init__(options, description)
+        self.network = self.build_network(self.input_dim)
+        # The head also sees u_t itself: linear dependence on the last value then needs no learning
+        # of the identity, and holds beyond the range of the training data.
+        self.head = self.build_head(self.network.out_dim + self.input_dim)
+
+    def build_network(self, in_dim: int) -> CausalNetwork:
+        raise TypeError(f"{type(self).__name__} must define build_network")
+
+    def _step_laws(
+        self, u: Tensor, observed: Tensor | None, history: History | None
+    ) -> tuple[StepDistribution, object]:
+        h, network = self.network(u, history.network if history else None)
+        return self.head(torch.cat([h, u], -1), observed), network
+
+    def _log_prob(
+        self, batch: SequenceBatch, history: History | None
+    ) -> tuple[Tensor, StepDistribution, Tensor, History]:
+        history = history or self.begin(batch)
+        y, embedding, u = self.inputs(batch, history)
+        laws, network = self._step_laws(u, batch.observed, history)
+        log_prob = laws.log_prob(y) - history.scaling.log_scale(batch.observed)
+        return log_prob, laws, y, History(history.scaling, embedding[:, -1:], network)
+
+    def log_prob(
+        self, batch: SequenceBatch, history: History | None = None
+    ) -> tuple[Tensor, History]:
+        """(B, T) log p(x_t | x_{<t}), nats, in data units; 0 where not scored."""
+        log_prob, _, _, after = self._log_prob(batch, history)
+        return torch.where(batch.scored, log_prob, 0.0), after
+
+    def at_floor(self, batch: SequenceBatch) -> Tensor:
+        """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor."""
+        _, laws, y, _ = self._log_prob(batch, None)
+        return laws.at_floor(y)
+
+    def terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
+        return {"log_prob": self.log_prob(batch)[0]}
+
+    def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
+        return -self.log_prob(batch)[0].sum() / batch.scored.sum().clamp(min=1)
+
+    def read(self, batch: SequenceBatch, history: History | None = None) -> History:
+        history = history or self.begin(batch)
+        _, embedding, u = self.inputs(batch, history)
+        _, network = self.network(u, history.network)
+        return History(history.scaling, embedding[:, -1:], network)
+
+    def sample_step(
+        self, history: History, covariates: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, History]:
+        u = torch.cat([history.last, self.covariate_scaler(covariates)], -1)
+        laws, network = self._step_laws(u, None, history)
+        y = laws.draw(generator)
+        last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
+        return history.scaling.inverse(y), History(history.scaling, last, network)
+
+
+@dataclass(frozen=True)
+class RNNOptions(ModelOptions):
+    cell: str = field(
+        default="gru", metadata={"help": "recurrent cell", "choices": ("gru", "lstm")}
+    )
+    hidden_dim: int = field(default=64, metadata={"help": "size of the state", "min": 1})
+    num_layers: int = field(default=1, metadata={"help": "stacked layers", "min": 1})
+    dropout: float = field(
+        default=0.0,
+        metadata={"help": "share of features dropped in training", "min": 0, "below": 1},
+    )
+    norm: str = field(
+        default="none", metadata={"help": "normalisation", "choices": ("none", "layer")}
+    )
+    residual: bool = field(default=False, metadata={"help": "residual connections"})
+
+
+class RNNModel(Autoregressive):
+    """A recurrent network (GRU or LSTM) and a head (Graves 2013)."""
+
+    family, Options = "rnn", RNNOptions
+    options: RNNOptions
+
+    def build_network(self, in_dim: int) -> CausalNetwork:
+        o = self.options
+        return Recurrent(in_dim, o.hidden_dim, o.num_layers, o.cell, o.dropout, o.norm, o.residual)
+
+
+@dataclass(frozen=True)
+class TransformerOptions(ModelOptions):
+    hidden_dim: int = field(default=64, metadata={"help": "width", "min": 1})
+    num_layers: int = field(default=2, metadata={"help": "blocks", "min": 1})
+    num_heads: int = field(default=4, metadata={"help": "attention heads", "min": 1})
+    attention_window: int = field(
+        default=256, metadata={"help": "steps that one block reaches back over", "min": 1}
+    )
+    activation: str = field(
+        default="silu", metadata={"help": "of feed-forward layers", "choices": tuple(ACTIVATIONS)}
+    )
+    dropout: float = field(
+        default=0.0,
+        metadata={"help": "share of features dropped in training", "min": 0, "below": 1},
+    )
+
+
+class TransformerModel(Autoregressive):
+    """A causal transformer and a head (Vaswani et al. 2017)."""
+
+    family, Options = "transformer", TransformerOptions
+    options: TransformerOptions
+
+    def build_network(self, in_dim: int) -> CausalNetwork:
+        o = self.options
+        return Transformer(
+            in_dim,
+            o.hidden_dim,
+            o.num_layers,
+            o.num_heads,
+            o.attention_window,
+            o.activation,
+            o.dropout,
+        )
+
+
+@dataclass(frozen=True)
+class CNNOptions(ModelOptions):
+    hidden_dim: int = field(default=64, metadata={"help": "channels of every block", "min": 1})
+    num_layers: int = field(
+        default=5,
+        metadata={"help": "blocks; each doubles the receptive field", "min": 1, "max": 20},
+    )
+    kernel_size: int = field(default=3, metadata={"help": "steps each convolution sees", "min": 2})
+    activation: str = field(
+        default="silu", metadata={"help": "of every block", "choices": tuple(ACTIVATIONS)}
+    )
+    dropout: float = field(
+        default=0.0,
+        metadata={"help": "share of features dropped in training", "min": 0, "below": 1},
+    )
+    norm: str = field(
+        default="none", metadata={"help": "normalisation", "choices": ("none", "layer")}
+    )
+    residual: bool = field(default=True, metadata={"help": "residual connections"})
+
+
+class CNNModel(Autoregressive):
+    """Dilated causal convolutions and a head (van den Oord et al. 2016)."""
+
+    family, Options = "cnn", CNNOptions
+    options: CNNOptions
+
+    def build_network(self, in_dim: int) -> CausalNetwork:
+        o = self.options
+        return Convolution(
+            in_dim,
+            o.hidden_dim,
+            o.num_layers,
+            o.kernel_size,
+            o.activation,
+            o.dropout,
+            o.norm,
+            o.residual,
+        )

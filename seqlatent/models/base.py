@@ -1,0 +1,176 @@
+"""What every model of sequences is.
+
+    log p(x_{1:T}) = sum_t log p(x_t | x_{<t})
+
+A model is an `nn.Module` built from its options and a description of the training data. It reads
+values in data units: the scaler's log-determinant is part of every density. What it can do beyond
+training and sampling is a capability that it has or lacks: `ExactDensity`, `LatentCode`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from seqlatent.data.batch import SequenceBatch
+from seqlatent.data.description import DataDescription
+from seqlatent.data.scaling import SCALINGS, Scaler, Scaling
+from seqlatent.distributions.autoregressive import AutoregressiveHead
+from seqlatent.distributions.emission import EmissionOptions, build_family, build_head
+from seqlatent.distributions.families import soft_clip
+from seqlatent.distributions.heads import Head
+
+
+@dataclass(frozen=True)
+class ModelOptions(EmissionOptions):
+    """Options that every model has."""
+
+    scaling: str = field(
+        default="global",
+        metadata={
+            "help": "of real values: global (training data), prefix (each sequence's own context), "
+            "none",
+            "choices": SCALINGS,
+        },
+    )
+    context_length: int = field(
+        default=0,
+        metadata={"help": "first steps of a sequence, conditioned on and not scored", "min": 0},
+    )
+
+
+class History(NamedTuple):
+    """What a model remembers of the steps so far; every tensor leads with the batch dimension.
+
+    Attributes:
+        scaling: the sequences' affine maps; their leading dimension may be 1, for all.
+        last: (B, 1, F) embedding of the last value; zeros before the first.
+        network: states of the model's networks.
+    """
+
+    scaling: Scaling
+    last: Tensor
+    network: Any
+
+
+class SequenceModel(nn.Module):
+    """Base of all models; a subclass names its `family` and `Options` and defines the rest below.
+
+    Attributes:
+        embedding_dim: F, the size of an embedded value.
+        input_dim: F + C, the size of what a network is given for one step.
+    """
+
+    family: ClassVar[str]
+    Options: ClassVar[type[ModelOptions]]
+
+    def __init__(self, options: Any, description: DataDescription):
+        super().__init__()
+        self.options, self.description = options, description
+        self.value_law = build_family(description, options)
+        self.scaler = Scaler(description, "none" if self.value_law.discrete else options.scaling)
+        self.covariate_scaler = CovariateScaler(description)
+        self.embedding_dim = description.num_channels * (self.value_law.num_features + 1)
+        self.input_dim = self.embedding_dim + len(description.covariate_names)
+
+    def build_head(self, in_dim: int) -> Head | AutoregressiveHead:
+        """A head p(x_t | h_t) for features of size `in_dim`."""
+        return build_head(self.value_law, self.description.num_channels, self.options, in_dim)
+
+    def embed(self, y: Tensor, observed: Tensor) -> Tensor:
+        """(..., D) scaled values -> (..., F) features, zero where missing, with observed flags."""
+        features = self.value_law.features(y) * observed[..., None]
+        return torch.cat([features.flatten(-2), observed.to(y)], -1)
+
+    def inputs(
+        self, batch: SequenceBatch, history: History | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Scaled values y (B, T, D), their embedding (B, T, F), and the inputs u (B, T, F + C) that
+        hold, at step t, the embedding of step t - 1 and the covariates of step t."""
+        history = history or self.begin(batch)
+        y = history.scaling.forward(batch.x)
+        embedding = self.embed(y, batch.observed)
+        last = history.last.expand(len(y), -1, -1)
+        before = torch.cat([last, embedding[:, :-1]], 1)
+        return y, embedding, torch.cat([before, self.covariate_scaler(batch.covariates)], -1)
+
+    def begin(self, batch: SequenceBatch | None) -> History:
+        """The history before the first step, of a batch or (None) of one that has yet to begin."""
+        scaling = self.scaler(batch)
+        size = 1 if batch is None else len(batch.x)
+        last = torch.zeros(size, 1, self.embedding_dim, device=scaling.loc.device)
+        return History(scaling, last, None)
+
+    # -- what a subclass defines ------------------------------------------------------------------
+
+    def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
+        """The training loss, nats per scored step; `step` counts training steps, for annealing."""
+        raise TypeError(f"{type(self).__name__} must define loss")
+
+    def terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
+        """The loss's parts, (B, T) each, by name: where to look when it is not finite."""
+        raise TypeError(f"{type(self).__name__} must define terms")
+
+    def read(self, batch: SequenceBatch, history: History | None = None) -> History:
+        """The history after all T steps of a batch without padding."""
+        raise TypeError(f"{type(self).__name__} must define read")
+
+    def sample_step(
+        self, history: History, covariates: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, History]:
+        """Draw the next step: (B, 1, C) covariates -> (B, 1, D) values in data units."""
+        raise TypeError(f"{type(self).__name__} must define sample_step")
+
+    # ---------------------------------------------------------------------------------------------
+
+    def forward(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
+        return self.loss(batch, step)
+
+
+class CovariateScaler(nn.Module):
+    """Standardises covariates by training data."""
+
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, description: DataDescription):
+        super().__init__()
+        self.register_buffer("loc", torch.tensor(description.covariate_loc, dtype=torch.float64))
+        self.register_buffer(
+            "scale", torch.tensor(description.covariate_scale, dtype=torch.float64)
+        )
+
+    def forward(self, covariates: Tensor) -> Tensor:
+        scaled = (covariates - self.loc) / self.scale
+        return soft_clip(scaled.to(torch.get_default_dtype()))
+
+
+@runtime_checkable
+class ExactDensity(Protocol):
+    """A model whose density is computed, not estimated."""
+
+    def log_prob(
+        self, batch: SequenceBatch, history: History | None = None
+    ) -> tuple[Tensor, History]:
+        """(B, T) log p(x_t | x_{<t}) in nats, 0 where not scored, and the history after."""
+        ...
+
+
+@runtime_checkable
+class LatentCode(Protocol):
+    """A model with latents z_{1:T}, whose density is estimated from weighted draws of a guide."""
+
+    latent_dim: int
+
+    def log_weights(
+        self, batch: SequenceBatch, eps: Tensor, history: History | None = None
+    ) -> tuple[Tensor, History]:
+        """(K, B, T, Z) noise -> (K, B, T) log p(x_t | .) + log p(z_t | .) - log q(z_t | .)."""
+        ...
+
+    def encode(
+        self, batch: SequenceBatch, eps: Tensor, history: History | None = None
+    ) -> tuple[Tensor, History]:
+        """(K, B, T, Z) noise -> (K, B, T, Z) draws from the guide."""
+        ...

@@ -1,0 +1,66 @@
+"""The contract of every network over time.
+
+A causal network maps inputs u_{1:T} to features h_{1:T}, where h_t depends on u_{1:t} alone, and
+hands back a *state* from which it can go on:
+
+    h_{1:T} = net(u_{1:T})   equals   h_{1:s}, state = net(u_{1:s});  h_{s+1:T} = net(u_{s+1:T}, state)
+
+Training reads whole sequences in parallel; sampling reads one step at a time; scoring a very long
+sequence reads chunks. All three are this one function.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+# A state is a tensor, or a (named) tuple of states; every tensor leads with the batch dimensions.
+State = Any
+
+
+def map_state(function: Any, state: State) -> State:
+    """Apply `function` to every tensor of a state."""
+    if state is None:
+        return None
+    if isinstance(state, Tensor):
+        return function(state)
+    mapped = [map_state(function, part) for part in state]
+    return type(state)(*mapped) if hasattr(state, "_fields") else tuple(mapped)
+
+
+class CausalNetwork(nn.Module):
+    """A network over time; a subclass defines `scan` over one batch dimension.
+
+    Attributes:
+        in_dim, out_dim: sizes of u_t and h_t.
+        receptive_field: how many steps, the current one included, h_t can depend on; None if all.
+    """
+
+    in_dim: int
+    out_dim: int
+    receptive_field: int | None = None
+
+    def scan(self, u: Tensor, state: State) -> tuple[Tensor, State]:
+        """(N, T, in_dim) and a state or None -> (N, T, out_dim) and the state after step T."""
+        raise TypeError(f"{type(self).__name__} must define scan")
+
+    def forward(self, u: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """Read T more steps.
+
+        Args:
+            u: (..., T, in_dim), any leading dimensions, T >= 1.
+            state: what an earlier call returned; None at the start of the sequence.
+
+        Returns:
+            h: (..., T, out_dim), and the state after the last step.
+        """
+        lead = u.shape[:-2]
+        flat = map_state(lambda s: s.reshape(-1, *s.shape[len(lead) :]), state)
+        h, after = self.scan(u.reshape(-1, *u.shape[-2:]), flat)
+        return h.reshape(*lead, *h.shape[-2:]), map_state(
+            lambda s: s.reshape(*lead, *s.shape[1:]), after
+        )
+
+    def step(self, u: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """Read one step: (..., in_dim) -> (..., out_dim), state."""
+        h, after = self(u.unsqueeze(-2), state)
+        return h.squeeze(-2), after

@@ -1,0 +1,30 @@
+"""Choices that the networks share: activation and normalisation."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from seqlatent.errors import InputError, did_you_mean
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky-relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "silu": nn.SiLU,
+}
+
+
+def activation(name: str) -> nn.Module:
+    if name not in ACTIVATIONS:
+        raise InputError(f"unknown activation '{name}'{did_you_mean(name, ACTIVATIONS)}")
+    return ACTIVATIONS[name]()
+
+
+def normalisation(name: str, dim: int) -> nn.Module:
+    """`layer` normalises the features of one step. Batch statistics would mix time steps, later
+    ones among them, and other sequences, so a causal network cannot use them."""
+    if name == "none":
+        return nn.Identity()
+    if name == "layer":
+        return nn.LayerNorm(dim)
+    raise InputError(f"unknown norm '{name}'; known: layer, none")

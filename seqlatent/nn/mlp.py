@@ -1,0 +1,56 @@
+"""Feed-forward networks: on one vector, and on the last k steps of a sequence."""
+
+import torch
+from torch import Tensor, nn
+
+from seqlatent.nn.causal import CausalNetwork, State
+from seqlatent.nn.layers import activation as make_activation
+
+
+def mlp(
+    in_dim: int,
+    hidden_dim: int,
+    out_dim: int,
+    num_layers: int = 2,
+    activation: str = "silu",
+    dropout: float = 0.0,
+) -> nn.Sequential:
+    """`num_layers` hidden layers between a vector and a vector."""
+    layers: list[nn.Module] = []
+    for i in range(num_layers):
+        layers += [nn.Linear(in_dim if i == 0 else hidden_dim, hidden_dim)]
+        layers += [make_activation(activation), nn.Dropout(dropout)]
+    return nn.Sequential(*layers, nn.Linear(hidden_dim if num_layers else in_dim, out_dim))
+
+
+class WindowMLP(CausalNetwork):
+    """A feed-forward network on the last k inputs, zeros before the first.
+
+    Args:
+        in_dim: size of u_t.
+        hidden_dim: width, and the size of h_t.
+        num_layers: hidden layers.
+        num_lags: k, the number of steps it sees, the current one included.
+        activation: `relu`, `leaky-relu`, `elu` or `silu`.
+        dropout: share of features dropped, in training.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        hidden_dim: int = 64,
+        num_layers: int = 2,
+        num_lags: int = 2,
+        activation: str = "silu",
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.in_dim, self.out_dim, self.receptive_field = in_dim, hidden_dim, num_lags
+        self.net = mlp(num_lags * in_dim, hidden_dim, hidden_dim, num_layers, activation, dropout)
+
+    def scan(self, u: Tensor, state: State) -> tuple[Tensor, State]:
+        lags = self.receptive_field or 1
+        past = u.new_zeros(len(u), lags - 1, u.shape[-1]) if state is None else state
+        seen = torch.cat([past, u], 1)
+        stacked = seen.unfold(1, lags, 1).flatten(2)  # (N, T, in_dim * lags)
+        return self.net(stacked), seen[:, seen.shape[1] - (lags - 1) :]

@@ -1,0 +1,118 @@
+"""Options as frozen dataclasses: read from `key=value` words and TOML, checked in one place.
+
+A field's metadata holds its `help` and its limits: `choices`, `min`, `max`, `below`.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from seqlatent.errors import InputError, did_you_mean
+
+
+def make(cls: type, values: Mapping[str, Any]) -> Any:
+    """An options object from named values, each checked.
+
+    Raises:
+        InputError: for an unknown name, or a value of the wrong type or out of its limits.
+    """
+    known = {f.name: f for f in dataclasses.fields(cls)}
+    for name in values:
+        if name not in known:
+            raise InputError(f"unknown option '{name}'{did_you_mean(name, known)}")
+    types = get_type_hints(cls)
+    checked = {name: _check(known[name], types[name], value) for name, value in values.items()}
+    return cls(**checked)
+
+
+def _check(option: dataclasses.Field, kind: Any, value: Any) -> Any:
+    kinds = get_args(kind) or (kind,)
+    if value is None and type(None) in kinds:
+        return None
+    kind = next(k for k in kinds if k is not type(None))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+        raise InputError(f"option {option.name} must be {wanted[kind]}, not {value!r}")
+    limits = option.metadata
+    choices = limits.get("choices")
+    if choices is not None and value not in choices:
+        raise InputError(f"option {option.name}={value} is not one of {', '.join(choices)}")
+    if kind in (int, float):
+        low, high, below = (limits.get(k) for k in ("min", "max", "below"))
+        if value != value or value in (float("inf"), float("-inf")):
+            raise InputError(f"option {option.name} must be a finite number, not {value}")
+        if low is not None and value < low:
+            raise InputError(f"option {option.name}={value} must be at least {low}")
+        if "above" in limits and value <= limits["above"]:
+            raise InputError(f"option {option.name}={value} must be above {limits['above']}")
+        if high is not None and value > high:
+            raise InputError(f"option {option.name}={value} must be at most {high}")
+        if below is not None and value >= below:
+            raise InputError(f"option {option.name}={value} must be below {below}")
+    return value
+
+
+def parse_assignments(words: list[str], classes: list[type]) -> dict[str, Any]:
+    """`["hidden_dim=32", "cell=lstm"]` as values of the types that the classes' fields have.
+
+    Raises:
+        InputError: for a word without '=', or a value that is not of its option's type.
+    """
+    types = {name: hint for cls in classes for name, hint in get_type_hints(cls).items()}
+    values: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        name, text = name.strip().replace("-", "_"), text.strip()
+        if not equals or not name:
+            raise InputError(f"'{word}' is not of the form key=value")
+        if name not in types:
+            raise InputError(f"unknown option '{name}'{did_you_mean(name, types)}")
+        values[name] = _parse(name, text, types[name])
+    return values
+
+
+def _parse(name: str, text: str, hint: Any) -> Any:
+    kinds = get_args(hint) or (hint,)
+    if type(None) in kinds and text.lower() in ("none", ""):
+        return None
+    kind = next(k for k in kinds if k is not type(None))
+    if kind is bool:
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if text.lower() not in words:
+            raise InputError(f"option {name} must be true or false, not '{text}'")
+        return words[text.lower()]
+    try:
+        return kind(text)
+    except ValueError:
+        wanted = {int: "a whole number", float: "a number"}[kind]
+        raise InputError(f"option {name} must be {wanted}, not '{text}'") from None
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Options from a TOML file; tables such as [model] and [training] are for the reader's eye.
+
+    Raises:
+        InputError: when the file is missing or not TOML.
+    """
+    try:
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file (--config)") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}) (--config)") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a TOML file: {error}") from None
+    values: dict[str, Any] = {}
+    for name, value in content.items():
+        inner = value if isinstance(value, dict) else {name: value}
+        values.update({key.replace("-", "_"): v for key, v in inner.items()})
+    return values
+
+
+def help_table(cls: type) -> list[tuple[str, Any, str]]:
+    """(name, default, help) of every option."""
+    return [(f.name, f.default, str(f.metadata.get("help", ""))) for f in dataclasses.fields(cls)]
