@@ -222,32 +222,32 @@ def score(
     data = check_data(model, data)
     kind = kind_of(model, num_particles)
     by_name = {s.unique_id: s for s in score_sequences(model, data, num_particles, seed, progress)}
-    rows, steps = [], []
-    for s in data:
-        result = by_name[s.unique_id]
-        scored = ~np.isnan(result.log_prob)
-        total = float(result.log_prob[scored].sum())
-        rows.append(
-            {
-                "unique_id": s.unique_id,
-                "log_prob": total,
-                "std_error": result.std_error,
-                "kind": kind,
-                "num_particles": 0 if kind == "exact" else num_particles,
-                "num_observed": result.num_observed,
-                "nats_per_step": total / max(1, int(scored.sum())),
-            }
-        )
-        steps.append(
-            pd.DataFrame(
-                {
-                    "unique_id": s.unique_id,
-                    "ds": s.ds[scored],
-                    "log_prob": result.log_prob[scored],
-                }
-            )
-        )
-    return pd.DataFrame(rows), pd.concat(steps, ignore_index=True)
+    results = [by_name[s.unique_id] for s in data]
+    scored = [~np.isnan(r.log_prob) for r in results]
+    totals = np.array([r.log_prob[k].sum() for r, k in zip(results, scored, strict=True)])
+    counts = np.array([k.sum() for k in scored])
+    names = [r.unique_id for r in results]
+    scores = pd.DataFrame(
+        {
+            "unique_id": names,
+            "log_prob": totals,
+            "std_error": [r.std_error for r in results],
+            "kind": kind,
+            "num_particles": 0 if kind == "exact" else num_particles,
+            "num_observed": [r.num_observed for r in results],
+            "nats_per_step": totals / np.maximum(1, counts),
+        }
+    )
+    steps = pd.DataFrame(
+        {
+            "unique_id": np.repeat(names, counts),
+            "ds": np.concatenate([s.ds[k] for s, k in zip(data, scored, strict=True)]),
+            "log_prob": np.concatenate(
+                [r.log_prob[k] for r, k in zip(results, scored, strict=True)]
+            ),
+        }
+    )
+    return scores, steps
 
 
 def mean_log_prob(

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import os
+import tempfile
 import zlib
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -158,6 +159,34 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def check_table_path(path: str | os.PathLike[str]) -> str:
+    """The ending of a table that could be written; call it before long work.
+
+    Raises:
+        InputError: another ending, no such folder, or one that cannot be written to.
+    """
+    path = Path(path)
+    kind = ending(path, WRITE_ENDINGS)
+    if kind is None:
+        raise InputError(f"{path}: unknown kind of file; use one of {', '.join(WRITE_ENDINGS)}")
+    check_writable(path)
+    return kind
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file that could not be written: a folder, or one whose folder is not there."""
+    if os.path.isdir(path):
+        raise InputError(f"{path} is a folder; name a file in it")
+    if not os.path.isdir(path.parent):
+        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+    try:
+        # Permissions alone do not tell: the folder may lie on a file system that is read only.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
 def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Write a table by its ending; under its name there is never half a file.
 
@@ -169,13 +198,7 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
         InputError: another ending, no such folder, or one that cannot be written to.
     """
     path = Path(path)
-    kind = ending(path, WRITE_ENDINGS)
-    if kind is None:
-        raise InputError(f"{path}: unknown kind of file; use one of {', '.join(WRITE_ENDINGS)}")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+    kind = check_table_path(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         if kind == ".parquet":

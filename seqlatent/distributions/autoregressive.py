@@ -61,7 +61,7 @@ class ChannelAutoregression(StepDistribution):
 
     def params(self, x: Tensor) -> Tensor:
         head = self.head
-        seen = torch.ones_like(x) if self.observed is None else self.observed.to(x)
+        seen = torch.ones_like(x) if self.observed is None else self.observed.to(x).expand_as(x)
         features = head.family.features(x) * seen[..., None]
         given = torch.cat([features, seen[..., None]], -1)[..., :-1, :]
         added = torch.einsum("...df,dfh->...dh", given, head.before).cumsum(-2)

@@ -1,0 +1,106 @@
+"""Every registered network, head and model, small: the laws are tested over these.
+
+A new network, head or model joins with one line here.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.description import DataDescription
+from seqlatent.models.base import SequenceModel
+from seqlatent.models.latent import LatentModel
+from seqlatent.models.registry import build_model, model_class
+from seqlatent.nn.attention import Transformer
+from seqlatent.nn.causal import CausalNetwork
+from seqlatent.nn.convolution import Convolution
+from seqlatent.nn.mlp import WindowMLP
+from seqlatent.nn.recurrent import Recurrent
+from seqlatent.options import make
+
+NETWORKS: dict[str, Callable[[], CausalNetwork]] = {
+    "gru": lambda: Recurrent(3, 8),
+    "gru-deep": lambda: Recurrent(3, 8, 3, norm="layer", residual=True),
+    "lstm": lambda: Recurrent(3, 8, 2, cell="lstm"),
+    "cnn": lambda: Convolution(3, 8, 2),
+    "cnn-norm": lambda: Convolution(3, 8, 3, 2, "elu", norm="layer", residual=False),
+    "transformer": lambda: Transformer(3, 8, 2, 2),
+    "transformer-short": lambda: Transformer(3, 8, 2, 2, attention_window=3),
+    "mlp": lambda: WindowMLP(3, 8, num_lags=3),
+}
+
+EMISSIONS: dict[str, str] = {  # emission: the kind of data that it is for
+    "normal": "real",
+    "student-t": "real",
+    "mixture": "real",
+    "bernoulli": "binary",
+    "categorical": "category",
+    "poisson": "count",
+    "negative-binomial": "count",
+}
+
+MODELS: dict[str, tuple[str, dict]] = {
+    "rnn": ("rnn", {"hidden_dim": 8}),
+    "transformer": ("transformer", {"hidden_dim": 8, "num_heads": 2}),
+    "cnn": ("cnn", {"hidden_dim": 8, "num_layers": 2}),
+    "latent": ("latent", {"hidden_dim": 8, "latent_dim": 2}),
+    "latent-last": ("latent", {"hidden_dim": 8, "latent_dim": 2, "history": "last"}),
+    "latent-rnn": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide": "rnn"}),
+    "latent-ancestral": (
+        "latent",
+        {"hidden_dim": 8, "latent_dim": 2, "guide_conditioning": "latents"},
+    ),
+}
+
+
+def values(kind: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Values of a kind, in data units: real ones around 20 with a spread of 3."""
+    rng = np.random.default_rng(seed)
+    if kind == "real":
+        return 20 + 3 * rng.normal(size=shape)
+    if kind == "binary":
+        return rng.integers(0, 2, shape).astype(float)
+    if kind == "category":
+        return rng.integers(0, 4, shape).astype(float)
+    return rng.poisson(5.0, shape).astype(float)
+
+
+def dataset(kind: str = "real", channels: int = 1, num: int = 6, steps: int = 7, seed: int = 0):
+    """Sequences of different lengths, `steps` at the most."""
+    x = values(kind, (num, steps, channels), seed)
+    return SequenceDataset.from_list([x[i, : steps - i % 3] for i in range(num)])
+
+
+def model(name: str, emission: str = "mixture", data: SequenceDataset | None = None, **options):
+    """A case of `MODELS` with random parameters that are far from their start."""
+    family, own = MODELS[name]
+    data = data or dataset(EMISSIONS[emission])
+    chosen = {"emission": emission, "num_components": 3, "channel_dim": 4, **own, **options}
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        built = build_model(family, make(model_class(family).Options, chosen), DataDescription.of(data))
+        stir(built, 0.2)
+        if isinstance(built, LatentModel):
+            # Weights of a wild guide have no variance to speak of: keep it within reach of the
+            # posterior, as a trained one is.
+            for p in built.guide_network.parameters():
+                p.data.mul_(0.3)
+    return built.eval()
+
+
+def stir(module: torch.nn.Module, size: float = 0.3) -> None:
+    """Move every parameter, so that no law holds only because a weight is still zero."""
+    with torch.no_grad():
+        for p in module.parameters():
+            p.add_(size * torch.randn_like(p))
+
+
+def without_gradient(module: SequenceModel | torch.nn.Module) -> list[str]:
+    """Names of the parameters that no gradient reached."""
+    return [
+        name
+        for name, p in module.named_parameters()
+        if p.grad is None or not torch.isfinite(p.grad).all() or not (p.grad != 0).any()
+    ]

@@ -1,0 +1,157 @@
+"""Laws that hold for every emission head, of one channel and of several."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from cases import EMISSIONS, dataset, stir, values, without_gradient
+from torch.autograd.functional import jacobian
+
+from seqlatent.data.description import DataDescription
+from seqlatent.distributions.emission import EmissionOptions, build_family, build_head
+
+SHAPES = {"one": (1, "independent"), "two": (2, "independent"), "two-autoregressive": (2, "autoregressive")}  # fmt: skip
+CASES = list(itertools.product(sorted(EMISSIONS), sorted(SHAPES)))
+
+
+@pytest.fixture(params=CASES, ids=lambda c: "-".join(c))
+def case(request: pytest.FixtureRequest):
+    """A head with features of size 4, its number of channels and the kind of its data."""
+    emission, shape = request.param
+    channels, form = SHAPES[shape]
+    kind = EMISSIONS[emission]
+    torch.manual_seed(0)
+    options = EmissionOptions(emission, num_components=3, channels=form, channel_dim=5)
+    data = dataset(kind, channels, num=20)
+    family = build_family(DataDescription.of(data), options)
+    head = build_head(family, channels, options, 4)
+    stir(head)
+    return head.eval(), channels, kind, family
+
+
+def support(kind: str) -> tuple[torch.Tensor, float]:
+    """Points of one channel, and the weight of each: scaled values, or whole numbers."""
+    if kind == "real":  # heavy tails: a grid that is fine in the middle and reaches far
+        return torch.linspace(-12, 12, 6001).sinh() * 0.05, 0.0
+    return torch.arange({"binary": 2, "category": 4, "count": 400}[kind]).float(), 1.0
+
+
+def integrate(log_density: torch.Tensor, points: torch.Tensor, weight: float) -> torch.Tensor:
+    """Sum or trapezoid rule over the last dimension."""
+    if weight:
+        return log_density.exp().sum(-1)
+    return torch.trapezoid(log_density.exp(), points, dim=-1)
+
+
+def features(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, 4, generator=torch.Generator().manual_seed(3))
+
+
+def test_sums_to_one(case):
+    head, channels, kind, _ = case
+    points, weight = support(kind)
+    if channels == 1:
+        law = head(features(5).unsqueeze(1).expand(5, len(points), 4))
+        total = integrate(law.log_prob(points[None, :, None].expand(5, -1, 1)), points, weight)
+    else:
+        coarse = points[::10] if kind == "real" else points[:150]
+        n = len(coarse)
+        law = head(features(1)[:, None].expand(n, n, 4))
+        grid = torch.stack(torch.meshgrid(coarse, coarse, indexing="ij"), -1)
+        total = integrate(integrate(law.log_prob(grid), coarse, weight).log(), coarse, weight)
+    torch.testing.assert_close(total, torch.ones_like(total), rtol=0, atol=0.01)
+
+
+def test_an_unobserved_channel_is_summed_out(case):
+    head, channels, kind, _ = case
+    if channels == 1:
+        law = head(features(3), torch.zeros(3, 1, dtype=torch.bool))
+        assert (law.log_prob(torch.zeros(3, 1)) == 0).all()
+        return
+    # Only the last channel lacks: what remains is the law of the first, whatever is filled in.
+    observed = torch.tensor([[True, False]])
+    x = torch.tensor([[1.0, 0.0]])
+    points, weight = support(kind)
+    law = head(features(1)[:, None].expand(1, len(points), 4))
+    grid = torch.stack([torch.ones_like(points), points], -1)[None]
+    marginal = integrate(law.log_prob(grid), points, weight).log()
+    torch.testing.assert_close(head(features(1), observed).log_prob(x), marginal, rtol=0, atol=0.01)
+
+
+@torch.no_grad()
+def test_draws_have_the_law_s_moments(case):
+    """Means of a bounded function of each channel and of their product, against quadrature."""
+    head, channels, kind, _ = case
+    points, weight = support(kind)
+    num = 40_000
+    generator = torch.Generator().manual_seed(5)
+    draws = head(features(1).expand(num, 4)).draw(generator)
+    bounded = torch.tanh if kind == "real" else torch.log1p
+    if channels == 1:
+        law = head(features(1)[:, None].expand(1, len(points), 4))
+        density = law.log_prob(points[None, :, None])[0]
+        mean = _expect(density, bounded(points), points, weight)
+        seen = bounded(draws[:, 0])
+    else:
+        coarse = points[::10] if kind == "real" else points[:150]
+        n = len(coarse)
+        law = head(features(1)[:, None].expand(n, n, 4))
+        grid = torch.stack(torch.meshgrid(coarse, coarse, indexing="ij"), -1)
+        value = bounded(grid[..., 0]) * bounded(grid[..., 1])
+        inner = _expect(law.log_prob(grid), value, coarse, weight)
+        mean = inner.sum() if weight else torch.trapezoid(inner, coarse)
+        seen = bounded(draws[:, 0]) * bounded(draws[:, 1])
+    error = float(seen.std() / np.sqrt(num))
+    assert abs(float(seen.mean() - mean)) < 4 * error + 2e-3
+
+
+def _expect(log_density, value, points, weight):
+    product = log_density.exp() * value
+    return product.sum(-1) if weight else torch.trapezoid(product, points, dim=-1)
+
+
+def test_draws_lie_in_the_support_and_follow_the_seed(case):
+    head, _, kind, _ = case
+    law = head(features(200))
+    first = law.draw(torch.Generator().manual_seed(7))
+    assert torch.equal(first, law.draw(torch.Generator().manual_seed(7)))
+    assert not torch.equal(first, law.draw(torch.Generator().manual_seed(8)))
+    assert torch.isfinite(law.log_prob(first)).all()
+    if kind != "real":
+        assert torch.equal(first, first.round())
+        assert first.min() >= 0
+
+
+def test_gradient_to_every_parameter(case):
+    head, channels, kind, _ = case
+    x = torch.from_numpy(values(kind, (64, channels), 2)).float()
+    x = (x - 20) / 3 if kind == "real" else x
+    head(features(64)).log_prob(x).sum().backward()
+    assert without_gradient(head) == []
+
+
+def test_channels_see_only_those_before_them(case):
+    head, channels, kind, _ = case
+    if channels == 1 or kind != "real":
+        return
+    law = head(features(1))
+    size = jacobian(lambda x: law.params(x)[0], torch.randn(1, channels))  # (D, P, 1, D)
+    influence = size.abs().amax((1, 2))
+    assert (influence.triu() == 0).all()
+    autoregressive = type(head).__name__ == "AutoregressiveHead"
+    assert (influence[1, 0] > 0) == autoregressive
+
+
+def test_finite_at_the_edges(case):
+    """Far values and extreme features give finite densities and gradients."""
+    head, channels, kind, _ = case
+    extreme = {"real": 1e6, "binary": 1.0, "category": 3.0, "count": 1e6}[kind]
+    for size in (0.0, extreme):
+        h = (30 * features(8)).requires_grad_()
+        log_prob = head(h).log_prob(torch.full((8, channels), size))
+        assert torch.isfinite(log_prob).all()
+        log_prob.sum().backward()
+        assert h.grad is not None
+        assert torch.isfinite(h.grad).all()
+        assert torch.isfinite(head(h).draw(torch.Generator().manual_seed(0))).all()

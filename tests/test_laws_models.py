@@ -1,0 +1,315 @@
+"""Laws that hold for every model: one likelihood contract across all of them.
+
+Models whose density is not exact are held to the same laws through their log-weights with fixed
+noise, or through their estimates with a stated error.
+"""
+
+import numpy as np
+import pytest
+import torch
+from cases import EMISSIONS, MODELS, dataset, model, without_gradient
+from torch.autograd.functional import jacobian
+
+from seqlatent.api import CLASSES
+from seqlatent.checkpoint import load_model, save_model
+from seqlatent.data.batch import SequenceBatch, collate
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.sequences import Sequence
+from seqlatent.forecasting import draw_paths, forecast, sample
+from seqlatent.inference.bounds import per_step_importance
+from seqlatent.models.base import ExactDensity, History, SequenceModel
+from seqlatent.models.registry import MODELS as REGISTRY
+from seqlatent.scoring import score
+
+NAMES = sorted(MODELS)
+EXACT = [n for n in NAMES if isinstance(model(n), ExactDensity)]
+
+
+def log_prob(
+    m: SequenceModel, batch: SequenceBatch, history: History | None = None, particles: int = 3
+) -> torch.Tensor:
+    """(B, T) exact log-probabilities, or per-step estimates with fixed noise."""
+    return _with_history(m, batch, history, particles)[0]
+
+
+def _with_history(m, batch, history=None, particles=3):
+    if isinstance(m, ExactDensity):
+        return m.log_prob(batch, history)
+    shape = (particles, *batch.x.shape[:2], m.latent_dim)
+    eps = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(batch.x.device)
+    weights, after = m.log_weights(batch, eps, history)
+    return per_step_importance(weights).log_prob, after
+
+
+def one(x: np.ndarray, context: int = 0) -> SequenceBatch:
+    x = np.asarray(x, dtype=float)
+    return collate([Sequence("a", np.arange(len(x)), x, np.zeros((len(x), 0)), context)])
+
+
+def test_every_registered_model_is_tested_and_has_a_class():
+    assert {family for family, _ in MODELS.values()} == set(REGISTRY) == set(CLASSES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_causal(name: str):
+    """log p(x_t | x_{<t}) does not see x_{>t}, and does see x_t and some earlier value."""
+    m, batch = model(name), one(dataset(num=1, steps=6).sequences[0].x)
+
+    def steps(x: torch.Tensor) -> torch.Tensor:
+        changed = SequenceBatch(x, batch.observed, batch.lengths, batch.context, batch.covariates)
+        return log_prob(m, changed)[0]
+
+    size = jacobian(steps, batch.x)[:, 0, :, 0].abs()  # (t, s)
+    assert (size.triu(1) == 0).all()
+    assert (size.diagonal() > 0).all()
+    assert (size.diagonal(-1) > 0).all()
+
+
+@pytest.mark.parametrize("cut", [1, 3, 6])
+@pytest.mark.parametrize("name", NAMES)
+def test_chunks_equal_the_whole(name: str, cut: int, monkeypatch: pytest.MonkeyPatch):
+    m, data = model(name), dataset(num=3, steps=9)
+    whole, whole_steps = score(m, data, num_particles=3)
+    monkeypatch.setattr("seqlatent.scoring.CHUNK", cut)
+    chunked, chunked_steps = score(m, data, num_particles=3)
+    if isinstance(m, ExactDensity):
+        np.testing.assert_allclose(
+            chunked_steps["log_prob"], whole_steps["log_prob"], rtol=0, atol=1e-5
+        )
+        np.testing.assert_allclose(chunked["log_prob"], whole["log_prob"], rtol=0, atol=1e-4)
+    else:  # the noise differs with the chunks' sizes; the state must not
+        batch = collate([data.sequences[0]])
+        eps = torch.randn(2, 1, 9, m.latent_dim, generator=torch.Generator().manual_seed(0))
+        expected, _ = m.log_weights(batch, eps)
+        first, history = m.log_weights(batch.steps(0, cut), eps[:, :, :cut], m.begin(batch))
+        second, _ = m.log_weights(batch.steps(cut, 9), eps[:, :, cut:], history)
+        torch.testing.assert_close(torch.cat([first, second], -1), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_score_does_not_depend_on_company(name: str):
+    """Alone, padded beside longer sequences, and in any row order."""
+    m, data = model(name), dataset(num=7, steps=9)
+    together = score(m, data)[0].set_index("unique_id")["log_prob"]
+    shuffled = score(m, data[[4, 2, 6, 0, 5, 1, 3]])[0].set_index("unique_id")["log_prob"]
+    for s in data:
+        alone = score(m, data[[int(s.unique_id)]])[0]["log_prob"][0]
+        assert together[s.unique_id] == pytest.approx(alone, abs=2e-5)
+        assert shuffled[s.unique_id] == pytest.approx(alone, abs=2e-5)
+    assert list(score(m, data[[3, 1]])[0]["unique_id"]) == ["3", "1"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_padding_changes_neither_loss_nor_gradient(name: str):
+    m = model(name)
+    x = dataset(num=1, steps=5).sequences[0].x
+    short, batch = one(x), one(x)
+    padded = SequenceBatch(
+        torch.cat([batch.x, torch.full((1, 4, 1), 123.0, dtype=torch.float64)], 1),
+        torch.cat([batch.observed, torch.zeros(1, 4, 1, dtype=torch.bool)], 1),
+        batch.lengths,
+        batch.context,
+        torch.zeros(1, 9, 0, dtype=torch.float64),
+    )
+    gradients = []
+    for b in (short, padded):
+        m.zero_grad()
+        value = log_prob(m, b, particles=1)[:, :5] if name in EXACT else _fixed_weights(m, b)
+        (-value.sum()).backward()
+        gradients.append([p.grad.clone() for p in m.parameters() if p.grad is not None])
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    if name in EXACT:
+        assert m.loss(short).item() == pytest.approx(m.loss(padded).item(), abs=1e-5)
+
+
+def _fixed_weights(m, batch: SequenceBatch) -> torch.Tensor:
+    eps = torch.zeros(1, 1, batch.x.shape[1], m.latent_dim)
+    eps[:, :, :5] = torch.randn(1, 1, 5, m.latent_dim, generator=torch.Generator().manual_seed(0))
+    weights, _ = m.log_weights(batch, eps)
+    assert (weights[..., 5:] == 0).all()
+    return weights[0, :, :5]
+
+
+@pytest.mark.parametrize("emission", sorted(EMISSIONS))
+@pytest.mark.parametrize("name", NAMES)
+def test_gradient_to_every_parameter(name: str, emission: str):
+    data = dataset(EMISSIONS[emission], channels=2, num=20, steps=9)
+    m = model(name, emission, data).train()
+    torch.manual_seed(0)
+    m.loss(collate(data.sequences)).backward()
+    assert without_gradient(m) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_saved_and_loaded_is_the_same_model(name: str, tmp_path):
+    m, data = model(name), dataset(num=3)
+    save_model(m, tmp_path / "run", {"note": 1})
+    again, fitted = load_model(tmp_path / "run")
+    assert fitted == {"note": 1}
+    assert again.options == m.options
+    assert again.description == m.description
+    np.testing.assert_array_equal(score(again, data)[0]["log_prob"], score(m, data)[0]["log_prob"])
+    a, b = (forecast(k, data, 3, 10).samples for k in (m, again))
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_seeds(name: str):
+    m, data = model(name), dataset(num=2)
+    a, b, c = (forecast(m, data, 3, 10, seed=s).samples for s in (0, 0, 1))
+    np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(a, c)
+    alone = forecast(m, data[[1]], 3, 10, seed=0).samples
+    np.testing.assert_allclose(alone, a[1], rtol=1e-5)
+    np.testing.assert_array_equal(
+        sample(m, 2, 4, seed=3).sequences[1].x, sample(m, 2, 4, seed=3).sequences[1].x
+    )
+    if name not in EXACT:
+        scores = [score(m, data, 4, seed=s)[0]["log_prob"][0] for s in (0, 0, 1)]
+        assert scores[0] == scores[1] != scores[2]
+
+
+def predictive(m: SequenceModel, x: np.ndarray, points: np.ndarray, particles: int) -> np.ndarray:
+    """Density of the step after x at each point, in data units."""
+    sequences = [
+        Sequence(str(i), np.arange(len(x) + 1), np.concatenate([x, [[v]]]), np.zeros((len(x) + 1, 0)))
+        for i, v in enumerate(points)
+    ]
+    with torch.no_grad():
+        return log_prob(m, collate(sequences), particles=particles)[:, -1].exp().double().numpy()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_step_forecast_is_the_predictive_distribution(name: str):
+    """The share of draws in each tenth of the predictive law, against quadrature."""
+    m, data = model(name), dataset(num=1, steps=6)
+    points = 20 + 3 * np.linspace(-15, 15, 721)
+    density = predictive(m, data.sequences[0].x, points, 1 if name in EXACT else 512)
+    mass = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(points))])
+    assert mass[-1] == pytest.approx(1, abs=0.01)
+    num = 20_000
+    draws = forecast(m, data, 1, num_samples=num).samples[:, 0, 0]
+    edges = np.interp(np.arange(1, 10) / 10 * mass[-1], mass, points)
+    shares = np.diff([0, *[(draws <= e).mean() for e in edges], 1])
+    # four standard errors of a share of one tenth, and the estimate's own noise
+    allowed = 4 * np.sqrt(0.09 / num) + (0 if name in EXACT else 0.01)
+    np.testing.assert_allclose(shares, 0.1, rtol=0, atol=allowed)
+
+
+def two_step_density(m: SequenceModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points, the density of (x_1, x_2) on their grid, and its standard error, in data units."""
+    points = 20 + 3 * np.linspace(-9, 9, 91)
+    grid = np.stack(np.meshgrid(points, points, indexing="ij"), -1).reshape(-1, 2, 1)
+    frame, _ = score(m, SequenceDataset.from_list(list(grid)), num_particles=64)
+    density = np.exp(frame["log_prob"].to_numpy()).reshape(len(points), -1)
+    return points, density, density * frame["std_error"].to_numpy().reshape(density.shape)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_step_density_integrates_to_one_in_data_units(name: str):
+    points, density, error = two_step_density(model(name))
+    total = np.trapezoid(np.trapezoid(density, points), points)
+    # Estimates are unbiased point by point, with errors that average out over the grid.
+    cell = (points[1] - points[0]) ** 2
+    assert total == pytest.approx(1, abs=0.01 + 4 * cell * np.sqrt((error**2).sum()))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_other_units_move_the_score_by_the_log_jacobian(name: str, channels: int):
+    """The same data in other units, fitted alike, score less by log |d new / d old| a value."""
+    data = dataset(num=6, channels=channels)
+    other = SequenceDataset.from_list([2.54 * s.x - 7 for s in data])
+    a = score(model(name, data=data), data)[0]
+    b = score(model(name, data=other), other)[0]
+    moved = a["log_prob"] - b["log_prob"]
+    np.testing.assert_allclose(moved, a["num_observed"] * np.log(2.54), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_missing_values(name: str):
+    """A step without any value scores nothing; a missing channel is left out; none gives NaN."""
+    data = dataset(num=4, channels=2, steps=8)
+    for s in data:
+        s.x[2] = np.nan
+        s.x[4, 1] = np.nan
+    m = model(name, data=data)
+    frame, steps = score(m, data)
+    assert list(frame["num_observed"]) == [2 * len(s) - 3 for s in data]
+    assert np.isfinite(frame["log_prob"]).all()
+    assert 2 not in set(steps["ds"][~np.isnan(steps["log_prob"])])
+    m.loss(collate(data.sequences)).backward()
+    assert without_gradient(m) == []
+    assert np.isfinite(forecast(m, data, 2, 5).mean[0]).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_context_is_conditioned_on_and_not_scored(name: str):
+    m = model(name)
+    x = dataset(num=1, steps=8).sequences[0].x
+    if name in EXACT:
+        whole = log_prob(m, one(x))[0]
+        part = log_prob(m, one(x, context=3))[0]
+        assert (part[:3] == 0).all()
+        torch.testing.assert_close(part[3:], whole[3:])
+    frame = score(m, SequenceDataset((one_sequence(x, 3),), ("y",)))[0]
+    assert frame["num_observed"][0] == 5
+
+
+def one_sequence(x: np.ndarray, context: int) -> Sequence:
+    return Sequence("a", np.arange(len(x)), x, np.zeros((len(x), 0)), context)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_prefix_scaling_follows_each_series_level(name: str):
+    """Moving and stretching one series moves its score by the log-Jacobian alone."""
+    data = dataset(num=4, steps=9)
+    m = model(name, data=data, scaling="prefix", context_length=4)
+    x = data.sequences[0].x
+    a = score(m, SequenceDataset.from_list([x]))[0]
+    b = score(m, SequenceDataset.from_list([x + 1000]))[0]
+    assert a["log_prob"][0] == pytest.approx(b["log_prob"][0], abs=1e-3)
+    assert a["num_observed"][0] == 5
+    changed = x.copy()
+    changed[6:] += 1  # values that are scored have no part in the scale
+    batch = [collate([one_sequence(v, 4)]) for v in (x, changed)]
+    assert torch.equal(m.scaler(batch[0]).scale, m.scaler(batch[1]).scale)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_finite_at_the_edges(name: str):
+    """Wild values, constant series and one-step sequences: finite loss, gradient and draws."""
+    m = model(name)
+    wild = np.array([1e9, -1e9, 20.0, 20.0, 1e-9])[:, None]
+    for x in (wild, np.full((5, 1), 20.0), np.array([[20.0]])):
+        m.zero_grad()
+        loss = m.loss(one(x))
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert all(torch.isfinite(p.grad).all() for p in m.parameters() if p.grad is not None)
+        paths = forecast(m, SequenceDataset.from_list([x]), 3, 5).samples
+        assert np.isfinite(paths).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sample_moments(name: str):
+    """The first two steps of samples from nothing have the moments that the density says."""
+    m = model(name)
+    points, density, error = two_step_density(m)
+    noise = 4 * (points[1] - points[0]) ** 2 * np.sqrt((error**2).sum())
+    first, second = np.tanh((points - 20) / 3)[:, None], np.tanh((points - 20) / 3)[None]
+    num = 20_000
+    paths = draw_paths(m, m.begin(None), np.zeros((2, 0)), num, torch.Generator().manual_seed(0))
+    a, b = np.tanh((paths[:, 0, 0] - 20) / 3), np.tanh((paths[:, 1, 0] - 20) / 3)
+    for value, seen in ((first + 0 * second, a), (second + 0 * first, b), (first * second, a * b)):
+        mean = np.trapezoid(np.trapezoid(density * value, points), points)
+        assert abs(seen.mean() - mean) < 4 * seen.std() / np.sqrt(num) + noise + 0.003
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_long_history_is_read_in_chunks(name: str, monkeypatch: pytest.MonkeyPatch):
+    m, data = model(name), dataset(num=1, steps=9)
+    whole = forecast(m, data, 2, 4).samples
+    monkeypatch.setattr("seqlatent.forecasting.CHUNK", 2)
+    np.testing.assert_allclose(forecast(m, data, 2, 4).samples, whole, rtol=1e-5)
