@@ -11,8 +11,10 @@ An object of this module knows its options; `fit` looks at the data, builds the 
 import dataclasses
 import inspect
 import logging
+import re
 import sys
-from contextlib import contextmanager
+from collections.abc import Sequence as Seq
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,14 +22,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from seqlatent.checkpoint import CONFIG, CURVE, clear_state, load_state, make_folder, save_model
+from seqlatent.checkpoint import CONFIG, CURVE, STATE, clear_state, make_folder, save_model
 from seqlatent.checkpoint import load_model as load_module
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
+from seqlatent.data.frames import DEFAULT_ID
 from seqlatent.data.readers import load
 from seqlatent.data.splits import split, with_context
-from seqlatent.data.tables import write_table
+from seqlatent.data.tables import read_table, write_table
 from seqlatent.distributions.emission import choose_emission
 from seqlatent.encoding import encode
 from seqlatent.errors import InputError
@@ -35,8 +38,9 @@ from seqlatent.forecasting import Forecast, forecast, sample
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS, build_model, model_class
 from seqlatent.options import make
+from seqlatent.reporting import counted
 from seqlatent.scoring import check_data, kind_of, score
-from seqlatent.training import FitResult, Trainer, TrainingOptions, choose_window
+from seqlatent.training import FitResult, Trainer, TrainingOptions, check_device, choose_window
 from seqlatent.training import fit as train_model
 
 logger = logging.getLogger("seqlatent")
@@ -115,9 +119,13 @@ class Model:
             InputError: for data or options that cannot be used.
             TrainingError: when training breaks down; it names where.
         """
+        folder = None if run is None else Path(run)
+        check_device(device)
+        if folder is not None:
+            check_folder(folder, resume, overwrite)
         data = load(data)
-        if isinstance(valid, float | int) and not isinstance(valid, bool):
-            training["valid"] = float(valid)
+        if not isinstance(valid, SequenceDataset):
+            training["valid"] = valid
         options: TrainingOptions = make(TrainingOptions, training)
         data = with_context(data, self.options.context_length)
         if isinstance(valid, SequenceDataset):
@@ -125,19 +133,29 @@ class Model:
         else:
             train, held_out = split(data, options.valid, options.valid_by, seed)
         description = DataDescription.of(train)
-        chosen = self._choose_emission(DataDescription.of(data))
+        chosen, reason = self._choose_emission(DataDescription.of(data))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             module = build_model(self.family, chosen, description)
         held_out = check_data(module, held_out)
-        folder = None if run is None else Path(run)
+        module.begin(collate(train.sequences[:1]))  # refuses scaling=prefix without a context
         if folder is not None:
-            _prepare_folder(folder, resume, overwrite)
+            make_folder(folder)
+            if overwrite and not resume:
+                clear_state(folder)
+        if reason:
+            logger.info("emission: %s (%s)", chosen.emission, reason)
         _announce(module, train, held_out, options)
-        with _progress_bar(options, progress) as report:
-            self.result = train_model(
-                module, train, held_out, options, seed, device, folder, resume, report
-            )
+        try:
+            with _progress_bar(options, progress) as report:
+                self.result = train_model(
+                    module, train, held_out, options, seed, device, folder, resume, report
+                )
+        except BaseException:
+            if folder is not None:
+                with suppress(OSError):  # which it is where there is something to go on from
+                    folder.rmdir()
+            raise
         self._module = module
         self.fitted = self._summary(data, train, held_out, options, seed)
         _warn(module, held_out)
@@ -146,12 +164,12 @@ class Model:
             clear_state(folder)
         return self
 
-    def _choose_emission(self, description: DataDescription) -> Any:
+    def _choose_emission(self, description: DataDescription) -> tuple[Any, str]:
+        """The options with an emission, and the reason where it was chosen here."""
         if self.options.emission != "auto":
-            return self.options
+            return self.options, ""
         name, reason = choose_emission(description)
-        logger.info("emission: %s (%s)", name, reason)
-        return dataclasses.replace(self.options, emission=name)
+        return dataclasses.replace(self.options, emission=name), reason
 
     def _summary(
         self,
@@ -206,7 +224,7 @@ class Model:
     ) -> Forecast:
         """Sample joint paths of what comes after each sequence; see `seqlatent.forecasting`."""
         data = self._load(data)
-        future = None if future is None else load(future)
+        future = None if future is None else load_future(future, self.covariates)
         with _counting("forecasting", len(data), progress) as count:
             return forecast(self.module, data, prediction_length, num_samples, seed, future, count)
 
@@ -224,16 +242,31 @@ class Model:
         with _counting("encoding", len(data), progress) as count:
             return encode(self.module, data, num_samples, seed, count)
 
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """The covariates that come with the data."""
+        names = self.module.description.covariate_names
+        return tuple(c for c in names if not c.startswith("calendar:"))
+
+    @property
+    def calendar(self) -> tuple[str, ...]:
+        """The cycles that are computed from timestamps."""
+        names = self.module.description.covariate_names
+        return tuple(c.split(":")[1] for c in names if re.fullmatch("calendar:.*:sin", c))
+
     def _load(self, data: Any) -> SequenceDataset:
         """Data by the names that the model was fitted with, unless it is a data set already."""
         description = self.module.description
         if isinstance(data, SequenceDataset):
             return data
-        named = [c for c in description.covariate_names if not c.startswith("calendar:")]
-        cycles = [c.split(":")[1] for c in description.covariate_names if c.endswith(":sin")]
         if isinstance(data, list | tuple | np.ndarray):
-            return load(data, targets=description.targets, calendar=cycles)
-        return load(data, targets=description.targets, covariates=named, calendar=cycles)
+            return load(data, targets=description.targets, calendar=self.calendar)
+        return load(
+            data,
+            targets=description.targets,
+            covariates=self.covariates,
+            calendar=self.calendar,
+        )
 
     def save(self, run: str | Path) -> None:
         """Write the model to a folder: safetensors and JSON, and the training curve."""
@@ -274,18 +307,39 @@ def load_model(run: str | Path) -> Model:
     return model
 
 
-def _prepare_folder(run: Path, resume: bool, overwrite: bool) -> None:
-    """Refuse to lose what a folder holds, and find out now whether it can be written."""
+def load_future(
+    source: Any, covariates: Seq[str], id_column: str = DEFAULT_ID, time_column: str | None = None
+) -> SequenceDataset:
+    """The covariates of steps ahead, from a table or a frame without targets.
+
+    Raises:
+        InputError: what cannot be read, or lacks a covariate.
+    """
+    if isinstance(source, SequenceDataset):
+        return source
+    if not covariates:
+        raise InputError(
+            "the model was fitted without covariates of the data: it needs none of the steps "
+            "ahead; leave them out (--future)"
+        )
+    frame, name = source, "future"
+    if not isinstance(source, pd.DataFrame):
+        frame, name = read_table(source, text_columns=(id_column,)), Path(source).name
+    # A data set has a target; what the steps ahead hold is not known.
+    placeholder = "the target of the steps ahead"
+    return SequenceDataset.from_frame(
+        frame.assign(**{placeholder: 0.0}), [placeholder], covariates, id_column, time_column, name
+    )
+
+
+def check_folder(run: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse, before long work, to lose what a folder holds."""
     if run.exists() and not run.is_dir():
         raise InputError(f"{run} is a file; choose another folder (--out)")
     if (run / CONFIG).exists() and not overwrite:
         raise InputError(f"{run} holds a finished model; choose another --out, or --overwrite it")
-    unfinished = run.is_dir() and load_state(run) is not None
-    if unfinished and not (resume or overwrite):
+    if (run / STATE).is_file() and not (resume or overwrite):
         raise InputError(f"{run} holds an interrupted fit; go on with --resume, or --overwrite it")
-    make_folder(run)
-    if overwrite and not resume:
-        clear_state(run)
 
 
 def _announce(
@@ -294,13 +348,13 @@ def _announce(
     window = choose_window(train, options)
     cut = f", in windows of {window[0]} steps after {window[1]} of context" if window else ""
     logger.info(
-        "%s: %s parameters; training on %d sequence(s), %d steps%s; validating on %d sequence(s)",
+        "%s: %s parameters; training on %s, %d steps%s; validating on %s",
         module.family,
         f"{sum(p.numel() for p in module.parameters()):,}",
-        len(train),
+        counted(len(train), "sequence"),
         int(train.lengths.sum()),
         cut,
-        len(valid),
+        counted(len(valid), "sequence"),
     )
 
 
@@ -336,8 +390,8 @@ def _progress_bar(options: TrainingOptions, show: bool | None):
     from tqdm import tqdm
 
     disable = not (sys.stderr.isatty() if show is None else show)
-    with tqdm(total=100, desc="fitting", unit="%", leave=False, disable=disable,
-              bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} {postfix}") as bar:  # fmt: skip
+    shape = "{desc} {percentage:3.0f}%|{bar}| {elapsed} {postfix}"
+    with tqdm(total=100, desc="fitting", leave=False, disable=disable, bar_format=shape) as bar:
 
         def report(trainer: Trainer) -> None:
             if trainer.step % 10 == 0:

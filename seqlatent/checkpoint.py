@@ -149,12 +149,12 @@ def load_model(run: str | Path) -> tuple[SequenceModel, dict[str, Any]]:
         if str(error).startswith(str(run)):
             raise
         raise InputError(f"{run / CONFIG}: {error}") from None
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{run / CONFIG}: damaged ({error}); fit the model again") from None
     except RuntimeError:
         raise InputError(f"{run / WEIGHTS}: does not fit {CONFIG}; fit the model again") from None
     model.eval()
-    return model, config["fitted"]
+    return model, config.get("fitted", {})
 
 
 def fingerprint(data: SequenceDataset) -> str:

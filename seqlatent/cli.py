@@ -17,13 +17,13 @@ from seqlatent.errors import InputError
 
 app = typer.Typer(
     help="Sequential latent-variable models for time series: fit, score, forecast.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+INTERRUPTED = 130
 DATA = "A table (.csv, .tsv, .parquet; gzipped or not), a .npy array, or a bundled name, NAME:train"
 Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA)]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a fitted model.")]
@@ -39,13 +39,16 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads (default: torch's choice).")]
 
 
-@app.callback()
-def _version(
+@app.callback(invoke_without_command=True)
+def _main(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
         print(__version__)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command()
@@ -178,25 +181,26 @@ def fit(
     """Fit a model to sequences."""
     import pandas as pd
 
-    from seqlatent.api import CLASSES
+    from seqlatent.api import CLASSES, check_folder
     from seqlatent.data.readers import load
     from seqlatent.models.registry import model_class
     from seqlatent.options import parse_assignments, read_config
-    from seqlatent.reporting import check_picture, plot_curve
-    from seqlatent.training import TrainingOptions
+    from seqlatent.reporting import plot_curve
+    from seqlatent.training import TrainingOptions, check_device
 
-    _start(quiet or as_json, threads)
-    options_class = model_class(model).Options
-    chosen = read_config(config) if config else {}
-    chosen |= parse_assignments(settings or [], [options_class, TrainingOptions])
+    _start(quiet, threads, as_json)
+    option_classes = [model_class(model).Options, TrainingOptions]
+    chosen = read_config(config, option_classes) if config else {}
+    chosen |= parse_assignments(settings or [], option_classes)
     given = {"emission": emission, "max_steps": max_steps, "max_minutes": max_minutes}
     chosen |= {name: value for name, value in given.items() if value is not None}
     if max_minutes is not None and "max_steps" not in chosen:
         chosen["max_steps"] = 10**9  # the budget is in minutes
     of_training = set(TrainingOptions.__dataclass_fields__)
     training = {k: chosen.pop(k) for k in list(chosen) if k in of_training}
-    if plot:
-        check_picture(plot)
+    _check_outputs([], [plot])
+    check_device(device)
+    check_folder(out, resume, overwrite)
     columns = {
         "covariates": _names(covariates),
         "id_column": id_column,
@@ -248,11 +252,14 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Log-likelihood of every sequence, in nats and data units."""
+    import numpy as np
+
     from seqlatent.api import load_model
     from seqlatent.data.tables import write_table
-    from seqlatent.reporting import plot_scores, text_table
+    from seqlatent.reporting import counted, text_table
+    from seqlatent.score_plots import plot_scores
 
-    _start(quiet or as_json, threads)
+    _start(quiet, threads, as_json)
     _check_outputs([out, steps_out], [plot])
     model = load_model(run)
     loaded = _load_for(model, data, id_column, time_column)
@@ -262,18 +269,17 @@ def score(
     if steps_out:
         write_table(steps, steps_out)
     if plot:
-        plot_scores(loaded, scores, steps, plot)
+        plot_scores(loaded, scores, steps, plot, marks=_anomalies(loaded))
     if as_json:
-        print(scores.to_json(orient="records"))
+        print(scores.to_json(orient="records", double_precision=15))
         return
     total, count = scores["log_prob"].sum(), len(steps)
-    observed = int(steps["log_prob"].notna().sum())
-    error = float((scores["std_error"] ** 2).sum() ** 0.5)
+    error = np.linalg.norm(scores["std_error"])
     kind = scores["kind"].iloc[0]
     if kind != "exact":
         kind = f"{kind}, {num_particles} particles, standard error {error / max(1, count):.5f}"
     print(
-        f"{len(scores)} sequence(s), {observed} steps: {total:.3f} nats in all, "
+        f"{counted(len(scores), 'sequence')}, {count} steps: {total:.3f} nats in all, "
         f"{total / max(1, count):.4f} nats per step ({kind})"
     )
     if len(scores) > 1 and not quiet:
@@ -303,17 +309,17 @@ def forecast(
     as_json: Json = False,
 ) -> None:
     """Sample what comes after each sequence."""
-    from seqlatent.api import load_model
+    from seqlatent.api import load_future, load_model
     from seqlatent.data.tables import write_table
     from seqlatent.reporting import text_table
 
-    _start(quiet or as_json, threads)
+    _start(quiet, threads, as_json)
     _check_outputs([out, samples_out], [plot])
     model = load_model(run)
     loaded = _load_for(model, data, id_column, time_column)
     ahead = None
     if future is not None:
-        ahead = _load_for(model, future, id_column, time_column, need_targets=False)
+        ahead = load_future(future, model.covariates, id_column, time_column)
     result = model.forecast(
         loaded, prediction_length, num_samples, seed, ahead, _show(quiet or as_json)
     )
@@ -325,7 +331,7 @@ def forecast(
     if plot:
         result.plot(str(plot))
     if as_json:
-        print(frame.to_json(orient="records", date_format="iso"))
+        print(frame.to_json(orient="records", date_format="iso", double_precision=15))
     elif not quiet:
         shown = frame.head(12).astype({"ds": str})
         print(text_table(shown.to_numpy(dtype=object).tolist(), list(shown.columns)))
@@ -348,17 +354,16 @@ def sample(
     """Draw new sequences from the model."""
     from seqlatent.api import load_model
     from seqlatent.data.tables import write_table
-    from seqlatent.reporting import plot_samples
+    from seqlatent.reporting import counted, plot_samples
 
     _start(quiet, threads)
     _check_outputs([out], [plot])
     drawn = load_model(run).sample(num_samples, length, seed, start)
-    frame = drawn.to_frame().rename(columns={"unique_id": "sample_id"})
-    write_table(frame[["sample_id", "ds", *drawn.targets]], out)
+    write_table(drawn.to_frame().rename(columns={"unique_id": "sample_id"}), out)
     if plot:
         plot_samples(drawn, plot)
     if not quiet:
-        print(f"wrote {num_samples} sequence(s) of {length} steps to {out}")
+        print(f"wrote {counted(num_samples, 'sequence')} of {length} steps to {out}")
 
 
 @app.command()
@@ -374,10 +379,10 @@ def encode(
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
-    """Latent codes of sequences: mean and scale of every latent at every step."""
+    """Latent codes: mean and scale of every latent at every step."""
     from seqlatent.api import load_model
     from seqlatent.data.tables import write_table
-    from seqlatent.reporting import plot_latents
+    from seqlatent.reporting import counted, plot_latents
 
     _start(quiet, threads)
     _check_outputs([out], [plot])
@@ -388,16 +393,16 @@ def encode(
     if plot:
         plot_latents(frame, plot)
     if not quiet:
-        print(f"wrote latents of {len(loaded)} sequence(s) to {out}")
+        print(f"wrote latents of {counted(len(loaded), 'sequence')} to {out}")
 
 
-def _start(quiet: bool, threads: int | None) -> None:
-    """Messages to standard error, one plain line each."""
+def _start(quiet: bool, threads: int | None, as_json: bool = False) -> None:
+    """Messages to standard error, one plain line each: none with --quiet, with --json warnings."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("seqlatent")
     logger.handlers = [handler]
-    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    logger.setLevel(logging.ERROR if quiet else logging.WARNING if as_json else logging.INFO)
     logger.propagate = False
     if threads is not None:
         import torch
@@ -415,6 +420,14 @@ def _names(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
 
 
+def _anomalies(data: Any) -> Any:
+    """Labelled anomalies of a bundled data set that has them, to draw."""
+    from seqlatent.data.catalog import card, dataset_names, load_anomalies
+
+    name = data.name.split(":")[0]
+    return load_anomalies(name) if name in dataset_names() and card(name).anomalies else None
+
+
 def _share(valid: str) -> float | str:
     """`0.1` is a share; anything else names held-out data."""
     try:
@@ -423,21 +436,15 @@ def _share(valid: str) -> float | str:
         return valid
 
 
-def _load_for(
-    model: Any, data: str, id_column: str, time_column: str | None, need_targets: bool = True
-) -> Any:
+def _load_for(model: Any, data: str, id_column: str, time_column: str | None) -> Any:
     """Data with the columns that the model was fitted to."""
     from seqlatent.data.readers import load
 
-    description = model.module.description
-    covariates = [c for c in description.covariate_names if not c.startswith("calendar:")]
-    cycles = [c.split(":")[1] for c in description.covariate_names if c.endswith(":sin")]
-    targets = description.targets if need_targets else covariates
     return load(
         data,
-        targets=targets,
-        covariates=covariates,
-        calendar=cycles,
+        targets=model.module.description.targets,
+        covariates=model.covariates,
+        calendar=model.calendar,
         id_column=id_column,
         time_column=time_column,
     )
@@ -454,6 +461,10 @@ def _check_outputs(tables: list[Path | None], pictures: list[Path | None]) -> No
     for path in pictures:
         if path:
             check_picture(path)
+    given = [path for path in tables + pictures if path]
+    for path in given:
+        if given.count(path) > 1:
+            raise InputError(f"{path}: two outputs would be written to one file; rename one")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -464,24 +475,30 @@ def main(arguments: list[str] | None = None) -> None:
 def run_command(arguments: list[str] | None = None) -> int:
     """Run a command; its exit status."""
     try:
-        status = app(args=arguments, standalone_mode=False)
-        return int(status or 0)
+        status = int(app(args=arguments, standalone_mode=False) or 0)
+        return _interrupted() if status == INTERRUPTED else status  # where typer caught it
     except InputError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
-        return _fail("interrupted; a fit goes on with --resume", 130)
+        return _interrupted()
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     except Exception as error:
         if hasattr(error, "format_message"):  # a mistake in the command line itself
-            message = error.format_message()  # type: ignore[attr-defined]
-            return _fail(f"{' '.join(message.split())} (see --help)", 2)
+            message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+            context = getattr(error, "ctx", None)
+            command = f" {context.info_name}" if context and context.parent else ""
+            return _fail(f"{message.rstrip('.')} (see 'seqlatent{command} --help')", 2)
         if type(error).__name__ == "TrainingError":
             return _fail(str(error), 1)
         if type(error).__name__ == "Abort":
-            return _fail("interrupted", 130)
+            return _interrupted()
         raise
+
+
+def _interrupted() -> int:
+    return _fail("interrupted; a fit goes on with --resume", INTERRUPTED)
 
 
 def _fail(sentence: str, status: int) -> int:

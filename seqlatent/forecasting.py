@@ -7,6 +7,7 @@ batch. Each series has a generator of its own, seeded by its name, so that its f
 depend on which others are asked for.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -18,8 +19,9 @@ from torch import Tensor
 from seqlatent.data.batch import collate
 from seqlatent.data.calendar import calendar_features
 from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.description import DataDescription
 from seqlatent.data.sequences import Sequence
-from seqlatent.data.steps import steps_after
+from seqlatent.data.steps import show_step, steps_after
 from seqlatent.errors import InputError
 from seqlatent.models.base import History, SequenceModel
 from seqlatent.nn.causal import map_state
@@ -197,7 +199,12 @@ def sample(
             f"the model was fitted with the covariate '{named[0]}', which a sample from nothing "
             "does not have; use forecast"
         )
-    ds = _sample_steps(start or description.start or "0", length, description.frequency)
+    if model.scaler.scaling == "prefix":
+        raise InputError(
+            "the model scales each sequence by its own first steps (scaling=prefix), which a "
+            "sample from nothing does not have; use forecast"
+        )
+    ds = _sample_steps(start, length, description)
     covariates = _calendar(ds, description.covariate_names)
     generator = torch.Generator().manual_seed(seed)
     paths = draw_paths(model, model.begin(None), covariates, num_samples, generator)
@@ -266,16 +273,12 @@ def _future_covariates(
             "ahead (--future FILE)"
         )
     match = next((f for f in future if f.unique_id == s.unique_id), None)
-    places = None if match is None else np.searchsorted(match.ds, ds)
-    if (
-        match is None
-        or places is None
-        or (places >= len(match)).any()
-        or (match.ds[np.minimum(places, len(match) - 1)] != ds).any()
-    ):
+    if match is None or match.ds.dtype.kind != ds.dtype.kind or not np.isin(ds, match.ds).all():
         raise InputError(
-            f"{future.name}: series {s.unique_id} lacks covariates for the steps {ds[0]} to {ds[-1]}"
+            f"{future.name}: series '{s.unique_id}' lacks covariates for the steps "
+            f"{show_step(ds[0])} to {show_step(ds[-1])}"
         )
+    places = np.searchsorted(match.ds, ds)
     columns = []
     for name in names:
         if name.startswith("calendar:"):
@@ -289,15 +292,24 @@ def _calendar(ds: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
     return calendar_features(ds, names) if names else np.zeros((len(ds), 0))
 
 
-def _sample_steps(start: str, length: int, frequency: str | None) -> np.ndarray:
+def _sample_steps(start: str | None, length: int, description: DataDescription) -> np.ndarray:
+    """Timestamps or integers, as the training data has them."""
+    usual = description.start or "0"
+    start = usual if start is None else start
+    integers = re.fullmatch(r"-?\d+", usual) is not None
     try:
-        first = np.array([int(start)])
-    except ValueError:
-        try:
-            first = np.array([pd.Timestamp(start).to_datetime64()], dtype="datetime64[ns]")
-        except ValueError:
-            raise InputError(f"start '{start}' is neither a timestamp nor an integer") from None
-    return np.concatenate([first, steps_after(first, length - 1, frequency)])[:length]
+        if integers:
+            first = np.array([int(start)], dtype=np.int64)
+        else:
+            first = pd.to_datetime([start], utc=True).tz_localize(None).to_numpy("datetime64[ns]")
+        if pd.isna(first).any():
+            raise ValueError(start)
+    except (ValueError, OverflowError):
+        wanted = "an integer" if integers else "a timestamp"
+        raise InputError(
+            f"start '{start}' is not {wanted}, as the training data's first step is"
+        ) from None
+    return np.concatenate([first, steps_after(first, length - 1, description.frequency)])[:length]
 
 
 def paths_frame(data: SequenceDataset, paths: tuple[SeriesForecast, ...]) -> pd.DataFrame:

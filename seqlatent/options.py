@@ -92,11 +92,11 @@ def _parse(name: str, text: str, hint: Any) -> Any:
         raise InputError(f"option {name} must be {wanted}, not '{text}'") from None
 
 
-def read_config(path: str | Path) -> dict[str, Any]:
+def read_config(path: str | Path, classes: list[type]) -> dict[str, Any]:
     """Options from a TOML file; tables such as [model] and [training] are for the reader's eye.
 
     Raises:
-        InputError: when the file is missing or not TOML.
+        InputError: when the file is missing or not TOML, or names an option that no class has.
     """
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -110,9 +110,19 @@ def read_config(path: str | Path) -> dict[str, Any]:
     for name, value in content.items():
         inner = value if isinstance(value, dict) else {name: value}
         values.update({key.replace("-", "_"): v for key, v in inner.items()})
+    known = [f.name for cls in classes for f in dataclasses.fields(cls)]
+    for name in values:
+        if name not in known:
+            raise InputError(f"{path}: unknown option '{name}'{did_you_mean(name, known)}")
     return values
 
 
 def help_table(cls: type) -> list[tuple[str, Any, str]]:
-    """(name, default, help) of every option."""
-    return [(f.name, f.default, str(f.metadata.get("help", ""))) for f in dataclasses.fields(cls)]
+    """(name, default, help) of every option; the help names all choices."""
+    table = []
+    for f in dataclasses.fields(cls):
+        text, choices = str(f.metadata.get("help", "")), f.metadata.get("choices", ())
+        if not all(choice in text for choice in choices):
+            text += f": {', '.join(choices)}"
+        table.append((f.name, f.default, text))
+    return table

@@ -50,7 +50,7 @@ class TrainingOptions:
     valid_by: str = field(
         default="auto",
         metadata={
-            "help": "hold out whole series, or each one's last steps (time); auto: series from ten on",
+            "help": "hold out whole series, or each one's last steps (time); auto: series from ten",
             "choices": SPLITS,
         },
     )
@@ -181,7 +181,7 @@ class Trainer:
         seconds = self.seconds + time.perf_counter() - self._clock
         if self.accelerator.num_processes > 1:  # all must agree on when to stop
             slowest = torch.tensor(seconds, device=self.accelerator.device)
-            seconds = float(self.accelerator.reduce(slowest, "mean"))
+            seconds = float(self.accelerator.reduce(slowest, "mean"))  # type: ignore[arg-type]
         return seconds
 
     def progress(self) -> float:
@@ -294,6 +294,14 @@ class Trainer:
         self._clock = time.perf_counter()
 
 
+def check_device(device: str) -> None:
+    """Refuse a device that is unknown or not there."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device '{device}' is not one of auto, cpu, cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device=cuda, but torch sees no GPU here; use device=cpu")
+
+
 def fit(
     model: SequenceModel,
     train: SequenceDataset,
@@ -321,10 +329,7 @@ def fit(
         TrainingError: when a loss or gradient is not finite; it names where.
         InputError: when a checkpoint belongs to other data or options.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device '{device}' is not one of auto, cpu, cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device=cuda, but torch sees no GPU here; use device=cpu")
+    check_device(device)
     identity = {
         "data": [fingerprint(train), fingerprint(valid)],
         "family": model.family,
@@ -339,7 +344,12 @@ def fit(
         saved = load_state(Path(run)) if run is not None and resume else None
         if saved:
             _check_identity(Path(run or "."), saved[1].get("identity", {}), identity)
-            trainer.restore(*saved)
+            try:
+                trainer.restore(*saved)
+            except (KeyError, RuntimeError):
+                raise InputError(
+                    f"{run}: its checkpoint is damaged; begin again with --overwrite"
+                ) from None
         stopped = _train(trainer, None if run is None else Path(run), identity, report)
         model.load_state_dict(trainer.best_weights)
     model.cpu().eval()

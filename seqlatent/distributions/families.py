@@ -138,21 +138,25 @@ class Mixture(_LocationScale):
         self.num_params = 3 * num_components
 
     def _parts(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits, loc, raw = params.chunk(3, -1)
-        return logits, loc, self.scale(raw, self.floor[..., None])
+        """(..., 3 K) -> logits, loc and scale, (K, ...) each. Reductions over a short last
+        dimension are slow on a CPU: with the components first, log_prob takes less than half."""
+        logits, loc, raw = params.movedim(-1, 0).contiguous().chunk(3)
+        return logits, loc, self.scale(raw, self.floor)
 
     def _joint(self, params: Tensor, x: Tensor) -> Tensor:
+        """(K, ...) log of weight times density."""
         logits, loc, scale = self._parts(params)
-        return F.log_softmax(logits, -1) + _normal_log_prob(x[..., None], loc, scale)
+        return F.log_softmax(logits, 0) + _normal_log_prob(x, loc, scale)
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        return self._joint(params, x).logsumexp(-1)
+        return self._joint(params, x).logsumexp(0)
 
     def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        logits, loc, scale = self._parts(params)
+        logits, loc, raw = params.chunk(3, -1)
         component = _draw_class(logits, generator)[..., None]
-        loc, scale = loc.gather(-1, component)[..., 0], scale.gather(-1, component)[..., 0]
-        return loc + scale * torch.randn(loc.shape, generator=generator, device=loc.device)
+        loc, raw = loc.gather(-1, component)[..., 0], raw.gather(-1, component)[..., 0]
+        noise = torch.randn(loc.shape, generator=generator, device=loc.device)
+        return loc + self.scale(raw, self.floor) * noise
 
     def initial(self) -> Tensor:
         k = self.num_components  # components begin apart, or they would all learn the same
@@ -160,8 +164,8 @@ class Mixture(_LocationScale):
         return torch.cat([torch.zeros(k), loc, torch.zeros(k)])
 
     def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
-        low = self._parts(params)[2] < 1.5 * self.floor[..., None]
-        return (self._joint(params, x).softmax(-1) * low).sum(-1)
+        low = self._parts(params)[2] < 1.5 * self.floor
+        return (self._joint(params, x).softmax(0) * low).sum(0)
 
 
 class Bernoulli(Family):

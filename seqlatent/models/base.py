@@ -112,6 +112,10 @@ class SequenceModel(nn.Module):
         """The loss's parts, (B, T) each, by name: where to look when it is not finite."""
         raise TypeError(f"{type(self).__name__} must define terms")
 
+    def at_floor(self, batch: SequenceBatch) -> Tensor:
+        """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor."""
+        raise TypeError(f"{type(self).__name__} must define at_floor")
+
     def read(self, batch: SequenceBatch, history: History | None = None) -> History:
         """The history after all T steps of a batch without padding."""
         raise TypeError(f"{type(self).__name__} must define read")

@@ -39,7 +39,8 @@ class Attention(nn.Module):
         bias = self.lag_bias[:, lag.clamp(0, self.window - 1)]
         bias = bias.masked_fill((lag < 0) | (lag >= self.window), float("-inf"))
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+        # With a mask of four dimensions torch may take its fast kernel.
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None], dropout_p=dropout)
         keep = max(0, length - (self.window - 1))
         cache = (k[..., keep:, :], v[..., keep:, :])
         return self.out(mixed.transpose(1, 2).reshape(n, steps, dim)), cache

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from seqlatent.nn.causal import CausalNetwork, State
 from seqlatent.nn.layers import activation as make_activation
@@ -25,7 +26,12 @@ class CausalConv(nn.Module):
         if past is None:
             past = u.new_zeros(*u.shape[:2], self.padding)
         seen = torch.cat([past, u], -1)
-        return self.conv(seen), seen[..., seen.shape[-1] - self.padding :]
+        after = seen[..., seen.shape[-1] - self.padding :]
+        if u.shape[-1] > 1:
+            return self.conv(seen), after
+        # One step, as in sampling, is a matrix product: far faster than a convolution.
+        taps = seen[..., :: self.conv.dilation[0]].flatten(1)
+        return F.linear(taps, self.conv.weight.flatten(1), self.conv.bias)[..., None], after
 
 
 class Convolution(CausalNetwork):
@@ -71,6 +77,6 @@ class Convolution(CausalNetwork):
             past = None if state is None else state[i]
             out, past = conv(h.transpose(-1, -2), past)
             after.append(past)
-            out = mix(self.dropout(self.activation(norm(out.transpose(-1, -2)))))
+            out = mix(self.dropout(self.activation(norm(out.transpose(-1, -2).contiguous()))))
             h = h + out if self.residual else self.activation(out)
         return h, tuple(after)

@@ -1,0 +1,62 @@
+"""Data and fitted models that several files of tests share; nobody writes to them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from seqlatent.cli import run_command
+
+TINY = ["--max-steps", "2", "--set", "hidden_dim=4", "--set", "num_components=2", "--quiet"]
+
+
+def fitted(folder: Path, data: str, *options: str) -> Path:
+    """A model fitted through the command line in two steps of training."""
+    assert run_command(["fit", data, "--out", str(folder), *TINY, *options]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="session")
+def rnn_run(shared) -> Path:
+    """An rnn of the twelve months of elnino."""
+    return fitted(shared / "rnn", "elnino:train")
+
+
+@pytest.fixture(scope="session")
+def latent_run(shared) -> Path:
+    return fitted(shared / "latent", "elnino:train", "--model", "latent", "--set", "latent_dim=2")
+
+
+@pytest.fixture(scope="session")
+def covariate_table(shared) -> Path:
+    """Two series of 40 days, counts, with a covariate and a label."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "unique_id": np.repeat(["north", "south"], 40),
+            "ds": np.tile(pd.date_range("2024-01-01", periods=40), 2),
+            "y": rng.poisson(3, 80),
+            "promo": rng.integers(0, 2, 80),
+            "weather": rng.choice(["rain", "sun"], 80),
+        }
+    )
+    path = shared / "shop.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def covariate_run(shared, covariate_table) -> Path:
+    options = ("--covariates", "promo", "--calendar", "week")
+    return fitted(shared / "promo", str(covariate_table), *options)
+
+
+@pytest.fixture(scope="session")
+def label_run(shared, covariate_table) -> Path:
+    return fitted(shared / "labels", str(covariate_table), "--targets", "weather")
