@@ -12,9 +12,7 @@ import dataclasses
 import inspect
 import logging
 import re
-import sys
-from collections.abc import Sequence as Seq
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,10 +25,9 @@ from seqlatent.checkpoint import load_model as load_module
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
-from seqlatent.data.frames import DEFAULT_ID
-from seqlatent.data.readers import load
+from seqlatent.data.readers import load, load_future
 from seqlatent.data.splits import split, with_context
-from seqlatent.data.tables import read_table, write_table
+from seqlatent.data.tables import write_table
 from seqlatent.distributions.emission import choose_emission
 from seqlatent.encoding import encode
 from seqlatent.errors import InputError
@@ -38,10 +35,12 @@ from seqlatent.forecasting import Forecast, forecast, sample
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS, build_model, model_class
 from seqlatent.options import make
+from seqlatent.progress import counting, progress_bar
 from seqlatent.reporting import counted
 from seqlatent.scoring import check_data, kind_of, score
-from seqlatent.training import FitResult, Trainer, TrainingOptions, check_device, choose_window
+from seqlatent.training import FitResult, check_device
 from seqlatent.training import fit as train_model
+from seqlatent.training_options import TrainingOptions, choose_window
 
 logger = logging.getLogger("seqlatent")
 
@@ -147,7 +146,7 @@ class Model:
             logger.info("emission: %s (%s)", chosen.emission, reason)
         _announce(module, train, held_out, options)
         try:
-            with _progress_bar(options, progress) as report:
+            with progress_bar(options, progress) as report:
                 self.result = train_model(
                     module, train, held_out, options, seed, device, folder, resume, report
                 )
@@ -210,7 +209,7 @@ class Model:
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The frame of `log_prob`, and one with a row per step: `unique_id, ds, log_prob`."""
         data = self._load(data)
-        with _counting("scoring", len(data), progress) as count:
+        with counting("scoring", len(data), progress) as count:
             return score(self.module, data, num_particles, seed, count)
 
     def forecast(
@@ -225,7 +224,7 @@ class Model:
         """Sample joint paths of what comes after each sequence; see `seqlatent.forecasting`."""
         data = self._load(data)
         future = None if future is None else load_future(future, self.covariates)
-        with _counting("forecasting", len(data), progress) as count:
+        with counting("forecasting", len(data), progress) as count:
             return forecast(self.module, data, prediction_length, num_samples, seed, future, count)
 
     def sample(
@@ -239,7 +238,7 @@ class Model:
     ) -> pd.DataFrame:
         """Latent codes of sequences; see `seqlatent.encoding.encode`."""
         data = self._load(data)
-        with _counting("encoding", len(data), progress) as count:
+        with counting("encoding", len(data), progress) as count:
             return encode(self.module, data, num_samples, seed, count)
 
     @property
@@ -307,31 +306,6 @@ def load_model(run: str | Path) -> Model:
     return model
 
 
-def load_future(
-    source: Any, covariates: Seq[str], id_column: str = DEFAULT_ID, time_column: str | None = None
-) -> SequenceDataset:
-    """The covariates of steps ahead, from a table or a frame without targets.
-
-    Raises:
-        InputError: what cannot be read, or lacks a covariate.
-    """
-    if isinstance(source, SequenceDataset):
-        return source
-    if not covariates:
-        raise InputError(
-            "the model was fitted without covariates of the data: it needs none of the steps "
-            "ahead; leave them out (--future)"
-        )
-    frame, name = source, "future"
-    if not isinstance(source, pd.DataFrame):
-        frame, name = read_table(source, text_columns=(id_column,)), Path(source).name
-    # A data set has a target; what the steps ahead hold is not known.
-    placeholder = "the target of the steps ahead"
-    return SequenceDataset.from_frame(
-        frame.assign(**{placeholder: 0.0}), [placeholder], covariates, id_column, time_column, name
-    )
-
-
 def check_folder(run: Path, resume: bool, overwrite: bool) -> None:
     """Refuse, before long work, to lose what a folder holds."""
     if run.exists() and not run.is_dir():
@@ -382,35 +356,3 @@ def _warn(module: SequenceModel, data: SequenceDataset) -> None:
                     "alone explains the data; emission=normal would leave more to them",
                     kl,
                 )
-
-
-@contextmanager
-def _progress_bar(options: TrainingOptions, show: bool | None):
-    """A bar over the budget with the current loss and the best score."""
-    from tqdm import tqdm
-
-    disable = not (sys.stderr.isatty() if show is None else show)
-    shape = "{desc} {percentage:3.0f}%|{bar}| {elapsed} {postfix}"
-    with tqdm(total=100, desc="fitting", leave=False, disable=disable, bar_format=shape) as bar:
-
-        def report(trainer: Trainer) -> None:
-            if trainer.step % 10 == 0:
-                bar.n = min(100, round(100 * trainer.progress(), 1))
-                loss = trainer.loss_sum / max(1, trainer.loss_count)
-                bar.set_postfix_str(
-                    f"step {trainer.step}, nats per step: now {-loss:.4f}, best {trainer.best:.4f}"
-                )
-
-        yield report
-
-
-@contextmanager
-def _counting(what: str, total: int, show: bool):
-    from tqdm import tqdm
-
-    with tqdm(total=total, desc=what, leave=False, disable=not show) as bar:
-
-        def count(n: int) -> None:
-            bar.update(n)
-
-        yield count

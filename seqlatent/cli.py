@@ -58,37 +58,14 @@ def datasets(
 ) -> None:
     """List the bundled data sets, or describe one."""
     from seqlatent.data.catalog import card, dataset_names
+    from seqlatent.listing import card_text, datasets_text
 
     cards = [card(n) for n in ([name] if name else dataset_names())]
     if as_json:
         fields = ("name", "title", "frequency", "units", "targets", "licence", "source")
         print(json.dumps([{f: getattr(c, f) for f in fields} for c in cards], indent=2))
-    elif name is None:
-        width = max(len(c.name) for c in cards)
-        for c in cards:
-            print(f"{c.name.ljust(width)}  {c.title}: {c.num_sequences} x {c.num_steps} steps")
-        print("\nsee one with 'seqlatent datasets NAME'; use it as DATA, NAME:train or NAME:test")
     else:
-        print(_card_text(cards[0]))
-
-
-def _card_text(c: Any) -> str:
-    lines = [
-        c.title,
-        "",
-        c.description.strip(),
-        "",
-        f"sequences  {c.num_sequences} of {c.num_steps} steps, {c.frequency}",
-        f"targets    {', '.join(f'{t} ({u})' for t, u in zip(c.targets, c.units, strict=False))}",
-        f"split      {c.split.description}",
-        f"source     {c.source}",
-        f"licence    {c.licence}",
-        f"cite       {c.citation}",
-        f"file       {c.path}",
-    ]
-    if c.anomalies:
-        lines.append(f"anomalies  {c.anomalies}")
-    return "\n".join(lines)
+        print(card_text(cards[0]) if name else datasets_text(cards))
 
 
 @app.command()
@@ -96,52 +73,9 @@ def models(
     name: Annotated[str | None, typer.Argument(help="One model, to see its options.")] = None,
 ) -> None:
     """List the models, or the options of one with their defaults."""
-    from seqlatent.models.registry import MODELS, model_class
-    from seqlatent.options import help_table
-    from seqlatent.training import TrainingOptions
+    from seqlatent.listing import model_text, models_text
 
-    if name is None:
-        width = max(map(len, MODELS))
-        for family, cls in MODELS.items():
-            print(f"{family.ljust(width)}  {_first_line(cls)}")
-        print("\nsee the options of one with 'seqlatent models NAME'")
-        return
-    cls = model_class(name)
-    print(f"{name}: {_first_line(cls)}\n{_size_text(name)}")
-    for title, options in (("model", cls.Options), ("training", TrainingOptions)):
-        print(f"\n{title} options (--set key=value)")
-        for option, default, text in help_table(options):
-            shown = str(default).lower() if isinstance(default, bool) else default
-            print(f"  {option} = {'none' if default is None else shown}\n      {text}")
-
-
-def _first_line(cls: type) -> str:
-    return (cls.__doc__ or "").strip().split("\n")[0]
-
-
-def _size_text(family: str) -> str:
-    """Parameters and receptive field with the default options and one real channel."""
-    import numpy as np
-
-    from seqlatent.data.dataset import SequenceDataset
-    from seqlatent.data.description import DataDescription
-    from seqlatent.models.registry import build_model, model_class
-    from seqlatent.nn.causal import CausalNetwork
-    from seqlatent.options import make
-
-    data = SequenceDataset.from_arrays(np.random.default_rng(0).normal(size=(1, 8, 1)))
-    options = make(model_class(family).Options, {"emission": "mixture"})
-    model = build_model(family, options, DataDescription.of(data))
-    count = sum(p.numel() for p in model.parameters())
-    fields = [
-        f"{name}: {m.receptive_field or 'all'} steps"
-        for name, m in model.named_modules()
-        if isinstance(m, CausalNetwork)
-    ]
-    return (
-        f"with the defaults and one real channel: {count:,} parameters; "
-        f"receptive field of {', '.join(fields)}"
-    )
+    print(model_text(name) if name else models_text())
 
 
 @app.command()
@@ -186,7 +120,8 @@ def fit(
     from seqlatent.models.registry import model_class
     from seqlatent.options import parse_assignments, read_config
     from seqlatent.reporting import plot_curve
-    from seqlatent.training import TrainingOptions, check_device
+    from seqlatent.training import check_device
+    from seqlatent.training_options import TrainingOptions
 
     _start(quiet, threads, as_json)
     option_classes = [model_class(model).Options, TrainingOptions]
@@ -309,7 +244,8 @@ def forecast(
     as_json: Json = False,
 ) -> None:
     """Sample what comes after each sequence."""
-    from seqlatent.api import load_future, load_model
+    from seqlatent.api import load_model
+    from seqlatent.data.readers import load_future
     from seqlatent.data.tables import write_table
     from seqlatent.reporting import text_table
 

@@ -93,7 +93,7 @@ def _histogram(
         ax.remove()
     top = figure.add_subplot(grid[0, :])
     top.spines[["top", "right"]].set_visible(False)
-    values = scores["nats_per_step"]
+    values = np.asarray(scores["nats_per_step"])
     low = float(values.min())
     wide = max(float(values.max()) - low, 1e-9)
     top.hist(values, bins=min(60, max(10, len(values) // 5)), range=(low, low + wide), color=SOFT)

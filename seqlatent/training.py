@@ -11,7 +11,7 @@ nearly nothing over the last part of the budget. What is kept is the best model 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,80 +23,17 @@ from seqlatent.checkpoint import fingerprint, load_state, save_state
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequences import Sequence
-from seqlatent.data.splits import SPLITS, TrainingBatches
+from seqlatent.data.splits import TrainingBatches
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
 from seqlatent.scoring import mean_log_prob
+from seqlatent.training_options import TrainingOptions, choose_window
 
 CHECKPOINT_SECONDS = 15.0
-WHOLE_SEQUENCES = 512  # longer ones are cut into windows
 
 
 class TrainingError(RuntimeError):
     """Training cannot go on: a loss or gradient is not finite."""
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """Options of training, the same for every model."""
-
-    max_steps: int = field(default=5000, metadata={"help": "training steps at the most", "min": 1})
-    max_minutes: float | None = field(
-        default=None, metadata={"help": "minutes of training at the most", "above": 0}
-    )
-    valid: float = field(
-        default=0.1, metadata={"help": "share held out for validation", "above": 0, "below": 1}
-    )
-    valid_by: str = field(
-        default="auto",
-        metadata={
-            "help": "hold out whole series, or each one's last steps (time); auto: series from ten",
-            "choices": SPLITS,
-        },
-    )
-    batch_size: int = field(default=64, metadata={"help": "sequences in a step", "min": 1})
-    learning_rate: float = field(
-        default=3e-3, metadata={"help": "of Adam, at its highest", "above": 0}
-    )
-    warmup_steps: int = field(
-        default=50, metadata={"help": "steps over which the learning rate rises", "min": 0}
-    )
-    cooldown: float = field(
-        default=0.4,
-        metadata={"help": "last share of the budget, over which it falls", "min": 0, "max": 1},
-    )
-    patience: int = field(
-        default=10, metadata={"help": "validations without gain before it falls", "min": 1}
-    )
-    decay: float = field(
-        default=0.3, metadata={"help": "factor by which it falls then", "above": 0, "below": 1}
-    )
-    max_decays: int = field(
-        default=2, metadata={"help": "falls before training stops early", "min": 0}
-    )
-    eval_every: int | None = field(
-        default=None,
-        metadata={"help": "steps between validations (default: an epoch's, 25 to 100)", "min": 1},
-    )
-    num_particles: int = field(
-        default=8, metadata={"help": "particles of the validation score's estimate", "min": 1}
-    )
-    clip_norm: float = field(
-        default=1.0, metadata={"help": "largest norm of the gradient", "above": 0}
-    )
-    l1: float = field(default=0.0, metadata={"help": "penalty on weights' size", "min": 0})
-    l2: float = field(default=0.0, metadata={"help": "penalty on weights' square", "min": 0})
-    window_length: int | None = field(
-        default=None,
-        metadata={"help": "scored steps of the windows that long series are cut into", "min": 1},
-    )
-    window_context: int | None = field(
-        default=None, metadata={"help": "steps before a window that it is conditioned on", "min": 0}
-    )
-    precision: str = field(
-        default="no",
-        metadata={"help": "mixed precision on a GPU", "choices": ("no", "fp16", "bf16")},
-    )
 
 
 @dataclass(frozen=True)
@@ -117,22 +54,6 @@ class FitResult:
     steps: int
     seconds: float
     stopped: str
-
-
-def choose_window(data: SequenceDataset, options: TrainingOptions) -> tuple[int, int] | None:
-    """(scored steps, context steps) of training windows, or None to take sequences whole.
-
-    Few long series would give few batches: windows are chosen short enough for about sixteen of
-    them, but long enough to hold some memory.
-    """
-    longest, total = int(data.lengths.max()), int(data.lengths.sum())
-    length = options.window_length
-    if length is None:
-        if longest <= WHOLE_SEQUENCES and len(data) >= 8:
-            return None
-        length = int(np.clip(total // 16, 32, 256))
-    context = options.window_context if options.window_context is not None else length // 2
-    return None if longest <= length else (length, context)
 
 
 class Trainer:

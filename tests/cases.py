@@ -80,7 +80,9 @@ def model(name: str, emission: str = "mixture", data: SequenceDataset | None = N
     chosen = {"emission": emission, "num_components": 3, "channel_dim": 4, **own, **options}
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        built = build_model(family, make(model_class(family).Options, chosen), DataDescription.of(data))
+        built = build_model(
+            family, make(model_class(family).Options, chosen), DataDescription.of(data)
+        )
         stir(built, 0.2)
         if isinstance(built, LatentModel):
             # Weights of a wild guide have no variance to speak of: keep it within reach of the

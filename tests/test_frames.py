@@ -500,3 +500,26 @@ def test_calendar_needs_timestamps():
         calendar_features(np.arange(3), ["calendar:day:sin"])
     with pytest.raises(InputError, match="'price' is not a calendar covariate"):
         calendar_features(times("2024-01-01"), ["price"])
+
+
+@pytest.mark.parametrize("dates", [["2021-03-08", "2021-03-01"], ["8.3.2021", "1.3.2021"]])
+def test_a_column_of_dates_is_the_time_whatever_its_name(dates):
+    frame = pd.DataFrame({"Week": [*dates, "22.3.2021" if "." in dates[0] else "2021-03-22"]})
+    frame["Gasoline"] = [2.0, 1.0, 3.0]
+    data = SequenceDataset.from_frame(frame)
+    assert data.targets == ("Gasoline",)
+    np.testing.assert_array_equal(data.sequences[0].x[:2, 0], [1.0, 2.0])
+
+
+def test_two_columns_of_dates_need_a_choice():
+    frame = pd.DataFrame({"sold": ["2021-03-08"], "paid": ["2021-03-09"], "y": [1.0]})
+    with pytest.raises(InputError, match="sold, paid could be the time"):
+        SequenceDataset.from_frame(frame)
+
+
+def test_decimal_commas_are_not_labels():
+    frame = pd.DataFrame({"ds": [1, 2], "y": ["3,5", "1.004,25"]})
+    with pytest.raises(
+        InputError, match=r"'3,5'.* has a decimal comma; write numbers with a point"
+    ):
+        SequenceDataset.from_frame(frame)

@@ -1,5 +1,6 @@
 """The latent-variable model: guide, bound and estimate against independent calculations."""
 
+import itertools
 import math
 
 import numpy as np
@@ -19,7 +20,8 @@ from seqlatent.nn.convolution import Convolution
 from seqlatent.nn.recurrent import Recurrent
 from seqlatent.options import make
 from seqlatent.scoring import score
-from seqlatent.training import TrainingOptions, fit
+from seqlatent.training import fit
+from seqlatent.training_options import TrainingOptions
 
 STEPS, LATENTS, SEEN = 6, 2, 3
 
@@ -44,7 +46,11 @@ def noise(*shape: int) -> torch.Tensor:
 @pytest.mark.parametrize("conditioning", ["noise", "latents"])
 def test_density_of_draws_is_the_change_of_variables(network, conditioning: str):
     """log q(z) = log N(eps; 0, I) - log |det dz / d eps|, the determinant by autograd."""
-    guide, seen, eps = guide_of(network, conditioning), noise(1, STEPS, SEEN), noise(1, STEPS, LATENTS)
+    guide, seen, eps = (
+        guide_of(network, conditioning),
+        noise(1, STEPS, SEEN),
+        noise(1, STEPS, LATENTS),
+    )
     z, log_q, _ = guide.draw(seen, eps)
     derivative = jacobian(lambda e: guide.draw(seen, e)[0].flatten(), eps)
     log_det = derivative.reshape(z.numel(), -1).det().abs().log()
@@ -55,7 +61,11 @@ def test_density_of_draws_is_the_change_of_variables(network, conditioning: str)
 @pytest.mark.parametrize("conditioning", ["noise", "latents"])
 def test_parallel_form_is_the_ancestral_density(network, conditioning: str):
     """prod_t q(z_t | x_{1:t}, z_{<t}), each factor a normal law found from the prefix alone."""
-    guide, seen, eps = guide_of(network, conditioning), noise(1, STEPS, SEEN), noise(1, STEPS, LATENTS)
+    guide, seen, eps = (
+        guide_of(network, conditioning),
+        noise(1, STEPS, SEEN),
+        noise(1, STEPS, LATENTS),
+    )
     z, log_q, _ = guide.draw(seen, eps)
     past = torch.zeros(1, 0, LATENTS, dtype=torch.float64)  # z_{<t}, or the eps_{<t} they stand for
     for t in range(STEPS):
@@ -80,7 +90,11 @@ def _draw_last(guide: Guide, seen, past, now) -> torch.Tensor:
 
 @pytest.mark.parametrize("conditioning", ["noise", "latents"])
 def test_later_steps_do_not_enter(network, conditioning: str):
-    guide, seen, eps = guide_of(network, conditioning), noise(1, STEPS, SEEN), noise(1, STEPS, LATENTS)
+    guide, seen, eps = (
+        guide_of(network, conditioning),
+        noise(1, STEPS, SEEN),
+        noise(1, STEPS, LATENTS),
+    )
     size = jacobian(lambda s: guide.draw(s, eps)[0].sum(-1)[0], seen)[:, 0].abs().sum(-1)
     assert (size.triu(1) == 0).all()
     assert (size.diagonal() > 0).all()
@@ -139,8 +153,6 @@ def test_kl_is_annealed():
 
     kl = {s: loss(s) - loss(None) for s in (0, 4, 9)}
     torch.manual_seed(3)
-    weights, _ = m.log_weights(batch, torch.randn(1, *batch.x.shape[:2], m.latent_dim))
-    torch.manual_seed(3)
     full = m.terms(batch)["kl"].sum().item() / batch.scored.sum().item()
     assert kl[0] == pytest.approx(-0.9 * full, rel=1e-4)
     assert kl[4] == pytest.approx(-0.5 * full, rel=1e-4)
@@ -153,7 +165,9 @@ def quadrature(m, batch) -> torch.Tensor:
     log_weight = torch.from_numpy(np.log(weight / math.sqrt(2 * math.pi))).float()
     r = m._read(batch, None)
     grid = torch.from_numpy(z).float()[:, None, None, None].expand(-1, *batch.x.shape[:2], 1)
-    log_x = m._emission(r.context, grid, batch.observed).log_prob(r.y.expand(len(z), *r.y.shape[:2], -1))
+    log_x = m._emission(r.context, grid, batch.observed).log_prob(
+        r.y.expand(len(z), *r.y.shape[:2], -1)
+    )
     return (log_x + log_weight[:, None, None]).logsumexp(0) - r.scaling.log_scale(batch.observed)
 
 
@@ -193,7 +207,7 @@ def test_more_particles_tighten_the_bound():
     for k in (1, 8, 64):
         totals = [score(m, data, num_particles=k, seed=s)[0]["log_prob"].sum() for s in range(40)]
         means.append((np.mean(totals), np.std(totals) / math.sqrt(40)))
-    for (low, a), (high, b) in zip(means, means[1:], strict=False):
+    for (low, a), (high, b) in itertools.pairwise(means):
         assert high - low > 2 * math.hypot(a, b)
     assert score(m, data, num_particles=1)[0]["kind"][0] == "elbo"
     assert np.isnan(score(m, data, num_particles=1)[0]["std_error"][0])

@@ -11,7 +11,11 @@ from torch.autograd.functional import jacobian
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.emission import EmissionOptions, build_family, build_head
 
-SHAPES = {"one": (1, "independent"), "two": (2, "independent"), "two-autoregressive": (2, "autoregressive")}  # fmt: skip
+SHAPES = {
+    "one": (1, "independent"),
+    "two": (2, "independent"),
+    "two-autoregressive": (2, "autoregressive"),
+}
 CASES = list(itertools.product(sorted(EMISSIONS), sorted(SHAPES)))
 
 

@@ -173,7 +173,9 @@ def test_seeds(name: str):
 def predictive(m: SequenceModel, x: np.ndarray, points: np.ndarray, particles: int) -> np.ndarray:
     """Density of the step after x at each point, in data units."""
     sequences = [
-        Sequence(str(i), np.arange(len(x) + 1), np.concatenate([x, [[v]]]), np.zeros((len(x) + 1, 0)))
+        Sequence(
+            str(i), np.arange(len(x) + 1), np.concatenate([x, [[v]]]), np.zeros((len(x) + 1, 0))
+        )
         for i, v in enumerate(points)
     ]
     with torch.no_grad():

@@ -87,7 +87,7 @@ def gaussian_log_prob(x: np.ndarray, mean: np.ndarray, covariance: Any) -> np.nd
 
 def gaussian_steps(x: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """log p(x_t | x_{<t}) of one (T, D) sequence: differences of the observed prefixes' joints."""
-    T, D = x.shape
+    T = len(x)
     joint = [0.0]
     for t in range(1, T + 1):
         seen = np.flatnonzero(~np.isnan(x[:t].ravel()))

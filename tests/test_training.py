@@ -11,7 +11,8 @@ from seqlatent.data.splits import split
 from seqlatent.errors import InputError
 from seqlatent.options import make
 from seqlatent.scoring import mean_log_prob
-from seqlatent.training import Trainer, TrainingError, TrainingOptions, fit
+from seqlatent.training import Trainer, TrainingError, fit
+from seqlatent.training_options import TrainingOptions
 
 
 def options(**values) -> TrainingOptions:
@@ -122,7 +123,9 @@ def test_a_loss_that_is_not_finite_is_located(data):
             with torch.no_grad():
                 m.head.linear.bias.fill_(torch.nan)
 
-    with pytest.raises(TrainingError, match=r"step 3 the term 'log_prob' is nan at series \d+, step 0"):
+    with pytest.raises(
+        TrainingError, match=r"step 3 the term 'log_prob' is nan at series \d+, step 0"
+    ):
         fit(m, *data, options(), report=poison)
 
 

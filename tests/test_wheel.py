@@ -66,7 +66,16 @@ def test_the_wheel_works_with_every_bundled_data_set(tmp_path: Path):
     assert len(names) == 8
     for name in names:
         assert str(environment) in run("datasets", name)
-        words = ["--max-steps", "2", "--set", "batch_size=4", "--out", f"{name}-run", "--threads", "1"]
+        words = [
+            "--max-steps",
+            "2",
+            "--set",
+            "batch_size=4",
+            "--out",
+            f"{name}-run",
+            "--threads",
+            "1",
+        ]
         run("fit", name, *words)
         assert "nats per step" in run("score", f"{name}-run", f"{name}:test")
         run("forecast", f"{name}-run", f"{name}:train", "--prediction-length", "2",

@@ -1,5 +1,6 @@
 """Cells of a table: names, numbers and labels, and where the bad ones are."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from pandas.api import types
 
 from seqlatent.errors import InputError, did_you_mean
 
+DECIMAL_COMMA = re.compile(r"[-+]?[\d.' ]*\d,\d+")
 MISSING = ("", "NA", "NaN", "nan", "null", "None")
 MAX_LABELS = 1000
 # Squares and sums of squares of values up to this size stay finite in single precision's range
@@ -212,6 +214,11 @@ def _label_codes(column: pd.Series, rows: Rows) -> tuple[np.ndarray, tuple[str, 
         raise InputError(
             f"{rows.name}: column '{column.name}' holds {column.dtype}, neither numbers nor "
             "labels; leave it out of the targets"
+        )
+    if any(DECIMAL_COMMA.fullmatch(cell.strip()) for cell in cells[~missing][:100]):
+        row = int(np.argmax(~missing))
+        raise InputError(
+            f"{rows.quote(column, row)} has a decimal comma; write numbers with a point"
         )
     cells[missing] = None
     codes, labels = pd.factorize(cells, sort=True)

@@ -17,7 +17,7 @@ from seqlatent.data.columns import (
     target_values,
 )
 from seqlatent.data.sequences import Sequence
-from seqlatent.data.steps import read_steps, regular_steps, show_step
+from seqlatent.data.steps import holds_times, read_steps, regular_steps, show_step
 from seqlatent.errors import InputError
 
 logger = logging.getLogger("seqlatent")
@@ -61,7 +61,7 @@ def sequences_from_frame(
     covariate_names = _chosen(covariates, columns, "covariate", name)
     given = None if targets is None else _chosen(targets, columns, "target", name)
     taken = (id_column, *covariate_names, *(given or ()))
-    time_column = _time_column(columns, time_column, taken, name)
+    time_column = _time_column(table, time_column, taken, name)
     if given is None:
         rest = [c for c in columns if c not in (*taken, time_column)]
         given = _default_targets({c: table[c] for c in rest}, name)
@@ -123,21 +123,26 @@ def _chosen(names: Seq[str], columns: Seq[str], role: str, name: str) -> tuple[s
 
 
 def _time_column(
-    columns: Seq[str], time_column: str | None, taken: Seq[str], name: str
+    table: dict[str, pd.Series], time_column: str | None, taken: Seq[str], name: str
 ) -> str | None:
+    """The column named, or `ds`, or one with a usual name, or one that holds nothing but times."""
     if time_column is not None:
-        require_column(time_column, columns, "time", name)
+        require_column(time_column, tuple(table), "time", name)
         return time_column
-    free = [column for column in columns if column not in taken]
+    free = [column for column in table if column not in taken]
     if "ds" in free:
         return "ds"
-    usual = [column for column in free if column.lower() in TIME_NAMES]
-    if len(usual) > 1:
+    likely = [column for column in free if column.lower() in TIME_NAMES] or [
+        column for column in free if not holds_numbers(table[column]) and holds_times(table[column])
+    ]
+    if len(likely) > 1:
         raise InputError(
-            f"{name}: any of the columns {', '.join(usual)} could be the time; choose one with "
+            f"{name}: any of the columns {', '.join(likely)} could be the time; choose one with "
             "time_column (--time-column)"
         )
-    return usual[0] if usual else None
+    if likely and likely[0].lower() not in TIME_NAMES:
+        logger.info("%s: taking the column '%s' as the time", name, likely[0])
+    return likely[0] if likely else None
 
 
 def _default_targets(rest: dict[str, pd.Series], name: str) -> tuple[str, ...]:
@@ -148,7 +153,8 @@ def _default_targets(rest: dict[str, pd.Series], name: str) -> tuple[str, ...]:
     left_out = [column for column in rest if column not in numeric]
     if numeric and left_out:
         logger.warning(
-            "%s: left out the columns without numbers (%s); to model labels name them as targets",
+            "%s: left out the columns without numbers (%s); name them if they are series' names "
+            "(--id-column), times (--time-column), or labels to model (--targets)",
             name,
             ", ".join(left_out),
         )

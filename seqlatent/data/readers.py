@@ -15,7 +15,7 @@ from seqlatent.data.frames import DEFAULT_ID
 from seqlatent.data.tables import read_table, write_table
 from seqlatent.errors import InputError, did_you_mean
 
-__all__ = ["load", "read_table", "write_table"]
+__all__ = ["load", "load_future", "read_table", "write_table"]
 
 
 def load(
@@ -68,6 +68,31 @@ def load(
             "frame, an array or a list of arrays"
         )
     return with_calendar(data, calendar)
+
+
+def load_future(
+    source: Any, covariates: Seq[str], id_column: str = DEFAULT_ID, time_column: str | None = None
+) -> SequenceDataset:
+    """The covariates of steps ahead, from a table or a frame without targets.
+
+    Raises:
+        InputError: what cannot be read, or lacks a covariate.
+    """
+    if isinstance(source, SequenceDataset):
+        return source
+    if not covariates:
+        raise InputError(
+            "the model was fitted without covariates of the data: it needs none of the steps "
+            "ahead; leave them out (--future)"
+        )
+    frame, name = source, "future"
+    if not isinstance(source, pd.DataFrame):
+        frame, name = read_table(source, text_columns=(id_column,)), Path(source).name
+    # A data set has a target; what the steps ahead hold is not known.
+    placeholder = "the target of the steps ahead"
+    return SequenceDataset.from_frame(
+        frame.assign(**{placeholder: 0.0}), [placeholder], covariates, id_column, time_column, name
+    )
 
 
 def _load_named(

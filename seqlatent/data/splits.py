@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequences import Sequence
 from seqlatent.errors import InputError
@@ -151,17 +150,3 @@ class TrainingBatches:
         """The epoch that a step belongs to."""
         self.sequences(step)
         return self._epoch[0]
-
-
-def evaluation_batches(data: SequenceDataset, max_values: int = 65_536) -> Iterator[SequenceBatch]:
-    """All sequences once, in order, in batches of about `max_values` padded steps."""
-    part: list[Sequence] = []
-    longest = 0
-    for s in data:
-        longest = max(longest, len(s))
-        if part and longest * (len(part) + 1) > max_values:
-            yield collate(part)
-            part, longest = [], len(s)
-        part.append(s)
-    if part:
-        yield collate(part)

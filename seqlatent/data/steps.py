@@ -62,6 +62,19 @@ def read_steps(column: pd.Series, rows: Rows) -> np.ndarray:
     )
 
 
+def holds_times(column: pd.Series) -> bool:
+    """Whether a column of text or timestamps is one of times, judged by its first rows."""
+    if isinstance(column.dtype, pd.DatetimeTZDtype) or types.is_datetime64_dtype(column.dtype):
+        return True
+    if not (types.is_object_dtype(column.dtype) or types.is_string_dtype(column.dtype)):
+        return False
+    text = column.iloc[:100].astype(str).str.strip()
+    if not text.str.contains(r"\d").all():
+        return False
+    times = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
+    return not times.isna().any() or next(_readings(text), None) is not None
+
+
 def _from_text(column: pd.Series, rows: Rows) -> np.ndarray:
     text = column.astype(str).str.strip()
     # pandas would read these two words as the time at which the program runs.

@@ -135,12 +135,12 @@ def check_support(name: str, data: DataDescription) -> None:
                 f"column '{c.name}' holds values that are not counts (its range is {c.minimum:g} "
                 f"to {c.maximum:g}): emission={name} needs 0, 1, 2, ..."
             )
-        if name == "categorical" and not labelled:
-            if not (c.integer and c.minimum >= 0) or c.maximum >= 1000:
-                raise InputError(
-                    f"column '{c.name}' holds values in {c.minimum:g} to {c.maximum:g}: "
-                    "emission=categorical needs labels or codes 0, 1, ... under 1000"
-                )
+        codes = labelled or (c.integer and c.minimum >= 0 and c.maximum < 1000)
+        if name == "categorical" and not codes:
+            raise InputError(
+                f"column '{c.name}' holds values in {c.minimum:g} to {c.maximum:g}: "
+                "emission=categorical needs labels or codes 0, 1, ... under 1000"
+            )
 
 
 def _num_classes(data: DataDescription) -> int:

@@ -122,7 +122,7 @@ class StudentT(_LocationScale):
     def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
         loc, scale, df = self._parts(params)
         normal = torch.randn(loc.shape, generator=generator, device=loc.device)
-        gamma = torch._standard_gamma(df.contiguous() / 2, generator=generator)
+        gamma = _gamma(df / 2, generator)
         return loc + scale * normal / (2 * gamma / df).clamp(min=1e-12).sqrt()
 
     def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
@@ -264,7 +264,7 @@ class NegativeBinomial(_Count):
 
     def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
         mean, r = self._parts(params)
-        rate = torch._standard_gamma(r.contiguous(), generator=generator) * mean / r
+        rate = _gamma(r, generator) * mean / r
         return torch.poisson(rate, generator=generator).to(params)
 
     def initial(self) -> Tensor:
@@ -274,3 +274,8 @@ class NegativeBinomial(_Count):
 def _draw_class(logits: Tensor, generator: torch.Generator | None) -> Tensor:
     flat = logits.reshape(-1, logits.shape[-1]).softmax(-1)
     return torch.multinomial(flat, 1, generator=generator).reshape(logits.shape[:-1])
+
+
+def _gamma(shape: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Standard gamma draws; torch's distribution of that name takes no generator."""
+    return torch._standard_gamma(shape.contiguous(), generator=generator)  # pyright: ignore

@@ -5,6 +5,8 @@ one after another (`autoregressive.py`). A channel that was not observed contrib
 is left is the law of the observed ones.
 """
 
+from typing import ClassVar
+
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
@@ -20,8 +22,8 @@ class StepDistribution(TorchDistribution):
     caller's.
     """
 
-    arg_constraints: dict = {}
-    support = constraints.real_vector
+    arg_constraints: ClassVar[dict] = {}  # pyright: ignore
+    support = constraints.real_vector  # pyright: ignore
 
     def __init__(self, family: Family, shape: torch.Size, observed: Tensor | None):
         self.family, self.observed = family, observed
@@ -45,7 +47,7 @@ class StepDistribution(TorchDistribution):
         """(..., D) one draw of the step."""
         raise TypeError(f"{type(self).__name__} must define draw")
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape=torch.Size()) -> Tensor:  # noqa: B008
         return self.expand(torch.Size(sample_shape) + self.batch_shape).draw()
 
 

@@ -25,8 +25,6 @@ from seqlatent.nn.recurrent import Recurrent
 class Autoregressive(SequenceModel):
     """A causal network over past values and a head; a subclass builds the network."""
 
-    options: ModelOptions
-
     def __init__(self, options: ModelOptions, description: DataDescription):
         super().__init__(options, description)
         self.network = self.build_network(self.input_dim)

@@ -64,6 +64,7 @@ class SequenceModel(nn.Module):
 
     family: ClassVar[str]
     Options: ClassVar[type[ModelOptions]]
+    options: Any
 
     def __init__(self, options: Any, description: DataDescription):
         super().__init__()

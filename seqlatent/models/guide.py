@@ -14,7 +14,7 @@ Either way log q(z) = sum_t log N(eps_t; 0, I) - log scale_t.
 """
 
 import math
-from typing import Any
+from typing import ClassVar
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -113,8 +113,8 @@ class GuideDistribution(TorchDistribution):
     memory and fall back to the step-by-step density.
     """
 
-    arg_constraints: dict[str, Any] = {}
-    support = constraints.real_vector
+    arg_constraints: ClassVar[dict] = {}  # pyright: ignore
+    support = constraints.real_vector  # pyright: ignore
     has_rsample = True
 
     def __init__(self, guide: Guide, seen: Tensor):
@@ -127,7 +127,7 @@ class GuideDistribution(TorchDistribution):
             return self
         return GuideDistribution(self.guide, self.seen.expand(*batch_shape, -1))
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape=torch.Size()) -> Tensor:  # noqa: B008
         eps = torch.randn(*sample_shape, *self.batch_shape, *self.event_shape).to(self.seen)
         z, log_q, _ = self.guide.draw(self.seen, eps)
         self._drawn = (z, log_q)

@@ -167,7 +167,7 @@ class LatentModel(SequenceModel):
     def _parts(
         self, batch: SequenceBatch, eps: Tensor, history: History | None
     ) -> tuple[tuple[Tensor, Tensor, Tensor], History]:
-        """log p(x_t | ., z_t), log p(z_t), log q(z_t | .), (K, B, T) each, and the history after."""
+        """log p(x_t | ., z_t), log p(z_t), log q(z_t | .), (K, B, T) each; the history after."""
         r = self._read(batch, history)
         z, log_q, guide = self.guide_network.draw(r.seen, eps, r.guide)
         log_prior = log_density(z, torch.ones_like(z))
@@ -243,6 +243,6 @@ def _sequences_and_steps(batch: SequenceBatch) -> Iterator[None]:
     with (
         pyro.plate("sequences", num_sequences, dim=-2),
         pyro.plate("steps", num_steps, dim=-1),
-        poutine.mask(mask=batch.scored),
+        poutine.mask(mask=batch.scored),  # pyright: ignore
     ):
         yield

@@ -3,7 +3,8 @@
 A causal network maps inputs u_{1:T} to features h_{1:T}, where h_t depends on u_{1:t} alone, and
 hands back a *state* from which it can go on:
 
-    h_{1:T} = net(u_{1:T})   equals   h_{1:s}, state = net(u_{1:s});  h_{s+1:T} = net(u_{s+1:T}, state)
+    h_{1:T} = net(u_{1:T})   equals   h_{1:s}, state = net(u_{1:s})
+                                      h_{s+1:T}, _   = net(u_{s+1:T}, state)
 
 Training reads whole sequences in parallel; sampling reads one step at a time; scoring a very long
 sequence reads chunks. All three are this one function.
