@@ -157,7 +157,7 @@ class Model:
             raise
         self._module = module
         self.fitted = self._summary(data, train, held_out, options, seed)
-        _warn(module, held_out)
+        _warn(module, held_out, self.result.steps)
         if folder is not None:
             self.save(folder)
             clear_state(folder)
@@ -332,7 +332,7 @@ def _announce(
     )
 
 
-def _warn(module: SequenceModel, data: SequenceDataset) -> None:
+def _warn(module: SequenceModel, data: SequenceDataset, steps: int) -> None:
     """What a user should know before trusting the numbers."""
     batch = collate(data.sequences[:64])
     with torch.no_grad():
@@ -350,7 +350,7 @@ def _warn(module: SequenceModel, data: SequenceDataset) -> None:
                 torch.manual_seed(0)
                 kl = float(module.terms(batch)["kl"].sum() / batch.scored.sum().clamp(min=1))
             logger.info("latents: KL of %.3f nats per step between guide and prior", kl)
-            if kl < 0.01:
+            if kl < 0.01 and steps > 2 * module.options.kl_anneal_steps:
                 logger.warning(
                     "warning: the latents are unused (the KL is %.4f nats per step): the emission "
                     "alone explains the data; emission=normal would leave more to them",

@@ -95,9 +95,11 @@ def plot_forecast(
         history = by_name[unique_id]
         keep = max(3 * len(ahead), 24)
         ds, x = history.ds[-keep:], history.x[-keep:, d]
-        low, below, middle, above, high = np.quantile(
-            samples[..., d], [0.05, 0.25, 0.5, 0.75, 0.95], axis=0
-        )
+        drawn = samples[..., d]
+        if np.isfinite(x[-1]):  # let the fan begin where the history ends
+            ahead = np.concatenate([ds[-1:], ahead])
+            drawn = np.concatenate([np.full((len(drawn), 1), x[-1]), drawn], 1)
+        low, below, middle, above, high = np.quantile(drawn, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
         ax.plot(ds, x, color=INK, linewidth=1.1, marker="." if len(ds) < 60 else None, markersize=3)
         label = data.targets[d] in data.categories
         if not label:
@@ -105,7 +107,7 @@ def plot_forecast(
             ax.fill_between(ahead, below, above, color=ACCENT, alpha=0.35, lw=0, label="50 %")
             ax.plot(ahead, middle, color=ACCENT, linewidth=1.4, label="median")
         for k in range(min(3, len(samples))):
-            ax.plot(ahead, samples[k, :, d], color=ALERT, linewidth=0.5, alpha=0.6,
+            ax.plot(ahead, drawn[k], color=ALERT, linewidth=0.5, alpha=0.6,
                     label="paths" if k == 0 else None)  # fmt: skip
         if label:
             names = data.categories[data.targets[d]]
@@ -115,7 +117,8 @@ def plot_forecast(
         format_dates(ax, ds)
     for ax in list(axes.flat)[len(cells) :]:
         ax.set_visible(False)
-    axes.flat[0].legend(fontsize=7, frameon=False, ncols=4, loc="upper left")
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=7, frameon=False, ncols=4, loc="outside upper right")
     hidden = len(paths) - len(shown)
     if hidden > 0:
         figure.supxlabel(f"and {hidden} more series", fontsize=8)
