@@ -48,6 +48,8 @@ MODELS: dict[str, tuple[str, dict]] = {
     "latent": ("latent", {"hidden_dim": 8, "latent_dim": 2}),
     "latent-last": ("latent", {"hidden_dim": 8, "latent_dim": 2, "history": "last"}),
     "latent-rnn": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide": "rnn"}),
+    "latent-mixture": ("latent", {"hidden_dim": 8, "latent_dim": 2, "prior": "mixture"}),
+    "latent-iwae": ("latent", {"hidden_dim": 8, "latent_dim": 2, "objective": "iwae"}),
     "latent-ancestral": (
         "latent",
         {"hidden_dim": 8, "latent_dim": 2, "guide_conditioning": "latents"},
@@ -85,9 +87,9 @@ def model(name: str, emission: str = "mixture", data: SequenceDataset | None = N
         )
         stir(built, 0.2)
         if isinstance(built, LatentModel):
-            # Weights of a wild guide have no variance to speak of: keep it within reach of the
-            # posterior, as a trained one is.
-            for p in built.guide_network.parameters():
+            # A wild guide's weights have no variance to speak of: keep guide and prior within
+            # reach of one another, as trained ones are.
+            for p in (*built.guide_network.parameters(), *built.prior.parameters()):
                 p.data.mul_(0.3)
     return built.eval()
 

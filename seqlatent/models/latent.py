@@ -1,6 +1,6 @@
 """The sequential latent-variable model, in Pyro.
 
-    p(x_{1:T}, z_{1:T}) = prod_t p(z_t) p(x_t | history, z_t),      p(z_t) = N(0, I)
+    p(x_{1:T}, z_{1:T}) = prod_t p(z_t) p(x_t | history, z_t)                       (priors.py)
     q(z_{1:T} | x_{1:T}) = prod_t q(z_t | x_{1:t}, z_{1:t-1})                        (guide.py)
     maximise  E_q[log p(x, z) - log q(z | x)]                                        (ELBO)
 
@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pyro
-import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.infer import Trace_ELBO
@@ -29,8 +28,10 @@ from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
 from seqlatent.data.scaling import Scaling
 from seqlatent.distributions.heads import StepDistribution
+from seqlatent.inference.bounds import per_step_importance
 from seqlatent.models.base import History, ModelOptions, SequenceModel
-from seqlatent.models.guide import CONDITIONINGS, Guide, GuideDistribution, log_density
+from seqlatent.models.guide import CONDITIONINGS, Guide, GuideDistribution
+from seqlatent.models.priors import PRIORS, build_prior
 from seqlatent.nn.causal import State
 from seqlatent.nn.convolution import Convolution
 from seqlatent.nn.mlp import mlp
@@ -38,11 +39,19 @@ from seqlatent.nn.recurrent import Recurrent
 
 HISTORIES = ("last", "all")
 GUIDES = ("cnn", "rnn")
+OBJECTIVES = ("elbo", "iwae")
 
 
 @dataclass(frozen=True)
 class LatentOptions(ModelOptions):
     latent_dim: int = field(default=8, metadata={"help": "latent dimensions of a step", "min": 1})
+    prior: str = field(
+        default="independent",
+        metadata={"help": "p(z_t): N(0, I), or a learned mixture of normals", "choices": PRIORS},
+    )
+    prior_components: int = field(
+        default=8, metadata={"help": "parts of a mixture prior", "min": 1, "max": 1000}
+    )
     history: str = field(
         default="all",
         metadata={
@@ -68,9 +77,19 @@ class LatentOptions(ModelOptions):
         default=0.0,
         metadata={"help": "share of features dropped in training", "min": 0, "below": 1},
     )
+    objective: str = field(
+        default="elbo",
+        metadata={
+            "help": "of training: the elbo, or the tighter per-step importance bound (iwae)",
+            "choices": OBJECTIVES,
+        },
+    )
+    objective_particles: int = field(
+        default=8, metadata={"help": "draws of z that the iwae averages over", "min": 2}
+    )
     kl_anneal_steps: int = field(
         default=200,
-        metadata={"help": "training steps over which the KL's weight rises to 1", "min": 0},
+        metadata={"help": "training steps over which the elbo's KL is weighed up to 1", "min": 0},
     )
 
 
@@ -84,6 +103,7 @@ class LatentModel(SequenceModel):
         super().__init__(options, description)
         o, hidden = options, options.hidden_dim
         self.latent_dim = o.latent_dim
+        self.prior = build_prior(o.prior, o.latent_dim, o.prior_components)
         self.summary = Recurrent(self.input_dim, hidden) if o.history == "all" else None
         context_dim = self.input_dim + (hidden if self.summary else 0)
         self.from_context = nn.Linear(context_dim, hidden)
@@ -130,11 +150,9 @@ class LatentModel(SequenceModel):
     ) -> None:
         """p(x, z), in scaled units. `reading` is what model and guide can share."""
         r = reading or self._read(batch, None)
-        z_shape = [*r.y.shape[:2], self.latent_dim]
         with _sequences_and_steps(batch):
             with poutine.scale(scale=kl_weight):
-                prior = dist.Normal(r.y.new_zeros(z_shape), r.y.new_ones(z_shape)).to_event(1)
-                z = pyro.sample("z", prior)
+                z = pyro.sample("z", self.prior.distribution(r.y.shape[:2]))
             pyro.sample("x", self._emission(r.context, z, batch.observed), obs=r.y)
 
     def guide(
@@ -146,7 +164,12 @@ class LatentModel(SequenceModel):
             pyro.sample("z", GuideDistribution(self.guide_network, r.seen))
 
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
-        """Negative ELBO in nats per scored step, the KL weighted while it is annealed."""
+        """Negative bound in nats per scored step; the ELBO's KL is weighted while annealed."""
+        if self.options.objective == "iwae":
+            shape = (self.options.objective_particles, *batch.x.shape[:2], self.latent_dim)
+            weights, _ = self.log_weights(batch, torch.randn(shape).to(self.from_latents.weight))
+            bound = per_step_importance(weights).log_prob
+            return -bound.sum() / batch.scored.sum().clamp(min=1)
         anneal = self.options.kl_anneal_steps
         weight = 1.0 if step is None or step >= anneal else (step + 1) / (anneal + 1)
         reading = self._read(batch, None)  # the networks over x run once for model and guide
@@ -170,7 +193,7 @@ class LatentModel(SequenceModel):
         """log p(x_t | ., z_t), log p(z_t), log q(z_t | .), (K, B, T) each; the history after."""
         r = self._read(batch, history)
         z, log_q, guide = self.guide_network.draw(r.seen, eps, r.guide)
-        log_prior = log_density(z, torch.ones_like(z))
+        log_prior = self.prior.log_prob(z)
         emission = self._emission(r.context, z, batch.observed)
         log_x = emission.log_prob(r.y.expand(*z.shape[:-1], -1))
         log_x = log_x - r.scaling.log_scale(batch.observed)
@@ -208,8 +231,7 @@ class LatentModel(SequenceModel):
     ) -> tuple[Tensor, History]:
         u = torch.cat([history.last, self.covariate_scaler(covariates)], -1)
         context, summary = self._context(u, history.network[0] if history.network else None)
-        shape = (*context.shape[:-1], self.latent_dim)
-        z = torch.randn(shape, generator=generator, device=context.device).to(context)
+        z = self.prior.draw(context.new_empty(*context.shape[:-1], self.latent_dim), generator)
         y = self._emission(context, z, None).draw(generator)
         last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
         return history.scaling.inverse(y), History(history.scaling, last, (summary, None))
