@@ -34,11 +34,11 @@ from seqlatent.errors import InputError
 from seqlatent.forecasting import Forecast, forecast, sample
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS, build_model, model_class
-from seqlatent.options import make
+from seqlatent.options import check_seed, make
 from seqlatent.progress import counting, progress_bar
 from seqlatent.reporting import counted
-from seqlatent.scoring import check_data, kind_of, score
-from seqlatent.training import FitResult, check_device
+from seqlatent.scoring import CHUNK, check_data, kind_of, score
+from seqlatent.training import FitResult, check_device, is_main_process
 from seqlatent.training import fit as train_model
 from seqlatent.training_options import TrainingOptions, choose_window
 
@@ -89,7 +89,7 @@ class Model:
     def fit(
         self,
         data: Any,
-        valid: float | SequenceDataset = 0.1,
+        valid: Any = 0.1,
         seed: int = 0,
         device: str = "auto",
         run: str | Path | None = None,
@@ -102,7 +102,7 @@ class Model:
 
         Args:
             data: whatever `seqlatent.load` reads.
-            valid: the share of the data that is held out, or held-out data.
+            valid: the share of the data that is held out; or held-out data, as `data`.
             seed: of the split, the first parameters, batches and noise.
             device: `auto`, `cpu` or `cuda`.
             run: folder to save the model and, meanwhile, checkpoints in.
@@ -120,28 +120,37 @@ class Model:
         """
         folder = None if run is None else Path(run)
         check_device(device)
+        check_seed(seed)
         if folder is not None:
             check_folder(folder, resume, overwrite)
         data = load(data)
-        if not isinstance(valid, SequenceDataset):
+        share = isinstance(valid, int | float)
+        if share:
             training["valid"] = valid
         options: TrainingOptions = make(TrainingOptions, training)
-        data = with_context(data, self.options.context_length)
-        if isinstance(valid, SequenceDataset):
-            train, held_out = data, with_context(valid, self.options.context_length)
-        else:
+        if share:
+            data = with_context(data, self.options.context_length)
             train, held_out = split(data, options.valid, options.valid_by, seed)
+        else:
+            train, held_out = (
+                with_context(d, self.options.context_length) for d in (data, load_like(valid, data))
+            )
         description = DataDescription.of(train)
+        if options.hide > 0:
+            description = dataclasses.replace(description, had_gaps=True)
+        # Scales come from training data alone; which law can hold the values is asked of all.
         chosen, reason = self._choose_emission(DataDescription.of(data))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             module = build_model(self.family, chosen, description)
         held_out = check_data(module, held_out)
         module.begin(collate(train.sequences[:1]))  # refuses scaling=prefix without a context
+        made = [] if folder is None else [p for p in (folder, *folder.parents) if not p.exists()]
         if folder is not None:
             make_folder(folder)
             if overwrite and not resume:
                 clear_state(folder)
+                (folder / CONFIG).unlink(missing_ok=True)  # or a killed fit could not be resumed
         if reason:
             logger.info("emission: %s (%s)", chosen.emission, reason)
         _announce(module, train, held_out, options)
@@ -151,16 +160,16 @@ class Model:
                     module, train, held_out, options, seed, device, folder, resume, report
                 )
         except BaseException:
-            if folder is not None:
-                with suppress(OSError):  # which it is where there is something to go on from
-                    folder.rmdir()
+            with suppress(OSError):  # not empty, where there is something to go on from
+                for empty in made:
+                    empty.rmdir()
             raise
         self._module = module
         self.fitted = self._summary(data, train, held_out, options, seed)
-        _warn(module, held_out, self.result.steps)
-        if folder is not None:
+        if folder is not None and is_main_process():
             self.save(folder)
             clear_state(folder)
+        _warn(module, held_out, self.result.steps)
         return self
 
     def _choose_emission(self, description: DataDescription) -> tuple[Any, str]:
@@ -208,6 +217,7 @@ class Model:
         self, data: Any, num_particles: int = 64, seed: int = 0, progress: bool = False
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The frame of `log_prob`, and one with a row per step: `unique_id, ds, log_prob`."""
+        check_seed(seed)
         data = self._load(data)
         with counting("scoring", len(data), progress) as count:
             return score(self.module, data, num_particles, seed, count)
@@ -222,6 +232,7 @@ class Model:
         progress: bool = False,
     ) -> Forecast:
         """Sample joint paths of what comes after each sequence; see `seqlatent.forecasting`."""
+        check_seed(seed)
         data = self._load(data)
         future = None if future is None else load_future(future, self.covariates)
         with counting("forecasting", len(data), progress) as count:
@@ -231,12 +242,14 @@ class Model:
         self, num_samples: int, length: int, seed: int = 0, start: str | None = None
     ) -> SequenceDataset:
         """Draw whole sequences from nothing; see `seqlatent.forecasting.sample`."""
+        check_seed(seed)
         return sample(self.module, num_samples, length, seed, start)
 
     def encode(
         self, data: Any, num_samples: int = 64, seed: int = 0, progress: bool = False
     ) -> pd.DataFrame:
         """Latent codes of sequences; see `seqlatent.encoding.encode`."""
+        check_seed(seed)
         data = self._load(data)
         with counting("encoding", len(data), progress) as count:
             return encode(self.module, data, num_samples, seed, count)
@@ -265,6 +278,8 @@ class Model:
             targets=description.targets,
             covariates=self.covariates,
             calendar=self.calendar,
+            id_column=description.id_column,
+            time_column=description.time_column,
         )
 
     def save(self, run: str | Path) -> None:
@@ -306,11 +321,27 @@ def load_model(run: str | Path) -> Model:
     return model
 
 
+def load_like(source: Any, data: SequenceDataset) -> SequenceDataset:
+    """More data, read by the names that `data` was read by."""
+    if isinstance(source, SequenceDataset):
+        return source
+    names = data.covariate_names
+    return load(
+        source,
+        targets=data.targets,
+        covariates=[c for c in names if not c.startswith("calendar:")],
+        calendar=[c.split(":")[1] for c in names if re.fullmatch("calendar:.*:sin", c)],
+        id_column=data.id_column,
+        time_column=data.time_column,
+    )
+
+
 def check_folder(run: Path, resume: bool, overwrite: bool) -> None:
     """Refuse, before long work, to lose what a folder holds."""
     if run.exists() and not run.is_dir():
         raise InputError(f"{run} is a file; choose another folder (--out)")
-    if (run / CONFIG).exists() and not overwrite:
+    unfinished = resume and (run / STATE).is_file()
+    if (run / CONFIG).exists() and not (overwrite or unfinished):
         raise InputError(f"{run} holds a finished model; choose another --out, or --overwrite it")
     if (run / STATE).is_file() and not (resume or overwrite):
         raise InputError(f"{run} holds an interrupted fit; go on with --resume, or --overwrite it")
@@ -334,7 +365,7 @@ def _announce(
 
 def _warn(module: SequenceModel, data: SequenceDataset, steps: int) -> None:
     """What a user should know before trusting the numbers."""
-    batch = collate(data.sequences[:64])
+    batch = collate(data.sequences[:64]).steps(0, CHUNK)
     with torch.no_grad():
         at_floor = module.at_floor(batch)[batch.observed & batch.scored[..., None]]
         share = float(at_floor.mean()) if len(at_floor) else 0.0

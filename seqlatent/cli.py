@@ -6,6 +6,7 @@ ends with one sentence on standard error and exit status 2; a training that brea
 
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +31,9 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a fitted
 Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-IdColumn = Annotated[str, typer.Option(help="Column with the series' names.")]
+IdColumn = Annotated[
+    str | None, typer.Option(help="Column with the series' names (default: unique_id).")
+]
 TimeColumn = Annotated[
     str | None,
     typer.Option(help="Column with timestamps or integer steps (default: ds, date, ...)."),
@@ -96,7 +99,7 @@ def fit(
     calendar: Annotated[
         str | None, typer.Option(help="Cycles as covariates: hour,day,week,month,year.")
     ] = None,
-    id_column: IdColumn = "unique_id",
+    id_column: IdColumn = None,
     time_column: TimeColumn = None,
     valid: Annotated[
         str | None, typer.Option(help="Share held out for validation, or data (default: 0.1).")
@@ -116,21 +119,21 @@ def fit(
     import pandas as pd
 
     from seqlatent.api import CLASSES, check_folder
+    from seqlatent.data.frames import DEFAULT_ID
     from seqlatent.data.readers import load
     from seqlatent.models.registry import model_class
     from seqlatent.options import parse_assignments, read_config
     from seqlatent.reporting import plot_curve
-    from seqlatent.training import check_device
+    from seqlatent.training import check_device, is_main_process
     from seqlatent.training_options import TrainingOptions
 
+    quiet = quiet or os.environ.get("RANK", "0") != "0"  # of several processes, one speaks
     _start(quiet, threads, as_json)
     option_classes = [model_class(model).Options, TrainingOptions]
     chosen = read_config(config, option_classes) if config else {}
     chosen |= parse_assignments(settings or [], option_classes)
     given = {"emission": emission, "max_steps": max_steps, "max_minutes": max_minutes}
     chosen |= {name: value for name, value in given.items() if value is not None}
-    if max_minutes is not None and "max_steps" not in chosen:
-        chosen["max_steps"] = 10**9  # the budget is in minutes
     of_training = set(TrainingOptions.__dataclass_fields__)
     training = {k: chosen.pop(k) for k in list(chosen) if k in of_training}
     _check_outputs([], [plot])
@@ -138,7 +141,7 @@ def fit(
     check_folder(out, resume, overwrite)
     columns = {
         "covariates": _names(covariates),
-        "id_column": id_column,
+        "id_column": id_column or DEFAULT_ID,
         "time_column": time_column,
         "calendar": _names(calendar),
     }
@@ -158,7 +161,7 @@ def fit(
         progress=False if quiet or as_json else None,
         **training,
     )
-    if plot and fitter.result:
+    if plot and fitter.result and is_main_process():
         plot_curve(pd.DataFrame(fitter.result.history), plot, f"{model} on {loaded.name}")
     summary = fitter.fitted
     if as_json:
@@ -180,7 +183,7 @@ def score(
     steps_out: Annotated[Path | None, typer.Option(help="Table with a row per step.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw scores and unusual sequences.")] = None,
     seed: Seed = 0,
-    id_column: IdColumn = "unique_id",
+    id_column: IdColumn = None,
     time_column: TimeColumn = None,
     threads: Threads = None,
     quiet: Quiet = False,
@@ -237,7 +240,7 @@ def forecast(
     samples_out: Annotated[Path | None, typer.Option(help="Table of all paths.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw fans with their history.")] = None,
     seed: Seed = 0,
-    id_column: IdColumn = "unique_id",
+    id_column: IdColumn = None,
     time_column: TimeColumn = None,
     threads: Threads = None,
     quiet: Quiet = False,
@@ -255,6 +258,9 @@ def forecast(
     loaded = _load_for(model, data, id_column, time_column)
     ahead = None
     if future is not None:
+        described = model.module.description
+        id_column = id_column or described.id_column
+        time_column = time_column or described.time_column
         ahead = load_future(future, model.covariates, id_column, time_column)
     result = model.forecast(
         loaded, prediction_length, num_samples, seed, ahead, _show(quiet or as_json)
@@ -310,7 +316,7 @@ def encode(
     num_samples: Annotated[int, typer.Option(help="Draws that mean and scale come from.")] = 64,
     plot: Annotated[Path | None, typer.Option(help="Draw the first series' latents.")] = None,
     seed: Seed = 0,
-    id_column: IdColumn = "unique_id",
+    id_column: IdColumn = None,
     time_column: TimeColumn = None,
     threads: Threads = None,
     quiet: Quiet = False,
@@ -372,7 +378,7 @@ def _share(valid: str) -> float | str:
         return valid
 
 
-def _load_for(model: Any, data: str, id_column: str, time_column: str | None) -> Any:
+def _load_for(model: Any, data: str, id_column: str | None, time_column: str | None) -> Any:
     """Data with the columns that the model was fitted to."""
     from seqlatent.data.readers import load
 
@@ -381,8 +387,8 @@ def _load_for(model: Any, data: str, id_column: str, time_column: str | None) ->
         targets=model.module.description.targets,
         covariates=model.covariates,
         calendar=model.calendar,
-        id_column=id_column,
-        time_column=time_column,
+        id_column=id_column or model.module.description.id_column,
+        time_column=time_column or model.module.description.time_column,
     )
 
 

@@ -9,7 +9,7 @@ depend on which others are asked for.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -76,7 +76,10 @@ class Forecast:
     def __getitem__(self, unique_id: int | str) -> SeriesForecast:
         """A series by its place or its name."""
         if isinstance(unique_id, str):
-            return next(f for f in self.series if f.unique_id == unique_id)
+            found = next((f for f in self.series if f.unique_id == unique_id), None)
+            if found is None:
+                raise InputError(f"there is no forecast of a series '{unique_id}'")
+            return found
         return self.series[unique_id]
 
     @property
@@ -157,6 +160,8 @@ def forecast(
         if value < 1:
             raise InputError(f"{name}={value} must be at least 1")
     data = check_data(model, data)
+    # One step alone has no frequency: the training data's is its best guess.
+    data = replace(data, frequency=data.frequency or model.description.frequency)
     results = []
     for s in data:
         ds = data.future_steps(s, prediction_length)

@@ -56,6 +56,12 @@ def _check(option: dataclasses.Field, kind: Any, value: Any) -> Any:
     return value
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that the generators cannot take."""
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed={seed} must lie between 0 and 2^63 - 1")
+
+
 def parse_assignments(words: list[str], classes: list[type]) -> dict[str, Any]:
     """`["hidden_dim=32", "cell=lstm"]` as values of the types that the classes' fields have.
 

@@ -6,6 +6,7 @@ name.
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -26,21 +27,23 @@ from seqlatent.errors import InputError
 from seqlatent.inference.bounds import per_step_importance
 from seqlatent.models.base import ExactDensity, LatentCode, SequenceModel
 
+logger = logging.getLogger("seqlatent")
+
 CHUNK = 1024  # steps read at once: bounds memory on long sequences
-MAX_PADDED_STEPS = 16_384  # particles x sequences x steps held at once
+MAX_PADDED_STEPS = 16_384  # particles x sequences x steps x channels held at once
 
 
 class SequenceScore(NamedTuple):
     """One sequence's score.
 
     Attributes:
-        unique_id: the sequence.
+        place: the sequence's place in its data set.
         log_prob: (T,) log p(x_t | x_{<t}) in nats, NaN where not scored.
         std_error: Monte-Carlo standard error of the sum; 0 when exact.
         num_observed: values that were scored.
     """
 
-    unique_id: str
+    place: int
     log_prob: np.ndarray
     std_error: float
     num_observed: int
@@ -70,6 +73,12 @@ def check_data(model: SequenceModel, data: SequenceDataset) -> SequenceDataset:
         raise InputError(
             f"{data.name}: the model was fitted with {wanted}, the data has "
             f"{', '.join(data.covariate_names) or 'none'}"
+        )
+    if not description.had_gaps and any(np.isnan(s.x).any() for s in data):
+        logger.warning(
+            "warning: %s has missing values and the training data had none: the model has not "
+            "learnt to go on without; fit it with hide=0.05 (--set hide=0.05) to practise",
+            data.name,
         )
     data = _recode(data, description)
     try:
@@ -124,24 +133,27 @@ def score_sequences(
     try:
         with torch.no_grad():
             for part in _batches(data, 1 if isinstance(model, ExactDensity) else num_particles):
-                yield from _score_batch(model, part, num_particles, seed)
+                sequences = [data.sequences[i] for i in part]
+                scores = _score_batch(model, sequences, num_particles, seed)
+                for place, score_of in zip(part, scores, strict=True):
+                    yield score_of._replace(place=place)
                 if progress:
                     progress(len(part))
     finally:
         model.train(training)
 
 
-def _batches(data: SequenceDataset, num_particles: int) -> Iterator[list[Sequence]]:
-    """Groups of sequences of like length that fit in memory together; scores do not depend on it,
+def _batches(data: SequenceDataset, num_particles: int) -> Iterator[list[int]]:
+    """Places of sequences of like length that fit in memory together; scores do not depend on it,
     and the caller's order is kept by `score`."""
-    order = np.argsort(data.lengths, kind="stable")
-    part: list[Sequence] = []
-    for i in order:
-        s = data.sequences[i]
-        if part and (len(part) + 1) * min(len(s), CHUNK) * num_particles > MAX_PADDED_STEPS:
+    width = num_particles * data.num_channels
+    part: list[int] = []
+    for i in np.argsort(data.lengths, kind="stable"):
+        steps = min(len(data.sequences[i]), CHUNK)
+        if part and (len(part) + 1) * steps * width > MAX_PADDED_STEPS:
             yield part
             part = []
-        part.append(s)
+        part.append(int(i))
     if part:
         yield part
 
@@ -172,7 +184,7 @@ def _score_batch(
     spread = torch.where(batch.scored, torch.cat(variance, 1), 0.0).double().sum(1).sqrt()
     observed = (batch.observed & batch.scored[..., None]).sum((1, 2))
     for i, s in enumerate(part):
-        yield SequenceScore(s.unique_id, steps[i, : len(s)], float(spread[i]), int(observed[i]))
+        yield SequenceScore(i, steps[i, : len(s)], float(spread[i]), int(observed[i]))
 
 
 def sequence_generator(unique_id: str, seed: int) -> torch.Generator:
@@ -221,12 +233,12 @@ def score(
         raise InputError(f"num_particles={num_particles} must be at least 1")
     data = check_data(model, data)
     kind = kind_of(model, num_particles)
-    by_name = {s.unique_id: s for s in score_sequences(model, data, num_particles, seed, progress)}
-    results = [by_name[s.unique_id] for s in data]
+    by_place = {s.place: s for s in score_sequences(model, data, num_particles, seed, progress)}
+    results = [by_place[i] for i in range(len(data))]
     scored = [~np.isnan(r.log_prob) for r in results]
     totals = np.array([r.log_prob[k].sum() for r, k in zip(results, scored, strict=True)])
     counts = np.array([k.sum() for k in scored])
-    names = [r.unique_id for r in results]
+    names = [s.unique_id for s in data]
     scores = pd.DataFrame(
         {
             "unique_id": names,

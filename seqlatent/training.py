@@ -11,7 +11,7 @@ nearly nothing over the last part of the budget. What is kept is the best model 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,17 +99,17 @@ class Trainer:
 
     def elapsed(self) -> float:
         """Seconds of training, those before an interruption included."""
-        seconds = self.seconds + time.perf_counter() - self._clock
-        if self.accelerator.num_processes > 1:  # all must agree on when to stop
-            slowest = torch.tensor(seconds, device=self.accelerator.device)
-            seconds = float(self.accelerator.reduce(slowest, "mean"))  # type: ignore[arg-type]
-        return seconds
+        return self.seconds + time.perf_counter() - self._clock
 
     def progress(self) -> float:
         """The share of the budget that is spent."""
-        share = self.step / self.options.max_steps
-        if self.options.max_minutes is not None:
-            share = max(share, self.elapsed() / 60 / self.options.max_minutes)
+        o = self.options
+        share = 0.0 if o.step_budget is None else self.step / o.step_budget
+        if o.max_minutes is not None:
+            share = max(share, self.elapsed() / 60 / o.max_minutes)
+        if self.accelerator.num_processes > 1:  # all must agree on when to stop
+            mine = torch.tensor(share, device=self.accelerator.device)
+            share = float(self.accelerator.reduce(mine, "mean"))  # type: ignore[arg-type]
         return share
 
     def learning_rate(self, progress: float) -> float:
@@ -129,7 +129,7 @@ class Trainer:
         torch.manual_seed((self.seed * 1_000_003 + self.step * 31 + parallel.process_index) % 2**63)
         sequences = self.batches.sequences(self.step)
         share = sequences[parallel.process_index :: parallel.num_processes] or sequences
-        batch = collate(share).to(parallel.device)
+        batch = hide(collate(share), o.hide).to(parallel.device)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(progress)
         loss = self.wrapped(batch, self.step)
@@ -213,6 +213,13 @@ class Trainer:
         for name in ("step", "decays", "stale", "best", "best_step", "history", "seconds"):
             setattr(self, name, state[name])
         self._clock = time.perf_counter()
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that writes, where several train together."""
+    from accelerate import PartialState
+
+    return PartialState().is_main_process
 
 
 def check_device(device: str) -> None:
@@ -342,6 +349,14 @@ def _locate(model: SequenceModel, batch: SequenceBatch, part: list[Sequence], st
                     "extreme values in the data"
                 )
     return f"at training step {step} the loss is not finite; lower learning_rate"
+
+
+def hide(batch: SequenceBatch, share: float) -> SequenceBatch:
+    """The batch with a share of its values gone, at random: practice in going on without them."""
+    if share == 0:
+        return batch
+    kept = batch.observed & (torch.rand(batch.x.shape) >= share)
+    return replace(batch, x=torch.where(kept, batch.x, 0.0), observed=kept)
 
 
 def _penalty(model: SequenceModel, l1: float, l2: float) -> Tensor:

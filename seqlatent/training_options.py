@@ -14,7 +14,10 @@ WHOLE_SEQUENCES = 512  # longer ones are cut into windows
 class TrainingOptions:
     """Options of training, the same for every model."""
 
-    max_steps: int = field(default=5000, metadata={"help": "training steps at the most", "min": 1})
+    max_steps: int | None = field(
+        default=None,
+        metadata={"help": "training steps at the most (5000, unless minutes are given)", "min": 1},
+    )
     max_minutes: float | None = field(
         default=None, metadata={"help": "minutes of training at the most", "above": 0}
     )
@@ -58,6 +61,15 @@ class TrainingOptions:
     clip_norm: float = field(
         default=1.0, metadata={"help": "largest norm of the gradient", "above": 0}
     )
+    hide: float = field(
+        default=0.0,
+        metadata={
+            "help": "share of training values that are hidden, so that gaps in later data are "
+            "nothing new",
+            "min": 0,
+            "below": 1,
+        },
+    )
     l1: float = field(default=0.0, metadata={"help": "penalty on weights' size", "min": 0})
     l2: float = field(default=0.0, metadata={"help": "penalty on weights' square", "min": 0})
     window_length: int | None = field(
@@ -71,6 +83,13 @@ class TrainingOptions:
         default="no",
         metadata={"help": "mixed precision on a GPU", "choices": ("no", "fp16", "bf16")},
     )
+
+    @property
+    def step_budget(self) -> int | None:
+        """Steps at the most; None where minutes alone are the budget."""
+        if self.max_steps is None and self.max_minutes is None:
+            return 5000
+        return self.max_steps
 
 
 def choose_window(data: SequenceDataset, options: TrainingOptions) -> tuple[int, int] | None:

@@ -14,7 +14,7 @@ from torch.distributions import Normal
 
 from seqlatent.data.batch import collate
 from seqlatent.data.splits import split
-from seqlatent.inference.bounds import elbo, per_step_importance
+from seqlatent.inference.bounds import per_step_importance
 from seqlatent.models.guide import Guide, GuideDistribution
 from seqlatent.nn.convolution import Convolution
 from seqlatent.nn.recurrent import Recurrent
@@ -125,7 +125,7 @@ def test_pyro_s_elbo_is_ours(name: str):
     loss = m.loss(batch)
     torch.manual_seed(3)
     weights, _ = m.log_weights(batch, torch.randn(1, *batch.x.shape[:2], m.latent_dim))
-    expected = -elbo(weights).log_prob.sum() / batch.scored.sum()
+    expected = -weights.mean(0).sum() / batch.scored.sum()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     parts = m.terms(batch)
     assert parts["kl"].shape == batch.x.shape[:2]

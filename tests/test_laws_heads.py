@@ -28,7 +28,7 @@ def case(request: pytest.FixtureRequest):
     torch.manual_seed(0)
     options = EmissionOptions(emission, num_components=3, channels=form, channel_dim=5)
     data = dataset(kind, channels, num=20)
-    family = build_family(DataDescription.of(data), options)
+    family = build_family(DataDescription.of(data), options, [1.0] * channels)
     head = build_head(family, channels, options, 4)
     stir(head)
     return head.eval(), channels, kind, family

@@ -4,6 +4,8 @@ Models whose density is not exact are held to the same laws through their log-we
 noise, or through their estimates with a stated error.
 """
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from seqlatent.checkpoint import load_model, save_model
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequences import Sequence
+from seqlatent.data.splits import with_context
 from seqlatent.forecasting import draw_paths, forecast, sample
 from seqlatent.inference.bounds import per_step_importance
 from seqlatent.models.base import ExactDensity, History, SequenceModel
@@ -56,7 +59,7 @@ def test_causal(name: str):
     m, batch = model(name), one(dataset(num=1, steps=6).sequences[0].x)
 
     def steps(x: torch.Tensor) -> torch.Tensor:
-        changed = SequenceBatch(x, batch.observed, batch.lengths, batch.context, batch.covariates)
+        changed = dataclasses.replace(batch, x=x)
         return log_prob(m, changed)[0]
 
     size = jacobian(steps, batch.x)[:, 0, :, 0].abs()  # (t, s)
@@ -110,6 +113,7 @@ def test_padding_changes_neither_loss_nor_gradient(name: str):
         batch.lengths,
         batch.context,
         torch.zeros(1, 9, 0, dtype=torch.float64),
+        batch.prefix,
     )
     gradients = []
     for b in (short, padded):
@@ -275,8 +279,12 @@ def test_prefix_scaling_follows_each_series_level(name: str):
     assert a["num_observed"][0] == 5
     changed = x.copy()
     changed[6:] += 1  # values that are scored have no part in the scale
-    batch = [collate([one_sequence(v, 4)]) for v in (x, changed)]
+    pieces = [with_context(SequenceDataset((one_sequence(v, 0),), ("y",)), 4) for v in (x, changed)]
+    batch = [collate(d.sequences) for d in pieces]
     assert torch.equal(m.scaler(batch[0]).scale, m.scaler(batch[1]).scale)
+    # A window cut out of a series is scaled as the series is.
+    window = collate([pieces[0].sequences[0].slice(5, 9, 2)])
+    assert torch.equal(m.scaler(window).scale, m.scaler(batch[0]).scale)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,16 +1,20 @@
 """The loop: interruption, budgets, penalties, and breaking down with a word of where."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from cases import MODELS, dataset, model
 
+from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.simulate import PROCESSES
 from seqlatent.data.splits import split
 from seqlatent.errors import InputError
 from seqlatent.options import make
-from seqlatent.scoring import mean_log_prob
+from seqlatent.scoring import mean_log_prob, score
 from seqlatent.training import Trainer, TrainingError, fit
 from seqlatent.training_options import TrainingOptions
 
@@ -134,6 +138,76 @@ def test_a_gradient_that_is_not_finite_is_named(data):
     m.head.linear.weight.register_hook(lambda g: g * torch.inf)
     with pytest.raises(TrainingError, match=r"the gradient of head\.linear\.weight is not finite"):
         fit(m, *data, options())
+
+
+def test_gradients_are_clipped(data):
+    """Adam's first step does not see the gradient's size; its memory of it does."""
+
+    def moments(norm: float) -> float:
+        m, seen = model("rnn"), []
+        fit(m, *data, options(max_steps=2, clip_norm=norm), report=lambda t: seen.append(t))
+        state = seen[-1].optimizer.state
+        return sum(float(state[p]["exp_avg"].square().sum()) for p in m.parameters()) ** 0.5
+
+    assert moments(1e-3) < 1e-3 < moments(1e9)
+
+
+def test_windows_are_trained_on_after_their_context(monkeypatch: pytest.MonkeyPatch):
+    walk = SequenceDataset.from_list([np.random.default_rng(0).normal(size=300).cumsum()])
+    train, valid = split(walk, 0.2)
+    seen: list[tuple[int, int]] = []
+
+    def remember(sequences):
+        seen.extend((len(s), s.context) for s in sequences)
+        return collate(sequences)
+
+    monkeypatch.setattr("seqlatent.training.collate", remember)
+    chosen = options(max_steps=4, window_length=20, window_context=7, batch_size=100)
+    fit(model("rnn", data=train), train, valid, chosen)
+    assert max(context for _, context in seen) == 7  # shorter near the series' start alone
+    assert sum(context == 7 for _, context in seen) > len(seen) / 2
+    assert max(length - context for length, context in seen) == 20
+
+
+def test_hidden_values_teach_to_go_on_after_a_gap():
+    """After a missing value, a model that never met one guesses; practice brings it to the truth
+    within 0.2 nats on an AR(1), whose law two steps apart is known."""
+    rng = np.random.default_rng(0)
+
+    def walks(num: int) -> np.ndarray:
+        x = np.zeros((num, 20))
+        x[:, 0] = rng.normal(size=num)
+        for t in range(1, 20):
+            x[:, t] = 0.95 * x[:, t - 1] + np.sqrt(1 - 0.95**2) * rng.normal(size=num)
+        return x
+
+    train, valid = split(SequenceDataset.from_arrays(walks(300)), 0.1, "series")
+    gappy = walks(200)
+    gappy[:, 9] = np.nan
+    test = SequenceDataset.from_arrays(gappy)
+    truth_sd = np.sqrt(1 - 0.95**4)
+    truth = -0.5 * np.log(2 * np.pi * np.e * truth_sd**2)
+    after: dict[float, float] = {}
+    for share in (0.0, 0.1):
+        m = model("rnn", "normal", train)
+        fit(m, train, valid, options(max_steps=600, eval_every=100, batch_size=64,
+                                     learning_rate=0.01, hide=share))  # fmt: skip
+        steps = score(m, test)[1]
+        after[share] = float(steps["log_prob"][steps["ds"] == 10].mean())
+    assert after[0.1] > truth - 0.2
+    assert after[0.0] < after[0.1]
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path):
+    """They agree on when to stop, and one of them writes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m",
+               "seqlatent", "fit", "elnino", "--max-steps", "30", "--threads", "1",
+               "--set", "eval_every=10", "--out", "run"]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("nats per step") == 1
+    assert (tmp_path / "run" / "model.safetensors").is_file()
 
 
 def test_global_randomness_is_left_alone(data):

@@ -22,6 +22,7 @@ class SequenceBatch:
         lengths: (B,) int64, the number of real steps; the rest is padding.
         context: (B,) int64, leading steps that are conditioned on and not scored.
         covariates: (B, T, C) float64, 0 where padded.
+        prefix: (B, P, D) float64, the series' own first values, NaN where missing; P may be 0.
     """
 
     x: Tensor
@@ -29,6 +30,7 @@ class SequenceBatch:
     lengths: Tensor
     context: Tensor
     covariates: Tensor
+    prefix: Tensor
 
     @cached_property
     def scored(self) -> Tensor:
@@ -44,6 +46,7 @@ class SequenceBatch:
             self.lengths.to(device),
             self.context.to(device),
             self.covariates.to(device),
+            self.prefix.to(device),
         )
 
     def steps(self, start: int, stop: int) -> "SequenceBatch":
@@ -55,6 +58,7 @@ class SequenceBatch:
             (self.lengths - start).clamp(0, width),
             (self.context - start).clamp(0, width),
             self.covariates[:, start:stop],
+            self.prefix,
         )
 
 
@@ -75,10 +79,12 @@ def collate(sequences: Seq[Sequence]) -> SequenceBatch:
         x[i, : len(s)] = np.where(seen, s.x, 0.0)
         observed[i, : len(s)] = seen
         covariates[i, : len(s)] = s.covariates
+    prefix = np.stack([x[0, :0] if s.prefix is None else s.prefix for s in sequences])
     return SequenceBatch(
         torch.from_numpy(x),
         torch.from_numpy(observed),
         torch.from_numpy(lengths),
         torch.tensor([s.context for s in sequences], dtype=torch.int64),
         torch.from_numpy(covariates),
+        torch.from_numpy(prefix),
     )

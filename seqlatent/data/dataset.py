@@ -28,6 +28,7 @@ class SequenceDataset:
         categories: for a channel of labels, the label of each code 0, 1, ...
         frequency: pandas offset alias of the steps; None for integer or irregular steps.
         name: what messages call this data set: a file, a bundled name, "data".
+        id_column, time_column: what they were called in the table, if it was one.
     """
 
     sequences: tuple[Sequence, ...]
@@ -36,6 +37,8 @@ class SequenceDataset:
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     frequency: str | None = None
     name: str = "data"
+    id_column: str = "unique_id"
+    time_column: str | None = None
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -92,7 +95,7 @@ class SequenceDataset:
             InputError: naming the column, series and row of what cannot be read.
         """
         parsed = sequences_from_frame(frame, targets, covariates, id_column, time_column, name)
-        return cls(name=name, **parsed)
+        return cls(name=name, id_column=id_column, time_column=time_column, **parsed)
 
     @classmethod
     def from_arrays(

@@ -12,6 +12,8 @@ import numpy as np
 
 from seqlatent.data.dataset import SequenceDataset
 
+_RELATIVE_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class ChannelDescription:
@@ -40,7 +42,16 @@ class ChannelDescription:
 
 @dataclass(frozen=True)
 class DataDescription:
-    """A data set's channels and covariates; see `ChannelDescription`."""
+    """A data set's channels and covariates; see `ChannelDescription`.
+
+    Attributes:
+        channels: the D channels.
+        categories: the labels of each channel that has them.
+        covariate_names, covariate_loc, covariate_scale: the C covariates.
+        frequency, start: of the steps; pandas' alias, and the first step.
+        id_column, time_column: what they were called in the table, if it was one.
+        had_gaps: whether training had missing values, so that a model learnt to go on without.
+    """
 
     channels: tuple[ChannelDescription, ...]
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -49,6 +60,9 @@ class DataDescription:
     covariate_scale: tuple[float, ...] = ()
     frequency: str | None = None
     start: str | None = None
+    id_column: str = "unique_id"
+    time_column: str | None = None
+    had_gaps: bool = False
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -63,14 +77,21 @@ class DataDescription:
         values = np.concatenate([s.x for s in data])
         covariates = np.concatenate([s.covariates for s in data])
         loc, scale = covariates.mean(0), covariates.std(0)
+        # Rounding gives a constant column a spread of its own.
+        constant = scale <= _RELATIVE_ROUNDING * np.maximum(
+            1.0, np.abs(covariates).max(0, initial=0)
+        )
         return cls(
             channels=tuple(_describe(name, values[:, d]) for d, name in enumerate(data.targets)),
             categories={name: tuple(labels) for name, labels in data.categories.items()},
             covariate_names=tuple(data.covariate_names),
             covariate_loc=tuple(loc.tolist()),
-            covariate_scale=tuple(np.where(scale > 0, scale, 1.0).tolist()),
+            covariate_scale=tuple(np.where(constant, 1.0, scale).tolist()),
             frequency=data.frequency,
             start=str(data.sequences[0].ds[0]),
+            id_column=data.id_column,
+            time_column=data.time_column,
+            had_gaps=bool(np.isnan(values).any()),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -91,7 +112,7 @@ def _describe(name: str, column: np.ndarray) -> ChannelDescription:
     if len(seen) == 0:  # a split can leave a channel without any value
         return ChannelDescription(name, 0.0, 1.0, 0.0, 0.0, 0.0, False, 0, len(column))
     scale = float(seen.std())
-    constant = scale <= 1e-12 * max(1.0, float(np.abs(seen).max()))
+    constant = scale <= _RELATIVE_ROUNDING * float(np.abs(seen).max())
     return ChannelDescription(
         name=name,
         loc=float(seen.mean()),

@@ -2,8 +2,8 @@
 
     y = (x - loc) / scale        log p(x) = log p(y) - sum_d log scale_d
 
-`global`: loc and scale of the training data; `prefix`: of each sequence's own context, steps that
-are conditioned on and never scored; `none`: the identity.
+`global`: loc and scale of the training data; `prefix`: of each series' own first `context_length`
+values, which are conditioned on and never scored; `none`: the identity.
 """
 
 from typing import NamedTuple
@@ -58,16 +58,15 @@ class Scaler(nn.Module):
         fixed = Scaling(self.loc[None, None], self.scale[None, None])
         if self.scaling != "prefix":
             return fixed
-        if batch is None or bool((batch.context == 0).any()):
+        if batch is None or batch.prefix.shape[1] == 0:
             raise InputError(
                 "scaling=prefix measures each sequence's level on its first steps, which are then "
                 "not scored: set context_length to at least 1"
             )
-        step = torch.arange(batch.x.shape[1], device=batch.x.device)
-        seen = batch.observed & (step < batch.context[:, None])[..., None]
+        seen = ~batch.prefix.isnan()
         count = seen.sum(1, keepdim=True)
-        loc = torch.where(seen, batch.x, 0.0).sum(1, keepdim=True) / count.clamp(min=1)
-        square = torch.where(seen, (batch.x - loc) ** 2, 0.0).sum(1, keepdim=True)
+        loc = torch.where(seen, batch.prefix, 0.0).sum(1, keepdim=True) / count.clamp(min=1)
+        square = torch.where(seen, (batch.prefix - loc) ** 2, 0.0).sum(1, keepdim=True)
         # One value gives no spread, and a flat start would give a scale of 0: lean on training's.
         prior = (0.1 * fixed.scale) ** 2
         scale = ((square + prior) / count.clamp(min=1)).sqrt()

@@ -15,6 +15,8 @@ class Sequence:
         x: (T, D) float64 values in data units, NaN where missing; categories hold their code.
         covariates: (T, C) float64, finite: what is known of every step in advance.
         context: leading steps that are conditioned on and not scored.
+        prefix: (P, D) the series' own first values, by which it may be scaled; a piece that is cut
+            out keeps them.
     """
 
     unique_id: str
@@ -22,6 +24,7 @@ class Sequence:
     x: np.ndarray
     covariates: np.ndarray
     context: int = 0
+    prefix: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ds)

@@ -51,6 +51,8 @@ def read_steps(column: pd.Series, rows: Rows) -> np.ndarray:
     column = column.infer_objects()
     if isinstance(column.dtype, pd.PeriodDtype):
         column = column.dt.to_timestamp()
+    if isinstance(column.dtype, pd.DatetimeTZDtype) and str(column.dtype.tz) != "UTC":
+        logger.info("%s: times of column '%s' are taken in UTC", rows.name, name)
     if isinstance(column.dtype, pd.DatetimeTZDtype) or types.is_datetime64_dtype(column.dtype):
         return _nanoseconds(pd.to_datetime(column, utc=True), column, rows)
     if types.is_numeric_dtype(column.dtype) and not types.is_bool_dtype(column.dtype):

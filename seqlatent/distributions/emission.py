@@ -3,7 +3,7 @@
 A new head is a family of laws and a line in `FAMILIES`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from seqlatent.data.description import DataDescription
@@ -53,14 +53,15 @@ class EmissionOptions:
     )
 
 
-FAMILIES: dict[str, Callable[[DataDescription, EmissionOptions], Family]] = {
-    "normal": lambda data, options: Normal(data.channels),
-    "student-t": lambda data, options: StudentT(data.channels),
-    "mixture": lambda data, options: Mixture(data.channels, options.num_components),
-    "bernoulli": lambda data, options: Bernoulli(),
-    "categorical": lambda data, options: Categorical(_num_classes(data)),
-    "poisson": lambda data, options: Poisson(data.channels),
-    "negative-binomial": lambda data, options: NegativeBinomial(data.channels),
+# Of the data, the options, and the size of a scaled unit of each channel in data units.
+FAMILIES: dict[str, Callable[[DataDescription, EmissionOptions, Sequence[float]], Family]] = {
+    "normal": lambda data, options, units: Normal(data.channels, units),
+    "student-t": lambda data, options, units: StudentT(data.channels, units),
+    "mixture": lambda data, options, units: Mixture(data.channels, units, options.num_components),
+    "bernoulli": lambda data, options, units: Bernoulli(),
+    "categorical": lambda data, options, units: Categorical(_num_classes(data)),
+    "poisson": lambda data, options, units: Poisson(data.channels),
+    "negative-binomial": lambda data, options, units: NegativeBinomial(data.channels),
 }
 
 
@@ -79,20 +80,25 @@ def choose_emission(data: DataDescription) -> tuple[str, str]:
                 " name targets of one kind (--targets)"
             )
         return "categorical", "the values are labels"
-    low = min(c.minimum for c in data.channels)
-    high = max(c.maximum for c in data.channels)
-    integer = all(c.integer for c in data.channels)
+    seen = [c for c in data.channels if c.num_observed] or list(data.channels)
+    low, high = min(c.minimum for c in seen), max(c.maximum for c in seen)
+    integer = all(c.integer for c in seen)
     if integer and low >= 0 and high == 1:
         return "bernoulli", "every value is 0 or 1"
-    if integer and low >= 0 and high > 1 and max(c.loc for c in data.channels) < COUNT_LIMIT:
+    if integer and low >= 0 and high > 1 and max(c.loc for c in seen) < COUNT_LIMIT:
         return "negative-binomial", f"whole numbers from {low:g} to {high:g}"
     if integer and low >= 0 and high > 1:
         return "mixture", f"whole numbers, but large (up to {high:g}): as good as continuous"
     return "mixture", "real values"
 
 
-def build_family(data: DataDescription, options: EmissionOptions) -> Family:
+def build_family(data: DataDescription, options: EmissionOptions, units: Sequence[float]) -> Family:
     """The law of one channel's values; `options.emission` is a name, not `auto`.
+
+    Args:
+        data: the training data's channels.
+        options: of the emission.
+        units: (D,) size of a unit of the scaled values in data units, which floors are put in.
 
     Raises:
         InputError: for an unknown name, or values that the emission cannot hold.
@@ -101,7 +107,7 @@ def build_family(data: DataDescription, options: EmissionOptions) -> Family:
     if name not in FAMILIES:
         raise InputError(f"unknown emission '{name}'{did_you_mean(name, [*FAMILIES, 'auto'])}")
     check_support(name, data)
-    return FAMILIES[name](data, options)
+    return FAMILIES[name](data, options, units)
 
 
 def build_head(
@@ -120,6 +126,8 @@ def check_support(name: str, data: DataDescription) -> None:
     """Refuse, before training, values to which the emission gives no probability."""
     for c in data.channels:
         labelled = c.name in data.categories
+        if c.num_observed == 0:  # nothing to refuse
+            continue
         if labelled and name != "categorical":
             raise InputError(
                 f"column '{c.name}' holds labels, which emission={name} cannot; "

@@ -7,12 +7,15 @@ in place of probabilities.
 
 import copy
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqlatent.data.description import ChannelDescription
+
+SOFTPLUS_ONE = math.log(math.e - 1)  # softplus of it is 1
 
 
 class Family(nn.Module):
@@ -68,18 +71,29 @@ def _normal_log_prob(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
 
 
 class _LocationScale(Family):
-    """Families of real values; scales stay above a floor tied to the data's resolution."""
+    """Families of real values; scales stay above a floor tied to the data's resolution.
+
+    Args:
+        channels: the training data's.
+        units: (D,) size of a unit of the values given to `log_prob`, in data units.
+    """
 
     floor: Tensor
 
-    def __init__(self, channels: tuple[ChannelDescription, ...]):
+    def __init__(self, channels: tuple[ChannelDescription, ...], units: Sequence[float]):
         super().__init__()
         # A grid of spacing r blurs values by r / sqrt(12): a finer scale would model the rounding.
-        floor = [max(1e-4, c.resolution / c.scale / math.sqrt(12)) for c in channels]
+        floor = [
+            max(1e-4 * c.scale, c.resolution / math.sqrt(12)) / unit
+            for c, unit in zip(channels, units, strict=True)
+        ]
         self.register_buffer("floor", torch.tensor(floor))
 
     def scale(self, raw: Tensor, floor: Tensor) -> Tensor:
         return floor + F.softplus(raw)
+
+    def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
+        return (self.scale(params[..., 1], self.floor) < 1.5 * self.floor).to(x)
 
 
 class Normal(_LocationScale):
@@ -93,9 +107,6 @@ class Normal(_LocationScale):
     def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
         loc, scale = params[..., 0], self.scale(params[..., 1], self.floor)
         return loc + scale * torch.randn(loc.shape, generator=generator, device=loc.device)
-
-    def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
-        return (self.scale(params[..., 1], self.floor) < 1.5 * self.floor).to(x)
 
 
 class StudentT(_LocationScale):
@@ -125,15 +136,17 @@ class StudentT(_LocationScale):
         gamma = _gamma(df / 2, generator)
         return loc + scale * normal / (2 * gamma / df).clamp(min=1e-12).sqrt()
 
-    def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
-        return (self.scale(params[..., 1], self.floor) < 1.5 * self.floor).to(x)
-
 
 class Mixture(_LocationScale):
     """sum_k w_k N(x; loc_k, scale_k^2)."""
 
-    def __init__(self, channels: tuple[ChannelDescription, ...], num_components: int = 6):
-        super().__init__(channels)
+    def __init__(
+        self,
+        channels: tuple[ChannelDescription, ...],
+        units: Sequence[float],
+        num_components: int = 6,
+    ):
+        super().__init__(channels, units)
         self.num_components = num_components
         self.num_params = 3 * num_components
 
@@ -235,7 +248,7 @@ class Poisson(_Count):
         return torch.poisson(self.mean(params[..., 0]), generator=generator).to(params)
 
     def initial(self) -> Tensor:
-        return torch.tensor([0.5413])  # softplus of it is 1
+        return torch.tensor([SOFTPLUS_ONE])
 
 
 class NegativeBinomial(_Count):
@@ -268,7 +281,7 @@ class NegativeBinomial(_Count):
         return torch.poisson(rate, generator=generator).to(params)
 
     def initial(self) -> Tensor:
-        return torch.tensor([0.5413, 0.0])
+        return torch.tensor([SOFTPLUS_ONE, 0.0])
 
 
 def _draw_class(logits: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -2,7 +2,8 @@
 
 `Head(h, observed)` is a distribution with event shape (D,). Channels are independent given h, or
 one after another (`autoregressive.py`). A channel that was not observed contributes nothing: what
-is left is the law of the observed ones.
+is left is the law of the observed ones, by marginalisation where channels are independent, and
+given the pattern of what is missing where they are not.
 """
 
 from typing import ClassVar

@@ -4,8 +4,8 @@ With draws z^k from a guide q, the log-weights of K particles at each step are
 
     log w_t^k = log p(x_t | .) + log p(z_t^k | .) - log q(z_t^k | .)
 
-ELBO       sum_t (1/K) sum_k log w_t^k                    a lower bound of log p(x) in expectation
-per step   sum_t log (1/K) sum_k w_t^k                    likewise, and tight: see below
+ELBO       sum_t (1/K) sum_k log w_t^k         a lower bound of log p(x) in expectation
+per step   sum_t log (1/K) sum_k w_t^k         likewise, and tight; with K = 1 they are the same
 
 The per-step form needs a posterior that factorises over time given x: then the average at each step
 has the conditional mean p(x_t | x_{<t}) whatever the earlier draws were, the product is an unbiased
@@ -30,17 +30,6 @@ class Estimate(NamedTuple):
 
     log_prob: Tensor
     variance: Tensor
-
-
-def elbo(log_weights: Tensor) -> Estimate:
-    """(K, B, T) log-weights -> the ELBO at every step."""
-    k = len(log_weights)
-    variance = (
-        log_weights.var(0, correction=1) / k
-        if k > 1
-        else torch.full_like(log_weights[0], torch.nan)
-    )
-    return Estimate(log_weights.mean(0), variance)
 
 
 def per_step_importance(log_weights: Tensor) -> Estimate:

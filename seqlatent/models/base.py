@@ -69,7 +69,9 @@ class SequenceModel(nn.Module):
     def __init__(self, options: Any, description: DataDescription):
         super().__init__()
         self.options, self.description = options, description
-        self.value_law = build_family(description, options)
+        identity = options.scaling == "none"
+        units = [1.0 if identity else c.scale for c in description.channels]
+        self.value_law = build_family(description, options, units)
         self.scaler = Scaler(description, "none" if self.value_law.discrete else options.scaling)
         self.covariate_scaler = CovariateScaler(description)
         self.embedding_dim = description.num_channels * (self.value_law.num_features + 1)

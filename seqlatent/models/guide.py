@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.nn import functional as F
 
+from seqlatent.distributions.families import SOFTPLUS_ONE
 from seqlatent.nn.causal import CausalNetwork, State
 
 CONDITIONINGS = ("noise", "latents")
@@ -49,7 +50,7 @@ class Guide(nn.Module):
         u = torch.cat([seen.expand(*given.shape[:-1], -1), given], -1)
         h, state = self.network(u, state)
         loc, raw = self.out(h).chunk(2, -1)
-        return loc, 1e-4 + F.softplus(raw + 0.5413), state  # softplus(0.5413) = 1
+        return loc, 1e-4 + F.softplus(raw + SOFTPLUS_ONE), state
 
     def _walk(
         self, seen: Tensor, source: Tensor, state: State, invert: bool

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqlatent.distributions.families import SOFTPLUS_ONE
+
 PRIORS = ("independent", "mixture")
 
 
@@ -50,7 +52,7 @@ class MixturePrior(Prior):
         super().__init__(latent_dim)
         self.logits = nn.Parameter(torch.zeros(num_components))
         self.loc = nn.Parameter(torch.randn(num_components, latent_dim))
-        self.raw_scale = nn.Parameter(torch.full((num_components, latent_dim), 0.5413))
+        self.raw_scale = nn.Parameter(torch.full((num_components, latent_dim), SOFTPLUS_ONE))
 
     @property
     def scale(self) -> Tensor:
