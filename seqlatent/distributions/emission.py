@@ -3,7 +3,7 @@
 A new head is a family of laws and a line in `FAMILIES`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from seqlatent.data.description import DataDescription
@@ -64,12 +64,20 @@ FAMILIES: dict[str, Callable[[DataDescription, EmissionOptions], Family]] = {
 }
 
 
-def choose_emission(data: DataDescription) -> tuple[str, str]:
+def choose_emission(
+    data: DataDescription, allowed: Sequence[str] = tuple(FAMILIES)
+) -> tuple[str, str]:
     """The emission for a data set, and the reason in a few words.
+
+    Args:
+        data: what the values are like.
+        allowed: the emissions of the model; where there is only one, there is no choice.
 
     Raises:
         InputError: where channels of labels stand beside channels of numbers.
     """
+    if len(allowed) == 1:
+        return allowed[0], "the model has no other"
     labels = [c.name for c in data.channels if c.name in data.categories]
     if labels:
         if len(labels) < data.num_channels:
