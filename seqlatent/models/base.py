@@ -62,12 +62,14 @@ class SequenceModel(nn.Module):
 
     Attributes:
         emissions: the laws of a value that the family can have.
+        learning_rate: of training, where the user names none.
         embedding_dim: F, the size of an embedded value.
         input_dim: F + C, the size of what a network is given for one step.
     """
 
     family: ClassVar[str]
     emissions: ClassVar[tuple[str, ...]] = tuple(FAMILIES)
+    learning_rate: ClassVar[float] = 3e-3
     Options: ClassVar[type[ModelOptions]]
     options: Any
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import softplus
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
@@ -54,7 +54,7 @@ class Filtering(NamedTuple):
     Attributes:
         m, P: (B, T, Z), (b, T, Z, Z) mean and covariance of p(z_t | x_{<t}).
         v: (B, T, D) innovation x_t - E[x_t | x_{<t}], 0 where missing.
-        S_factor: (b, T, D, D) Cholesky factor of its covariance.
+        L, whiten: (b, T, D, D) Cholesky factor of its covariance S, and the inverse of that.
         K: (b, T, Z, D) Kalman gain.
         C, R: (b, T, D, Z), (b, T, D, D) what is observed of z_t, and the noise of that.
         after: m (B, Z) and P (b, Z, Z) of the step after the last.
@@ -63,7 +63,8 @@ class Filtering(NamedTuple):
     m: Tensor
     P: Tensor
     v: Tensor
-    S_factor: Tensor
+    L: Tensor
+    whiten: Tensor
     K: Tensor
     C: Tensor
     R: Tensor
@@ -75,6 +76,7 @@ class LinearGaussianModel(SequenceModel):
 
     family, Options = "linear-gaussian", LinearGaussianOptions
     emissions = ("normal",)
+    learning_rate = 0.03  # few parameters, whose gradient is nearly that of the whole data
     options: LinearGaussianOptions
 
     def __init__(self, options: LinearGaussianOptions, description: DataDescription):
@@ -131,32 +133,34 @@ class LinearGaussianModel(SequenceModel):
         both = seen[..., None] & seen[..., None, :]
         R = torch.where(both, s.R, torch.eye(D, dtype=DOUBLE, device=r.device))
 
-        # Covariances:  S = C P C' + R,  K = P C' S^-1,  and Joseph's form of the next P, which
-        # keeps it symmetric and positive:  P <- F P F' + G R G' + Q  with G = A K, F = A - G C.
-        P = P.expand(b, -1, -1)
+        # Covariances:  S = C P C' + R = L L',  W = L^-1 C P,  P <- A (P - W'W) A' + Q.
+        # The difference is safe in double precision: z has unit scale, and Q is added to it.
+        A, Q, P = s.A.expand(b, -1, -1), s.Q.expand(b, -1, -1), P.expand(b, -1, -1)
         steps = []
         for C_t, R_t in zip(C.unbind(1), R.unbind(1), strict=True):
-            PC = P @ C_t.mT
-            S_factor = torch.linalg.cholesky(C_t @ PC + R_t)
-            K = torch.cholesky_solve(PC.mT, S_factor).mT
-            G = s.A @ K
-            F_t = s.A - G @ C_t
-            steps.append((P, S_factor, K, G, F_t))
-            P = F_t @ P @ F_t.mT + G @ R_t @ G.mT + s.Q
-        P_all, S_factor, K, G = (
-            torch.stack(part, 1) for part in list(zip(*steps, strict=True))[:4]
+            CP = torch.bmm(C_t, P)
+            L = torch.linalg.cholesky(torch.baddbmm(R_t, CP, C_t.mT))
+            W = torch.linalg.solve_triangular(L, CP, upper=False)
+            steps.append((P, L, W))
+            P = torch.baddbmm(Q, torch.bmm(A, torch.baddbmm(P, W.mT, W, alpha=-1)), A.mT)
+        P_all, L, W = (torch.stack(part, 1) for part in zip(*steps, strict=True))
+        whiten = torch.linalg.solve_triangular(
+            L, torch.eye(D, dtype=DOUBLE, device=r.device), upper=False
         )
+        K = W.mT @ whiten
+        G = s.A @ K
+        F = s.A - G @ C
 
-        # Means:  m <- A m + G v = F m + G r,  with r = x - d - E u and v = r - C m.
+        # Means:  m <- A (m + K v) = F m + G r,  with K = W' L^-1, r = x - d - E u, v = r - C m.
         Gr = torch.einsum("btij,btj->tbi", G, r).reshape(T, b, -1, self.latent_dim)
         m = m.reshape(b, -1, self.latent_dim)  # rows of one covariance side by side
         means = []
-        for Gr_t, (*_, F_t) in zip(Gr.unbind(0), steps, strict=True):
+        for Gr_t, F_t in zip(Gr.unbind(0), F.unbind(1), strict=True):
             means.append(m)
             m = torch.baddbmm(Gr_t, m, F_t.mT)
         m_all = torch.stack(means, 2).reshape(B, T, -1)
         v = r - torch.einsum("btij,btj->bti", C, m_all)
-        return Filtering(m_all, P_all, v, S_factor, K, C, R, (m.reshape(B, -1), P))
+        return Filtering(m_all, P_all, v, L, whiten, K, C, R, (m.reshape(B, -1), P))
 
     def filter(
         self, batch: SequenceBatch, history: History | None = None
@@ -209,10 +213,8 @@ class LinearGaussianModel(SequenceModel):
         scored."""
         history = history or self.begin(batch)
         f = self._score(batch, history)
-        eye = torch.eye(f.v.shape[-1], dtype=DOUBLE, device=f.v.device)
-        inverse = torch.linalg.solve_triangular(f.S_factor, eye, upper=False)
-        square = torch.einsum("btij,btj->bti", inverse, f.v).square().sum(-1)
-        log_det = 2 * f.S_factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        square = torch.einsum("btij,btj->bti", f.whiten, f.v).square().sum(-1)
+        log_det = 2 * f.L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         count = batch.observed.sum(-1).to(DOUBLE)
         log_prob = -0.5 * (square + log_det + count * math.log(2 * math.pi))
         log_prob = log_prob - history.scaling.log_scale(batch.observed, DOUBLE)
@@ -228,7 +230,7 @@ class LinearGaussianModel(SequenceModel):
     def at_floor(self, batch: SequenceBatch) -> Tensor:
         """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor: the
         scale is that of a channel given those before it."""
-        scale = self._score(batch, self.begin(batch)).S_factor.diagonal(dim1=-2, dim2=-1)
+        scale = self._score(batch, self.begin(batch)).L.diagonal(dim1=-2, dim2=-1)
         return (scale < 1.5 * self.R_factor.floor).to(scale).expand(batch.x.shape)
 
     def read(self, batch: SequenceBatch, history: History | None = None) -> History:
@@ -270,7 +272,7 @@ class CholeskyFactor(nn.Module):
 
     def forward(self) -> Tensor:
         """(n, n)."""
-        L = torch.diag_embed(self.floor + F.softplus(self.diagonal))
+        L = torch.diag_embed(self.floor + softplus(self.diagonal))
         if self.lower is None:
             return L
         row, column = torch.tril_indices(len(L), len(L), -1, device=L.device)
