@@ -36,6 +36,7 @@ TWO_CHANNELS = Process(
     P0=np.array([[2.0, 0.6, 0.0], [0.6, 0.8, 0.1], [0.0, 0.1, 0.3]]),
 )
 PROCESSES = {"default": Process(), "two": TWO_CHANNELS}
+STIFF = Process(R=np.array([[1e-6]]), P0=1e4 * np.eye(2))  # variances ten orders apart
 every_process = pytest.mark.parametrize("process", PROCESSES.values(), ids=list(PROCESSES))
 every_gap = pytest.mark.parametrize("share_missing", [0.0, 0.4])
 
@@ -120,7 +121,7 @@ def given(
     return mean + gain @ (known - mean)[seen], covariance - gain @ covariance[seen]
 
 
-@every_process
+@pytest.mark.parametrize("process", [*PROCESSES.values(), STIFF], ids=[*PROCESSES, "stiff"])
 @every_gap
 def test_log_prob_is_that_of_the_simulators_filter(process: Process, share_missing: float):
     x = sequences(process, 40, share_missing)

@@ -134,7 +134,7 @@ class LinearGaussianModel(SequenceModel):
         R = torch.where(both, s.R, torch.eye(D, dtype=DOUBLE, device=r.device))
 
         # Covariances:  S = C P C' + R = L L',  W = L^-1 C P,  P <- A (P - W'W) A' + Q.
-        # The difference is safe in double precision: z has unit scale, and Q is added to it.
+        # The difference is safe in double precision: unless P0 is large, P <= I, and Q is added.
         A, Q, P = s.A.expand(b, -1, -1), s.Q.expand(b, -1, -1), P.expand(b, -1, -1)
         steps = []
         for C_t, R_t in zip(C.unbind(1), R.unbind(1), strict=True):
