@@ -157,7 +157,7 @@ def time_training(seed: int, rounds: int) -> list[dict[str, Any]]:
 def new_model(family: str, options: dict[str, Any], seed: int, length: int) -> SequenceModel:
     """A model with fresh parameters for the benchmark's process."""
     description = DataDescription.of(PROCESSES["ar2"]().sample(BATCH, length, seed))
-    emission, _ = choose_emission(description)
+    emission, _ = choose_emission(description, model_class(family).emissions)
     torch.manual_seed(seed)
     return build_model(
         family, make(model_class(family).Options, {"emission": emission, **options}), description

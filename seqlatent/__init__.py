@@ -20,6 +20,7 @@ _HOMES = {
     "Forecast": "seqlatent.forecasting",
     "InputError": "seqlatent.errors",
     "Latent": "seqlatent.api",
+    "LinearGaussian": "seqlatent.api",
     "SequenceBatch": "seqlatent.data.batch",
     "SequenceDataset": "seqlatent.data.dataset",
     "Transformer": "seqlatent.api",
@@ -32,6 +33,7 @@ __all__ = [
     "Forecast",
     "InputError",
     "Latent",
+    "LinearGaussian",
     "SequenceBatch",
     "SequenceDataset",
     "Transformer",
@@ -40,7 +42,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from seqlatent.api import CNN, RNN, Latent, Transformer, load_model
+    from seqlatent.api import CNN, RNN, Latent, LinearGaussian, Transformer, load_model
     from seqlatent.data.batch import SequenceBatch
     from seqlatent.data.dataset import SequenceDataset
     from seqlatent.data.readers import load

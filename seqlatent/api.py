@@ -1,4 +1,4 @@
-"""The models as a user holds them: `Latent`, `RNN`, `Transformer`, `CNN`.
+"""The models as a user holds them: `Latent`, `RNN`, `Transformer`, `CNN`, `LinearGaussian`.
 
     model = sl.Latent(guide="cnn", latent_dim=8).fit(data, valid=0.1, seed=0)
     model.log_prob(test)
@@ -176,7 +176,7 @@ class Model:
         """The options with an emission, and the reason where it was chosen here."""
         if self.options.emission != "auto":
             return self.options, ""
-        name, reason = choose_emission(description)
+        name, reason = choose_emission(description, model_class(self.family).emissions)
         return dataclasses.replace(self.options, emission=name), reason
 
     def _summary(
@@ -303,6 +303,10 @@ class CNN(Model, family="cnn"):
 
 class Latent(Model, family="latent"):
     """p(x_t | history, z_t) with an autoregressive guide: likelihood by importance sampling."""
+
+
+class LinearGaussian(Model, family="linear-gaussian"):
+    """A linear-Gaussian state space: exact likelihood by the Kalman filter."""
 
 
 CLASSES: dict[str, type[Model]] = {c.family: c for c in Model.__subclasses__()}

@@ -85,7 +85,7 @@ def models(
 def fit(
     data: Data,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder for the fitted model.")],
-    model: Annotated[str, typer.Option(help="rnn, transformer, cnn or latent.")] = "rnn",
+    model: Annotated[str, typer.Option(help="One of 'seqlatent models'.")] = "rnn",
     config: Annotated[Path | None, typer.Option(help="TOML file of options.")] = None,
     settings: Annotated[
         list[str] | None,

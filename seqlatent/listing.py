@@ -70,20 +70,21 @@ def _size_text(family: str) -> str:
 
     from seqlatent.data.dataset import SequenceDataset
     from seqlatent.data.description import DataDescription
+    from seqlatent.distributions.emission import choose_emission
     from seqlatent.models.registry import build_model, model_class
     from seqlatent.nn.causal import CausalNetwork
     from seqlatent.options import make
 
     data = SequenceDataset.from_arrays(np.random.default_rng(0).normal(size=(1, 8, 1)))
-    options = make(model_class(family).Options, {"emission": "mixture"})
-    model = build_model(family, options, DataDescription.of(data))
+    description = DataDescription.of(data)
+    emission, _ = choose_emission(description, model_class(family).emissions)
+    options = make(model_class(family).Options, {"emission": emission})
+    model = build_model(family, options, description)
     count = sum(p.numel() for p in model.parameters())
     fields = [
         f"{name}: {network.receptive_field or 'all'} steps"
         for name, network in model.named_modules()
         if isinstance(network, CausalNetwork)
     ]
-    return (
-        f"with the defaults and one real channel: {count:,} parameters; "
-        f"receptive field of {', '.join(fields)}"
-    )
+    text = f"with the defaults and one real channel: {count:,} parameters"
+    return f"{text}; receptive field of {', '.join(fields)}" if fields else text

@@ -78,8 +78,9 @@ class Trainer:
         self.batches = TrainingBatches(
             train, options.batch_size, choose_window(train, options), seed
         )
+        self.highest_rate = options.learning_rate or model.learning_rate
         optimizer = torch.optim.Adam(
-            model.parameters(), options.learning_rate, betas=(0.9, 0.99), fused=on_cpu
+            model.parameters(), self.highest_rate, betas=(0.9, 0.99), fused=on_cpu
         )
         self.wrapped, self.optimizer = self.accelerator.prepare(model, optimizer)
         steps_per_epoch = sum(1 for _ in self._first_epoch())
@@ -115,7 +116,7 @@ class Trainer:
     def learning_rate(self, progress: float) -> float:
         o = self.options
         rate = (
-            o.learning_rate
+            self.highest_rate
             * o.decay**self.decays
             * min(1.0, (self.step + 1) / (o.warmup_steps + 1))
         )

@@ -32,8 +32,13 @@ class TrainingOptions:
         },
     )
     batch_size: int = field(default=64, metadata={"help": "sequences in a step", "min": 1})
-    learning_rate: float = field(
-        default=3e-3, metadata={"help": "of Adam, at its highest", "above": 0}
+    learning_rate: float | None = field(
+        default=None,
+        metadata={
+            "help": "of Adam, at its highest (default: the model's own, 0.003 for networks and "
+            "0.03 for linear-gaussian)",
+            "above": 0,
+        },
     )
     warmup_steps: int = field(
         default=50, metadata={"help": "steps over which the learning rate rises", "min": 0}

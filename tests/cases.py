@@ -45,6 +45,7 @@ MODELS: dict[str, tuple[str, dict]] = {
     "rnn": ("rnn", {"hidden_dim": 8}),
     "transformer": ("transformer", {"hidden_dim": 8, "num_heads": 2}),
     "cnn": ("cnn", {"hidden_dim": 8, "num_layers": 2}),
+    "linear-gaussian": ("linear-gaussian", {"latent_dim": 3}),
     "latent": ("latent", {"hidden_dim": 8, "latent_dim": 2}),
     "latent-last": ("latent", {"hidden_dim": 8, "latent_dim": 2, "history": "last"}),
     "latent-rnn": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide": "rnn"}),
@@ -75,9 +76,16 @@ def dataset(kind: str = "real", channels: int = 1, num: int = 6, steps: int = 7,
     return SequenceDataset.from_list([x[i, : steps - i % 3] for i in range(num)])
 
 
-def model(name: str, emission: str = "mixture", data: SequenceDataset | None = None, **options):
-    """A case of `MODELS` with random parameters that are far from their start."""
+def emissions(name: str) -> tuple[str, ...]:
+    """The emissions that a case of `MODELS` can have."""
+    return model_class(MODELS[name][0]).emissions
+
+
+def model(name: str, emission: str = "", data: SequenceDataset | None = None, **options):
+    """A case of `MODELS` with random parameters that are far from their start; with a mixture of
+    normals for emission, where it can have one."""
     family, own = MODELS[name]
+    emission = emission or ("mixture" if "mixture" in emissions(name) else emissions(name)[0])
     data = data or dataset(EMISSIONS[emission])
     chosen = {"emission": emission, "num_components": 3, "channel_dim": 4, **own, **options}
     with torch.random.fork_rng():

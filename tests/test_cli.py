@@ -86,9 +86,12 @@ def test_fit_says_what_it_does_and_writes_the_run_alone(run, place):
     assert out.endswith("saved to m/run\n")
 
 
-@pytest.mark.parametrize("model", ["rnn", "transformer", "cnn", "latent"])
+@pytest.mark.parametrize("model", ["rnn", "transformer", "cnn", "latent", "linear-gaussian"])
 def test_every_model_fits_scores_forecasts_and_samples(model, run):
-    run("fit", "elnino:train", "--model", model, "--out", "run", *TINY)
+    size = TINY
+    if model == "linear-gaussian":
+        size = ["--max-steps", "2", "--set", "latent_dim=3", "--quiet"]
+    run("fit", "elnino:train", "--model", model, "--out", "run", *size)
     run("score", "run", "elnino:test", "--num-particles", 4, "--out", "s.csv")
     run("forecast", "run", "elnino:test", "--prediction-length", 2, "--out", "f.csv",
         "--num-samples", 5)  # fmt: skip
@@ -412,6 +415,7 @@ def test_datasets(run):
 def test_models(run):
     out, _ = run("models")
     assert {line.split(" ")[0] for line in out.splitlines()} >= {"rnn", "cnn", "latent"}
+    assert "parameters\n" in run("models", "linear-gaussian")[0]  # and no receptive field
     options, _ = run("models", "cnn")
     assert "receptive field" in options
     for line in ("  hidden_dim = 64", "  num_layers = 5", "  residual = true"):

@@ -18,6 +18,7 @@ from seqlatent.data.sequences import Sequence
 from seqlatent.data.simulate import (
     PROCESSES,
     AutoregressiveTwo,
+    HiddenMarkov,
     LinearGaussian,
     PoissonCounts,
     SwitchingAutoregressive,
@@ -209,6 +210,24 @@ def test_switching_ar_survives_improbable_values():
     np.testing.assert_allclose(steps[1:], expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("T", [1, 2, 6])
+def test_hidden_markov_is_the_sum_over_all_regime_paths(T):
+    process = HiddenMarkov()
+    x = np.random.default_rng(2).normal(scale=1.5, size=(4, T))
+
+    def joint(prefix: np.ndarray) -> float:
+        total = 0.0
+        for path in itertools.product(range(3), repeat=len(prefix)):
+            chain = math.prod(process.transition[j, k] for j, k in itertools.pairwise(path)) / 3
+            states = list(path)
+            total += chain * norm.pdf(prefix, process.loc[states], process.scale[states]).prod()
+        return math.log(total)
+
+    expected = [np.diff([0.0, *(joint(row[:t]) for t in range(1, T + 1))]) for row in x]
+    log_prob = process.log_prob_steps(x[:, :, None])
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-10, atol=1e-10)
+
+
 def test_counts_are_poisson_at_the_unrolled_rate():
     process = PoissonCounts(omega=0.7, alpha=0.4, beta=0.35)
     x = np.array([[3, 0, 5, 2, 11, 0, 0, 1], [0, 0, 0, 0, 250, 3, 1, 7]])
@@ -220,7 +239,7 @@ def test_counts_are_poisson_at_the_unrolled_rate():
     np.testing.assert_allclose(process.log_prob_steps(x[:, :, None]), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["ar2", "linear-gaussian", "switching-ar"])
+@pytest.mark.parametrize("name", ["ar2", "linear-gaussian", "switching-ar", "hmm"])
 @pytest.mark.parametrize("length", [1, 2, 5])
 def test_predictive_densities_integrate_to_one(name, length):
     process = ONE_OF_EACH[name]
@@ -230,7 +249,8 @@ def test_predictive_densities_integrate_to_one(name, length):
     density = np.exp(process.log_prob_steps(x)[:, -1])
     assert trapezoid(density, grid) == pytest.approx(1, abs=1e-10)
     modes = (np.diff(np.sign(np.diff(density[density > 1e-100]))) < 0).sum()
-    assert modes == (2 if name == "switching-ar" else 1)
+    if name != "hmm":  # the number of its modes depends on the history
+        assert modes == (2 if name == "switching-ar" else 1)
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])
@@ -262,6 +282,24 @@ def test_switching_ar_sample_moments():
     drive = process.shift**2 * signs + process.sigma**2 * np.eye(T)
     assert_covariance(x, 0.0, L @ drive @ L.T)
     assert_mean(x[:, 0] ** 4, 1 + 6 * 0.3**2 + 3 * 0.3**4)  # of +-1 + 0.3 e: far from Gaussian
+
+
+def test_hidden_markov_sample_moments():
+    # From chosen, unequal regimes: p_t = start transition^{t-1}, and x_t, x_s are independent
+    # given the regimes. Third moments tell spreads from levels.
+    transition = np.array([[0.7, 0.2, 0.1], [0.3, 0.5, 0.2], [0.1, 0.3, 0.6]])
+    process, T = HiddenMarkov(transition=transition), 4
+    x = values(process.sample(20_000, T, seed=12))[:, :, 0]
+    loc, scale = process.loc, process.scale
+    power = [np.linalg.matrix_power(transition, k) for k in range(T)]
+    p = [np.full(3, 1 / 3) @ power[t] for t in range(T)]
+    mean = np.array([p[t] @ loc for t in range(T)])
+    second = np.diag([p[t] @ (loc**2 + scale**2) for t in range(T)])
+    for t, s in itertools.combinations(range(T), 2):
+        second[t, s] = second[s, t] = (p[t] * loc) @ power[s - t] @ loc
+    assert_covariance(x, mean, second - np.outer(mean, mean))
+    assert_mean(x**3, [p[t] @ (loc**3 + 3 * loc * scale**2) for t in range(T)])
+    assert_mean(x[:, 0] * x[:, 1] ** 2, (p[0] * loc) @ transition @ (loc**2 + scale**2))
 
 
 def test_counts_sample_moments():
@@ -308,6 +346,8 @@ def test_regret_of_white_noise_on_ar2():
         ("switching-ar", SwitchingAutoregressive(stay=0.6)),
         ("switching-ar", SwitchingAutoregressive(shift=0.9)),
         ("counts", PoissonCounts(alpha=0.4, beta=0.4)),
+        ("hmm", HiddenMarkov(transition=HiddenMarkov().transition.T)),
+        ("hmm", HiddenMarkov(scale=np.array([0.5, 1.0, 0.3]))),
     ],
 )
 def test_density_ratios_tie_each_sampler_to_its_density(name, wrong):
@@ -319,7 +359,7 @@ def test_density_ratios_tie_each_sampler_to_its_density(name, wrong):
     assert regret.mean() > 4 * regret.std() / math.sqrt(len(regret))
 
 
-@pytest.mark.parametrize("name", ["ar2", "switching-ar", "counts"])
+@pytest.mark.parametrize("name", ["ar2", "switching-ar", "counts", "hmm"])
 def test_missing_values_are_refused_by_the_sequence_name(name):
     x = np.ones((3, 4, 1))
     x[1, 2] = np.nan
@@ -376,6 +416,11 @@ def test_ar2_accepts_exactly_the_stationary_coefficients():
         ("switching-ar", {"sigma": -0.3}, "sigma must be positive"),
         ("switching-ar", {"stay": 1.0}, "stay must lie between 0 and 1"),
         ("switching-ar", {"shift": math.inf}, "shift must be finite"),
+        ("hmm", {"scale": np.array([1.0, 0.0, 1.0])}, "scale must be positive"),
+        ("hmm", {"loc": np.array([1.0, 0.0, np.nan])}, "loc needs .* finite numbers"),
+        ("hmm", {"loc": np.zeros(2)}, r"scale needs shape \(2,\)"),
+        ("hmm", {"transition": np.eye(3)}, "positive probabilities"),
+        ("hmm", {"transition": np.full((3, 3), 0.3)}, "sum to 1"),
         ("counts", {"omega": 0.0}, "omega must be positive"),
         ("counts", {"alpha": -0.1}, "alpha >= 0"),
         ("counts", {"alpha": 0.6, "beta": 0.4}, "alpha \\+ beta < 1"),

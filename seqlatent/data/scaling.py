@@ -24,15 +24,15 @@ class Scaling(NamedTuple):
     loc: Tensor
     scale: Tensor
 
-    def forward(self, x: Tensor) -> Tensor:
-        return ((x - self.loc) / self.scale).to(torch.get_default_dtype())
+    def forward(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        return ((x - self.loc) / self.scale).to(dtype or torch.get_default_dtype())
 
     def inverse(self, y: Tensor) -> Tensor:
         return y.to(self.scale.dtype) * self.scale + self.loc
 
-    def log_scale(self, observed: Tensor) -> Tensor:
+    def log_scale(self, observed: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """(B, T) the sum of log scale over a step's observed channels, in nats."""
-        return (self.scale.log() * observed).sum(-1).to(torch.get_default_dtype())
+        return (self.scale.log() * observed).sum(-1).to(dtype or torch.get_default_dtype())
 
 
 class Scaler(nn.Module):

@@ -275,19 +275,11 @@ class SwitchingAutoregressive(Process):
         return x[:, :, None]
 
     def _log_prob_steps(self, x: np.ndarray) -> np.ndarray:
-        N, T, _ = x.shape
         s = np.array([-1.0, 1.0])
         loc = self.phi * _lag(x[:, :, 0], 1)[:, :, None] + s * self.shift
         log_emission = _normal_log_prob(x, loc, self.sigma)  # (N, T, 2): log p(x_t | x_{t-1}, s_t)
         log_transition = np.log([[self.stay, 1 - self.stay], [1 - self.stay, self.stay]])
-        log_state = np.full((N, 2), math.log(0.5))  # log p(s_t | x_{<t})
-        log_prob = np.empty((N, T))
-        for t in range(T):
-            log_joint = log_state + log_emission[:, t]
-            log_prob[:, t] = np.logaddexp.reduce(log_joint, axis=1)
-            log_filter = log_joint - log_prob[:, t, None]  # log p(s_t | x_{<=t})
-            log_state = np.logaddexp.reduce(log_filter[:, :, None] + log_transition, axis=1)
-        return log_prob
+        return _forward(log_emission, np.log([0.5, 0.5]), log_transition)
 
 
 @dataclass(frozen=True)
@@ -336,6 +328,59 @@ class PoissonCounts(Process):
         return log_prob
 
 
+@dataclass(frozen=True, eq=False)
+class HiddenMarkov(Process):
+    """Regimes that follow one another by chance, each with its own level and spread.
+
+        p(s_1 = k) = 1/K,   p(s_t = k | s_{t-1} = j) = transition[j, k]
+        x_t | s_t = k ~ N(loc[k], scale[k]^2)
+
+    Scored by the forward algorithm in log space (Baum, Petrie, Soules and Weiss, 1970). The three
+    regimes of the default overlap, last ten steps on average, and mostly follow in a circle: which
+    one it is, and which is next, must be inferred from several steps. Shapes: loc and scale (K,),
+    transition (K, K).
+    """
+
+    loc: np.ndarray = field(default_factory=lambda: np.array([-1.0, 0.0, 1.5]))
+    scale: np.ndarray = field(default_factory=lambda: np.array([0.4, 1.0, 0.3]))
+    transition: np.ndarray = field(
+        default_factory=lambda: np.array([[0.9, 0.08, 0.02], [0.02, 0.9, 0.08], [0.08, 0.02, 0.9]])
+    )
+
+    def __post_init__(self) -> None:
+        K = np.size(self.loc)
+        for name, shape in {"loc": (K,), "scale": (K,), "transition": (K, K)}.items():
+            value = np.array(getattr(self, name), dtype=np.float64)
+            _require(
+                value.shape == shape and bool(np.isfinite(value).all()),
+                f"HiddenMarkov: with {K} regimes, {name} needs shape {shape} and finite numbers, "
+                f"not shape {value.shape}",
+            )
+            object.__setattr__(self, name, value)
+        for scale in self.scale:
+            _require_scale("HiddenMarkov: scale", scale)
+        _require(
+            bool((self.transition > 0).all() and np.allclose(self.transition.sum(1), 1)),
+            "HiddenMarkov: every row of transition must hold positive probabilities that sum to 1",
+        )
+
+    def _draw(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
+        K = len(self.loc)
+        u, noise = rng.random((N, T)), rng.standard_normal((N, T))
+        # The regime is the number of boundaries of its cumulative law that lie below u.
+        bounds = np.cumsum(self.transition, axis=1)[:, :-1]
+        s = np.empty((N, T), dtype=np.int64)
+        s[:, 0] = (u[:, 0] * K).astype(np.int64)
+        for t in range(1, T):
+            s[:, t] = (u[:, t, None] >= bounds[s[:, t - 1]]).sum(axis=1)
+        return (self.loc[s] + self.scale[s] * noise)[:, :, None]
+
+    def _log_prob_steps(self, x: np.ndarray) -> np.ndarray:
+        log_emission = _normal_log_prob(x, self.loc, self.scale)  # (N, T, K): log p(x_t | s_t)
+        log_start = np.full(len(self.loc), -math.log(len(self.loc)))
+        return _forward(log_emission, log_start, np.log(self.transition))
+
+
 def _require(condition: bool, sentence: str) -> None:
     if not condition:
         raise InputError(sentence)
@@ -350,6 +395,20 @@ def _lag(x: np.ndarray, steps: int) -> np.ndarray:
     return np.pad(x, ((0, 0), (steps, 0)))[:, : x.shape[1]]
 
 
+def _forward(
+    log_emission: np.ndarray, log_start: np.ndarray, log_transition: np.ndarray
+) -> np.ndarray:
+    """log p(x_t | x_{<t}), (N, T), from log p(x_t | ., s_t), (N, T, K), of a hidden chain."""
+    log_prob = np.empty(log_emission.shape[:2])
+    log_state = np.broadcast_to(log_start, log_emission[:, 0].shape)  # log p(s_t | x_{<t})
+    for t in range(log_emission.shape[1]):
+        log_joint = log_state + log_emission[:, t]
+        log_prob[:, t] = np.logaddexp.reduce(log_joint, axis=1)
+        log_filter = log_joint - log_prob[:, t, None]  # log p(s_t | x_{<=t})
+        log_state = np.logaddexp.reduce(log_filter[:, :, None] + log_transition, axis=1)
+    return log_prob
+
+
 def _normal_log_prob(x: np.ndarray, loc: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
     return -0.5 * ((x - loc) / scale) ** 2 - np.log(scale) - 0.5 * math.log(2 * math.pi)
 
@@ -359,4 +418,5 @@ PROCESSES: dict[str, type[Process]] = {
     "linear-gaussian": LinearGaussian,
     "switching-ar": SwitchingAutoregressive,
     "counts": PoissonCounts,
+    "hmm": HiddenMarkov,
 }

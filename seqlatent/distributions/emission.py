@@ -65,12 +65,20 @@ FAMILIES: dict[str, Callable[[DataDescription, EmissionOptions, Sequence[float]]
 }
 
 
-def choose_emission(data: DataDescription) -> tuple[str, str]:
+def choose_emission(
+    data: DataDescription, allowed: Sequence[str] = tuple(FAMILIES)
+) -> tuple[str, str]:
     """The emission for a data set, and the reason in a few words.
+
+    Args:
+        data: what the values are like.
+        allowed: the emissions of the model; where there is only one, there is no choice.
 
     Raises:
         InputError: where channels of labels stand beside channels of numbers.
     """
+    if len(allowed) == 1:
+        return allowed[0], "the model has no other"
     labels = [c.name for c in data.channels if c.name in data.categories]
     if labels:
         if len(labels) < data.num_channels:

@@ -4,7 +4,8 @@
 
 A model is an `nn.Module` built from its options and a description of the training data. It reads
 values in data units: the scaler's log-determinant is part of every density. What it can do beyond
-training and sampling is a capability that it has or lacks: `ExactDensity`, `LatentCode`.
+training and sampling is a capability that it has or lacks: `ExactDensity`, `ExactPosterior`,
+`LatentCode`.
 """
 
 from dataclasses import dataclass, field
@@ -17,9 +18,10 @@ from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
 from seqlatent.data.scaling import SCALINGS, Scaler, Scaling
 from seqlatent.distributions.autoregressive import AutoregressiveHead
-from seqlatent.distributions.emission import EmissionOptions, build_family, build_head
+from seqlatent.distributions.emission import FAMILIES, EmissionOptions, build_family, build_head
 from seqlatent.distributions.families import soft_clip
 from seqlatent.distributions.heads import Head
+from seqlatent.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,9 @@ class History(NamedTuple):
 
     Attributes:
         scaling: the sequences' affine maps; their leading dimension may be 1, for all.
-        last: (B, 1, F) embedding of the last value; zeros before the first.
-        network: states of the model's networks.
+        last: (B, 1, F) embedding of the last value; zeros before the first, and always where a
+            model has no networks to give it to.
+        network: states of the model's networks or of its filter; None before the first step.
     """
 
     scaling: Scaling
@@ -58,11 +61,15 @@ class SequenceModel(nn.Module):
     """Base of all models; a subclass names its `family` and `Options` and defines the rest below.
 
     Attributes:
+        emissions: the laws of a value that the family can have.
+        learning_rate: of training, where the user names none.
         embedding_dim: F, the size of an embedded value.
         input_dim: F + C, the size of what a network is given for one step.
     """
 
     family: ClassVar[str]
+    emissions: ClassVar[tuple[str, ...]] = tuple(FAMILIES)
+    learning_rate: ClassVar[float] = 3e-3
     Options: ClassVar[type[ModelOptions]]
     options: Any
 
@@ -72,6 +79,11 @@ class SequenceModel(nn.Module):
         identity = options.scaling == "none"
         units = [1.0 if identity else c.scale for c in description.channels]
         self.value_law = build_family(description, options, units)
+        if options.emission not in self.emissions:
+            raise InputError(
+                f"model '{self.family}' cannot have emission={options.emission}, only "
+                f"{', '.join(self.emissions)}; choose another model (--model)"
+            )
         self.scaler = Scaler(description, "none" if self.value_law.discrete else options.scaling)
         self.covariate_scaler = CovariateScaler(description)
         self.embedding_dim = description.num_channels * (self.value_law.num_features + 1)
@@ -161,6 +173,18 @@ class ExactDensity(Protocol):
         self, batch: SequenceBatch, history: History | None = None
     ) -> tuple[Tensor, History]:
         """(B, T) log p(x_t | x_{<t}) in nats, 0 where not scored, and the history after."""
+        ...
+
+
+@runtime_checkable
+class ExactPosterior(Protocol):
+    """A model with latents z_{1:T} whose law given x_{1:T} is a Gaussian that it computes."""
+
+    latent_dim: int
+
+    def smoother(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        """Mean (B, T, Z) and covariance (B, T, Z, Z) of p(z_t | x_{1:T}); the covariance's first
+        dimension is 1 where all sequences share it."""
         ...
 
 

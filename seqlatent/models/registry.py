@@ -7,12 +7,14 @@ from seqlatent.errors import InputError, did_you_mean
 from seqlatent.models.autoregressive import CNNModel, RNNModel, TransformerModel
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.latent import LatentModel
+from seqlatent.models.linear_gaussian import LinearGaussianModel
 
 MODELS: dict[str, type[SequenceModel]] = {
     "rnn": RNNModel,
     "transformer": TransformerModel,
     "cnn": CNNModel,
     "latent": LatentModel,
+    "linear-gaussian": LinearGaussianModel,
 }
 
 

@@ -1,0 +1,301 @@
+"""The linear-Gaussian state-space model: exact likelihood by the Kalman filter (Kalman 1960).
+
+    z_1 ~ N(m0, P0),    z_t = A z_{t-1} + N(0, Q),    x_t = C z_t + d + E u_t + N(0, R)
+
+with covariates u_t, fitted by maximum likelihood: gradients run through the filter. It is the floor
+that a deep model must beat, and the oracle that estimates are tested against.
+
+Only the law of x can be learned, so one basis of z is as good as another. We take the one in which
+the stationary law of z is N(0, I), which every stable system with noise in all directions has:
+
+    L L^T = I + M M^T,    A = L^{-1} M,    Q = L^{-1} L^{-T} = I - A A^T
+
+Any M then gives a system that is stable and whose Q is positive definite (A contracts, and its
+spectral radius approaches 1 as M grows). A, Q and C are left free up to a rotation of z.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from seqlatent.data.batch import SequenceBatch
+from seqlatent.data.description import DataDescription
+from seqlatent.distributions.families import Normal
+from seqlatent.models.base import History, ModelOptions, SequenceModel
+
+DOUBLE = torch.float64  # the recursions subtract covariances that are nearly equal
+
+
+@dataclass(frozen=True)
+class LinearGaussianOptions(ModelOptions):
+    latent_dim: int = field(default=8, metadata={"help": "dimensions of the state z_t", "min": 1})
+
+
+class System(NamedTuple):
+    """The matrices of the equations above, in scaled units: A, Q, P0 (Z, Z), C (D, Z), R (D, D),
+    m0 (Z,)."""
+
+    A: Tensor
+    Q: Tensor
+    C: Tensor
+    R: Tensor
+    m0: Tensor
+    P0: Tensor
+
+
+class Filtering(NamedTuple):
+    """What the filter knows at every step; covariances do not depend on the values, so that b is 1
+    where no sequence has missing values and all share them, and B elsewhere.
+
+    Attributes:
+        m, P: (B, T, Z), (b, T, Z, Z) mean and covariance of p(z_t | x_{<t}).
+        v: (B, T, D) innovation x_t - E[x_t | x_{<t}], 0 where missing.
+        L, whiten: (b, T, D, D) Cholesky factor of its covariance S, and the inverse of that.
+        K: (b, T, Z, D) Kalman gain.
+        C, R: (b, T, D, Z), (b, T, D, D) what is observed of z_t, and the noise of that.
+        after: m (B, Z) and P (b, Z, Z) of the step after the last.
+    """
+
+    m: Tensor
+    P: Tensor
+    v: Tensor
+    L: Tensor
+    whiten: Tensor
+    K: Tensor
+    C: Tensor
+    R: Tensor
+    after: tuple[Tensor, Tensor]
+
+
+class LinearGaussianModel(SequenceModel):
+    """A linear-Gaussian state space: exact likelihood by the Kalman filter (Kalman 1960)."""
+
+    family, Options = "linear-gaussian", LinearGaussianOptions
+    emissions = ("normal",)
+    learning_rate = 0.03  # few parameters, whose gradient is nearly that of the whole data
+    options: LinearGaussianOptions
+
+    def __init__(self, options: LinearGaussianOptions, description: DataDescription):
+        super().__init__(options, description)
+        self.latent_dim = Z = options.latent_dim
+        D, num_covariates = description.num_channels, len(description.covariate_names)
+        self.M = nn.Parameter(_oscillators(Z))
+        self.C = nn.Parameter(torch.randn(D, Z, dtype=DOUBLE) / math.sqrt(Z))
+        self.d = nn.Parameter(torch.zeros(D, dtype=DOUBLE))
+        self.E = (
+            nn.Parameter(torch.zeros(D, num_covariates, dtype=DOUBLE)) if num_covariates else None
+        )
+        self.m0 = nn.Parameter(torch.zeros(Z, dtype=DOUBLE))
+        self.P0_factor = CholeskyFactor(torch.full((Z,), 1e-4), start=1.0)
+        assert isinstance(self.value_law, Normal)
+        independent = options.channels == "independent"  # R is then diagonal
+        self.R_factor = CholeskyFactor(self.value_law.floor, start=0.5, diagonal=independent)
+
+    def system(self) -> System:
+        """The matrices that the parameters stand for."""
+        eye = torch.eye(self.latent_dim, dtype=DOUBLE, device=self.M.device)
+        L = torch.linalg.cholesky(eye + self.M @ self.M.mT)
+        A, Q_factor = torch.linalg.solve_triangular(
+            L, torch.cat([self.M, eye], -1), upper=False
+        ).chunk(2, -1)
+        R_factor, P0_factor = self.R_factor(), self.P0_factor()
+        return System(
+            A, Q_factor @ Q_factor.mT, self.C, R_factor @ R_factor.mT, self.m0,
+            P0_factor @ P0_factor.mT,
+        )  # fmt: skip
+
+    # -- the filter and the smoother --------------------------------------------------------------
+
+    def _offset(self, covariates: Tensor) -> Tensor:
+        """(B, T, D) d + E u_t, of (B, T, .) covariates."""
+        if self.E is None:
+            return self.d
+        return self.d + self.covariate_scaler(covariates).to(DOUBLE) @ self.E.mT
+
+    def _filter(self, batch: SequenceBatch, history: History, seen: Tensor) -> Filtering:
+        """Read a batch, of whose values (B, T, D) those that are `seen` count."""
+        s = self.system()
+        B, T, D = batch.x.shape
+        m, P = history.network or (s.m0.expand(B, -1), s.P0[None])
+        r = torch.where(
+            seen, history.scaling.forward(batch.x, DOUBLE) - self._offset(batch.covariates), 0.0
+        )
+        if len(P) == 1 and bool(seen.all()):
+            seen = seen[:1]
+        b = len(seen)
+        # A missing channel becomes one that sees nothing of z, has unit noise and no surprise: it
+        # then adds nothing to the gain, nor to log |S|.
+        C = s.C * seen[..., None]
+        both = seen[..., None] & seen[..., None, :]
+        R = torch.where(both, s.R, torch.eye(D, dtype=DOUBLE, device=r.device))
+
+        # Covariances:  S = C P C' + R = L L',  W = L^-1 C P,  P <- A (P - W'W) A' + Q.
+        # The difference is safe in double precision: unless P0 is large, P <= I, and Q is added.
+        A, Q, P = s.A.expand(b, -1, -1), s.Q.expand(b, -1, -1), P.expand(b, -1, -1)
+        steps = []
+        for C_t, R_t in zip(C.unbind(1), R.unbind(1), strict=True):
+            CP = torch.bmm(C_t, P)
+            L = torch.linalg.cholesky(torch.baddbmm(R_t, CP, C_t.mT))
+            W = torch.linalg.solve_triangular(L, CP, upper=False)
+            steps.append((P, L, W))
+            P = torch.baddbmm(Q, torch.bmm(A, torch.baddbmm(P, W.mT, W, alpha=-1)), A.mT)
+        P_all, L, W = (torch.stack(part, 1) for part in zip(*steps, strict=True))
+        whiten = torch.linalg.solve_triangular(
+            L, torch.eye(D, dtype=DOUBLE, device=r.device), upper=False
+        )
+        K = W.mT @ whiten
+        G = s.A @ K
+        F = s.A - G @ C
+
+        # Means:  m <- A (m + K v) = F m + G r,  with K = W' L^-1, r = x - d - E u, v = r - C m.
+        Gr = torch.einsum("btij,btj->tbi", G, r).reshape(T, b, -1, self.latent_dim)
+        m = m.reshape(b, -1, self.latent_dim)  # rows of one covariance side by side
+        means = []
+        for Gr_t, F_t in zip(Gr.unbind(0), F.unbind(1), strict=True):
+            means.append(m)
+            m = torch.baddbmm(Gr_t, m, F_t.mT)
+        m_all = torch.stack(means, 2).reshape(B, T, -1)
+        v = r - torch.einsum("btij,btj->bti", C, m_all)
+        return Filtering(m_all, P_all, v, L, whiten, K, C, R, (m.reshape(B, -1), P))
+
+    def filter(
+        self, batch: SequenceBatch, history: History | None = None
+    ) -> tuple[Tensor, Tensor, History]:
+        """Mean (B, T, Z) and covariance (b, T, Z, Z) of p(z_t | x_{1:t}), and the history after;
+        b is 1 where all sequences share their covariances."""
+        history = history or self.begin(batch)
+        f = self._filter(batch, history, batch.observed)
+        J = torch.eye(self.latent_dim, dtype=DOUBLE, device=f.m.device) - f.K @ f.C
+        m = f.m + torch.einsum("btij,btj->bti", f.K, f.v)
+        P = J @ f.P @ J.mT + f.K @ f.R @ f.K.mT
+        return m, P, History(history.scaling, history.last, f.after)
+
+    def smoother(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        """Mean (B, T, Z) and covariance (b, T, Z, Z) of p(z_t | x_{1:T}), as for `filter`.
+
+        Backwards from the filtered laws (Rauch, Tung and Striebel 1965), where the law of z_{t+1}
+        given x_{1:t} is N(A m, A P A' + Q):
+
+            G = P A' (A P A' + Q)^-1,   m^s = m + G (m^s_{t+1} - A m),
+            P^s = (I - G A) P (I - G A)' + G (Q + P^s_{t+1}) G'
+        """
+        s = self.system()
+        m, P, _ = self.filter(batch)
+        eye = torch.eye(self.latent_dim, dtype=DOUBLE, device=m.device)
+        predicted = s.A @ P @ s.A.mT + s.Q
+        G = torch.cholesky_solve(s.A @ P, torch.linalg.cholesky(predicted)).mT
+        J = eye - G @ s.A
+        kept = J @ P @ J.mT + G @ s.Q @ G.mT
+        means, covariances = [m[:, -1]], [P[:, -1]]
+        for t in range(m.shape[1] - 2, -1, -1):
+            ahead = (means[-1] - m[:, t] @ s.A.mT)[..., None]
+            means.append(m[:, t] + (G[:, t] @ ahead)[..., 0])
+            covariances.append(kept[:, t] + G[:, t] @ covariances[-1] @ G[:, t].mT)
+        return torch.stack(means[::-1], 1), torch.stack(covariances[::-1], 1)
+
+    # -- the contract of a model ------------------------------------------------------------------
+
+    def _score(self, batch: SequenceBatch, history: History) -> Filtering:
+        # Steps of padding score nothing and nothing follows them: taken as seen, they leave the
+        # covariances to be shared.
+        step = torch.arange(batch.x.shape[1], device=batch.x.device)
+        padding = (step >= batch.lengths[:, None])[..., None]
+        return self._filter(batch, history, batch.observed | padding)
+
+    def log_prob(
+        self, batch: SequenceBatch, history: History | None = None
+    ) -> tuple[Tensor, History]:
+        """(B, T) log p(x_t | x_{<t}) = log N(v_t; 0, S_t), nats, in data units; 0 where not
+        scored."""
+        history = history or self.begin(batch)
+        f = self._score(batch, history)
+        square = torch.einsum("btij,btj->bti", f.whiten, f.v).square().sum(-1)
+        log_det = 2 * f.L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        count = batch.observed.sum(-1).to(DOUBLE)
+        log_prob = -0.5 * (square + log_det + count * math.log(2 * math.pi))
+        log_prob = log_prob - history.scaling.log_scale(batch.observed, DOUBLE)
+        after = History(history.scaling, history.last, f.after)
+        return torch.where(batch.scored, log_prob, 0.0), after
+
+    def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
+        return -self.log_prob(batch)[0].sum() / batch.scored.sum().clamp(min=1)
+
+    def terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
+        return {"log_prob": self.log_prob(batch)[0]}
+
+    def at_floor(self, batch: SequenceBatch) -> Tensor:
+        """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor: the
+        scale is that of a channel given those before it."""
+        scale = self._score(batch, self.begin(batch)).L.diagonal(dim1=-2, dim2=-1)
+        return (scale < 1.5 * self.R_factor.floor).to(scale).expand(batch.x.shape)
+
+    def read(self, batch: SequenceBatch, history: History | None = None) -> History:
+        return self.log_prob(batch, history)[1]
+
+    def sample_step(
+        self, history: History, covariates: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, History]:
+        """z_t ~ N(m, P), x_t | z_t; the drawn z_t is what the path goes on from."""
+        s = self.system()
+        B = len(history.last)
+        m, P = history.network or (s.m0.expand(B, -1), s.P0[None])
+        z = m + _noise(torch.linalg.cholesky(P), B, generator)
+        y = z @ s.C.mT + _noise(self.R_factor(), B, generator)
+        y = y[:, None] + self._offset(covariates)
+        after = (z @ s.A.mT, s.Q.expand(B, -1, -1))
+        return history.scaling.inverse(y), History(history.scaling, history.last, after)
+
+
+class CholeskyFactor(nn.Module):
+    """A lower-triangular L whose diagonal stays above a floor: L L^T is positive definite.
+
+    Args:
+        floor: (n,) the least that each entry of the diagonal can be.
+        start: what it begins at, plus the floor; the rest begins at 0.
+        diagonal: whether the rest stays 0.
+    """
+
+    floor: Tensor
+
+    def __init__(self, floor: Tensor, start: float, diagonal: bool = False):
+        super().__init__()
+        n = len(floor)
+        self.register_buffer("floor", floor.to(DOUBLE))
+        raw = math.log(math.expm1(start))  # softplus of it is `start`
+        self.diagonal = nn.Parameter(torch.full((n,), raw, dtype=DOUBLE))
+        size = 0 if diagonal else n * (n - 1) // 2
+        self.lower = nn.Parameter(torch.zeros(size, dtype=DOUBLE)) if size else None
+
+    def forward(self) -> Tensor:
+        """(n, n)."""
+        L = torch.diag_embed(self.floor + softplus(self.diagonal))
+        if self.lower is None:
+            return L
+        row, column = torch.tril_indices(len(L), len(L), -1, device=L.device)
+        return L.index_put((row, column), self.lower)
+
+
+def _oscillators(Z: int) -> Tensor:
+    """(Z, Z) M for which A turns a plane for every two latents, damped by 0.9 a step.
+
+    The angles, 0 first, are spread over all frequencies, closer at the slow ones: a likelihood has
+    an optimum near each true frequency, which gradients find only from nearby.
+    """
+    damping, planes = 0.9, (Z + 1) // 2
+    angle = math.pi * (torch.arange(planes, dtype=DOUBLE) / planes) ** 2
+    cos, sin = angle.cos(), angle.sin()
+    turns = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
+    A = torch.block_diag(*turns)[-Z:, -Z:]  # of an odd number, the first one's angle is 0
+    return damping / math.sqrt(1 - damping**2) * A
+
+
+def _noise(factor: Tensor, num: int, generator: torch.Generator | None) -> Tensor:
+    """(num, n) draws of N(0, L L'), of one factor L (n, n) or of one for each."""
+    eps = torch.randn(
+        num, factor.shape[-1], 1, generator=generator, device=factor.device, dtype=DOUBLE
+    )
+    return (factor @ eps)[..., 0]
