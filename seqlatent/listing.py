@@ -75,8 +75,11 @@ def _size_text(family: str) -> str:
     from seqlatent.options import make
 
     data = SequenceDataset.from_arrays(np.random.default_rng(0).normal(size=(1, 8, 1)))
-    options = make(model_class(family).Options, {"emission": "mixture"})
-    model = build_model(family, options, DataDescription.of(data))
+    description = DataDescription.of(data)
+    emission, _ = model_class(family).choose_emission(description)
+    model = build_model(
+        family, make(model_class(family).Options, {"emission": emission}), description
+    )
     count = sum(p.numel() for p in model.parameters())
     fields = [
         f"{name}: {network.receptive_field or 'all'} steps"

@@ -5,6 +5,7 @@ one after another (`autoregressive.py`). A channel that was not observed contrib
 is left is the law of the observed ones.
 """
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -47,6 +48,11 @@ class StepDistribution(TorchDistribution):
         """(..., D) one draw of the step."""
         raise TypeError(f"{type(self).__name__} must define draw")
 
+    def in_turn(self, value: Callable[[Family, Tensor, int], Tensor]) -> Tensor:
+        """(..., D) values made channel by channel, by a function of the channel's family, its
+        (..., P) parameters given the values before it, and its number d."""
+        raise TypeError(f"{type(self).__name__} must define in_turn")
+
     def sample(self, sample_shape=torch.Size()) -> Tensor:  # noqa: B008
         return self.expand(torch.Size(sample_shape) + self.batch_shape).draw()
 
@@ -63,6 +69,12 @@ class IndependentChannels(StepDistribution):
 
     def draw(self, generator: torch.Generator | None = None) -> Tensor:
         return self.family.draw(self._params, generator)
+
+    def in_turn(self, value: Callable[[Family, Tensor, int], Tensor]) -> Tensor:
+        channels = [
+            value(self.family.channel(d), p, d) for d, p in enumerate(self._params.unbind(-2))
+        ]
+        return torch.stack(channels, -1)
 
     def expand(self, batch_shape: torch.Size, _instance: object = None) -> "IndependentChannels":
         if torch.Size(batch_shape) == self.batch_shape:
