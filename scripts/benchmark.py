@@ -287,9 +287,13 @@ def run_regret(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for entry, family, options in models:
             say(f"{name}: fitting {entry} for {args.minutes:g} minutes")
             model = CLASSES[family](**options)
-            model.fit(
-                train, seed=args.seed, device="cpu", max_minutes=args.minutes, max_steps=10**9
-            )
+            try:
+                model.fit(
+                    train, seed=args.seed, device="cpu", max_minutes=args.minutes, max_steps=10**9
+                )
+            except InputError as error:  # not every model has a law for every kind of value
+                say(f"{name}: {entry}: {error}")
+                continue
             scores = model.log_prob(test, num_particles=args.num_particles)
             estimate = scores["log_prob"].to_numpy()
             difference = log_prob - estimate
