@@ -86,7 +86,7 @@ def test_fit_says_what_it_does_and_writes_the_run_alone(run, place):
     assert out.endswith("saved to m/run\n")
 
 
-@pytest.mark.parametrize("model", ["rnn", "transformer", "cnn", "latent"])
+@pytest.mark.parametrize("model", ["rnn", "transformer", "cnn", "latent", "flow"])
 def test_every_model_fits_scores_forecasts_and_samples(model, run):
     run("fit", "elnino:train", "--model", model, "--out", "run", *TINY)
     run("score", "run", "elnino:test", "--num-particles", 4, "--out", "s.csv")
