@@ -395,6 +395,15 @@ def test_encode(run, latent_run):
     check_picture("z.png")
 
 
+def test_encode_by_an_exact_code(run):
+    run("fit", "elnino:train", "--model", "flow", "--out", "run", *TINY)
+    run("encode", "run", "elnino:test", "--out", "z.csv", "--plot", "z.png")
+    frame = pd.read_csv("z.csv")
+    assert (frame["z1_scale"] == 0).all()
+    assert frame["z1_mean"].std() > 0.1
+    check_picture("z.png")
+
+
 # -- what there is ----------------------------------------------------------------------------
 
 

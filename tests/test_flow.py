@@ -31,6 +31,7 @@ def flow(case: str, channels: int = 1, **options) -> FlowModel:
     data = dataset("real", channels, num=8)
     chosen = {"emission": emission, "network": network, "condition_on": condition, **options}
     m = model("flow", data=data, **chosen)
+    assert isinstance(m, FlowModel)
     for p in m.head.parameters():  # maps as bent as trained ones
         p.data.mul_(0.5)
     return m

@@ -136,12 +136,12 @@ def _fixed_weights(m, batch: SequenceBatch) -> torch.Tensor:
     return weights[0, :, :5]
 
 
-@pytest.mark.parametrize("emission", sorted(EMISSIONS))
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "emission"),
+    # a case that has an emission of its own is built with no other
+    [(n, e) for n in NAMES for e in sorted(EMISSIONS) if MODELS[n][1].get("emission", e) == e],
+)
 def test_gradient_to_every_parameter(name: str, emission: str):
-    own = MODELS[name][1].get("emission", emission)
-    if own != emission:
-        pytest.skip(f"this case has the emission {own}")
     data = dataset(EMISSIONS[emission], channels=2, num=20, steps=9)
     m = model(name, emission, data).train()
     torch.manual_seed(0)

@@ -40,6 +40,8 @@ from seqlatent.nn.recurrent import Recurrent
 
 CONDITIONS = ("observations", "latents")
 NETWORKS = ("gru", "cnn", "transformer")
+# By measurement: against a spline or sinh-arcsinh alone it lost the fewest nats on heavy tails, and
+# on two modes no more than the spline.
 DEFAULT_EMISSION = "sinh-arcsinh-spline"
 
 
