@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "CNN": "seqlatent.api",
     "RNN": "seqlatent.api",
+    "Flow": "seqlatent.api",
     "Forecast": "seqlatent.forecasting",
     "InputError": "seqlatent.errors",
     "Latent": "seqlatent.api",
@@ -30,6 +31,7 @@ _HOMES = {
 __all__ = [
     "CNN",
     "RNN",
+    "Flow",
     "Forecast",
     "InputError",
     "Latent",
@@ -42,7 +44,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from seqlatent.api import CNN, RNN, Latent, LinearGaussian, Transformer, load_model
+    from seqlatent.api import CNN, RNN, Flow, Latent, LinearGaussian, Transformer, load_model
     from seqlatent.data.batch import SequenceBatch
     from seqlatent.data.dataset import SequenceDataset
     from seqlatent.data.readers import load

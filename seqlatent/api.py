@@ -1,4 +1,4 @@
-"""The models as a user holds them: `Latent`, `RNN`, `Transformer`, `CNN`, `LinearGaussian`.
+"""The models as a user holds them: `Latent`, `Flow`, `RNN`, `Transformer`, `CNN`, `LinearGaussian`.
 
     model = sl.Latent(guide="cnn", latent_dim=8).fit(data, valid=0.1, seed=0)
     model.log_prob(test)
@@ -28,7 +28,6 @@ from seqlatent.data.description import DataDescription
 from seqlatent.data.readers import load, load_future
 from seqlatent.data.splits import split, with_context
 from seqlatent.data.tables import write_table
-from seqlatent.distributions.emission import choose_emission
 from seqlatent.encoding import encode
 from seqlatent.errors import InputError
 from seqlatent.forecasting import Forecast, forecast, sample
@@ -176,7 +175,7 @@ class Model:
         """The options with an emission, and the reason where it was chosen here."""
         if self.options.emission != "auto":
             return self.options, ""
-        name, reason = choose_emission(description, model_class(self.family).emissions)
+        name, reason = model_class(self.family).choose_emission(description)
         return dataclasses.replace(self.options, emission=name), reason
 
     def _summary(
@@ -307,6 +306,10 @@ class Latent(Model, family="latent"):
 
 class LinearGaussian(Model, family="linear-gaussian"):
     """A linear-Gaussian state space: exact likelihood by the Kalman filter."""
+
+
+class Flow(Model, family="flow"):
+    """Invertible maps z_t = f_t(x_t; past): exact likelihood, exact latent codes."""
 
 
 CLASSES: dict[str, type[Model]] = {c.family: c for c in Model.__subclasses__()}

@@ -314,15 +314,18 @@ def encode(
     data: Data,
     out: Annotated[Path, typer.Option(help="Table of latents, a row per step.")],
     num_samples: Annotated[int, typer.Option(help="Draws that mean and scale come from.")] = 64,
-    plot: Annotated[Path | None, typer.Option(help="Draw the first series' latents.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the first series' latents; all of exact ones.")
+    ] = None,
     seed: Seed = 0,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
-    """Latent codes: mean and scale of every latent at every step."""
+    """Latent codes: mean and scale of every latent at every step; a flow's are exact, scale 0."""
     from seqlatent.api import load_model
+    from seqlatent.code_plots import is_exact, plot_codes
     from seqlatent.data.tables import write_table
     from seqlatent.reporting import counted, plot_latents
 
@@ -333,7 +336,7 @@ def encode(
     frame = model.encode(loaded, num_samples, seed, _show(quiet))
     write_table(frame, out)
     if plot:
-        plot_latents(frame, plot)
+        (plot_codes if is_exact(frame) else plot_latents)(frame, plot)
     if not quiet:
         print(f"wrote latents of {counted(len(loaded), 'sequence')} to {out}")
 

@@ -1,4 +1,4 @@
-"""Latent codes of sequences: their posterior, computed, or draws from the guide, summed up."""
+"""Latent codes of sequences: a posterior or an exact code, computed, or draws from a guide."""
 
 from collections.abc import Callable
 
@@ -6,10 +6,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from seqlatent.data.batch import SequenceBatch, collate
+from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.sequences import Sequence
 from seqlatent.errors import InputError
-from seqlatent.models.base import ExactPosterior, History, LatentCode, SequenceModel
+from seqlatent.models.base import ExactPosterior, InvertibleCode, LatentCode, SequenceModel
 from seqlatent.scoring import CHUNK, check_data, sequence_generator, sequence_noise
 
 
@@ -25,6 +26,9 @@ def encode(
     They are those of p(z_t | x_{1:T}) where the model computes it (`linear-gaussian`), elsewhere
     those of draws from the guide q(z_t | x_{1:t}, z_{<t}).
 
+    The code of an invertible model is exact: its standard deviation is 0. It is NaN where no value
+    was observed.
+
     Args:
         model: a fitted model with latents.
         data: sequences with the training data's channels.
@@ -38,28 +42,20 @@ def encode(
     Raises:
         InputError: for a model without latents, or data that do not fit it.
     """
-    if not isinstance(model, ExactPosterior | LatentCode):
+    if not isinstance(model, ExactPosterior | LatentCode | InvertibleCode):
         raise InputError(
-            f"model '{model.family}' has no latent code; fit --model latent to encode sequences"
+            f"model '{model.family}' has no latent code; fit --model latent or flow to encode "
+            "sequences"
         )
     if num_samples < 2:
         raise InputError(f"num_samples={num_samples} must be at least 2 to give a scale")
     data = check_data(model, data)
-    device = next(model.parameters()).device
     model.eval()
     parts = []
     for s in data:
-        batch = collate([s]).to(device)
-        with torch.no_grad():
-            if isinstance(model, ExactPosterior):
-                means, covariances = model.smoother(batch)
-                mean, scale = means[0], covariances[0].diagonal(dim1=-2, dim2=-1).sqrt()
-            else:
-                generator = sequence_generator(s.unique_id, seed)
-                z = _draws(model, batch, model.begin(batch), num_samples, generator)
-                mean, scale = z.mean(0), z.std(0)
+        mean, scale = _code(model, s, num_samples, seed)
         part = pd.DataFrame({"unique_id": s.unique_id, "ds": s.ds})
-        for k in range(model.latent_dim):
+        for k in range(mean.shape[-1]):
             part[f"z{k + 1}_mean"] = mean[:, k].cpu().numpy()
             part[f"z{k + 1}_scale"] = scale[:, k].cpu().numpy()
         parts.append(part)
@@ -68,18 +64,30 @@ def encode(
     return pd.concat(parts, ignore_index=True)
 
 
-def _draws(
-    model: LatentCode,
-    batch: SequenceBatch,
-    history: History,
-    num_samples: int,
-    generator: torch.Generator,
-) -> Tensor:
-    """(S, T, Z) draws of one sequence's latents from the guide, float64."""
-    draws = []
-    for start in range(0, batch.x.shape[1], CHUNK):
+@torch.no_grad()
+def _code(model: SequenceModel, s: Sequence, num_samples: int, seed: int) -> tuple[Tensor, Tensor]:
+    """(T, Z) means and scales of a sequence's latents."""
+    if isinstance(model, ExactPosterior):
+        means, covariances = model.smoother(collate([s]).to(next(model.parameters()).device))
+        return means[0], covariances[0].diagonal(dim1=-2, dim2=-1).sqrt()
+    z = _draws(model, s, num_samples, seed)
+    return z.mean(0), z.std(0) if len(z) > 1 else torch.zeros_like(z[0])
+
+
+def _draws(model: SequenceModel, s: Sequence, num_samples: int, seed: int) -> Tensor:
+    """(S, T, Z) draws of a sequence's latents; (1, T, Z) where its code is exact."""
+    device = next(model.parameters()).device
+    batch = collate([s]).to(device)
+    generator = sequence_generator(s.unique_id, seed)
+    history, draws = model.begin(batch), []
+    for start in range(0, len(s), CHUNK):
         chunk = batch.steps(start, start + CHUNK)
-        eps = sequence_noise(chunk, [generator], num_samples, model.latent_dim)
-        z, history = model.encode(chunk, eps.to(batch.x.device), history)
-        draws.append(z[:, 0].double())
+        if isinstance(model, InvertibleCode):
+            z, history = model.code(chunk, history)
+        else:
+            assert isinstance(model, LatentCode)
+            eps = sequence_noise(chunk, [generator], num_samples, model.latent_dim).to(device)
+            z, history = model.encode(chunk, eps, history)
+            z = z[:, 0]
+        draws.append(z.double().cpu())
     return torch.cat(draws, 1)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from seqlatent.data.batch import collate
 from seqlatent.data.calendar import calendar_features
@@ -238,16 +237,13 @@ def draw_paths(
     history = map_state(lambda t: t.expand(num_samples, *t.shape[1:]).contiguous(), history)
     if device.type != "cpu":  # a generator belongs to one device
         generator = torch.Generator(device).manual_seed(generator.initial_seed())
-    steps: list[Tensor] = []
     try:
         with torch.no_grad():
-            for t in range(len(ahead)):
-                now = ahead[t].expand(num_samples, 1, -1)
-                x, history = model.sample_step(history, now, generator)
-                steps.append(x)
+            covariates_of_all = ahead.expand(num_samples, -1, -1)
+            x, _ = model.sample_steps(history, covariates_of_all, generator)
     finally:
         model.train(training)
-    return torch.cat(steps, 1).double().cpu().numpy()
+    return x.double().cpu().numpy()
 
 
 def _read_history(model: SequenceModel, s: Sequence) -> History:

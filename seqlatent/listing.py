@@ -70,16 +70,16 @@ def _size_text(family: str) -> str:
 
     from seqlatent.data.dataset import SequenceDataset
     from seqlatent.data.description import DataDescription
-    from seqlatent.distributions.emission import choose_emission
     from seqlatent.models.registry import build_model, model_class
     from seqlatent.nn.causal import CausalNetwork
     from seqlatent.options import make
 
     data = SequenceDataset.from_arrays(np.random.default_rng(0).normal(size=(1, 8, 1)))
     description = DataDescription.of(data)
-    emission, _ = choose_emission(description, model_class(family).emissions)
-    options = make(model_class(family).Options, {"emission": emission})
-    model = build_model(family, options, description)
+    emission, _ = model_class(family).choose_emission(description)
+    model = build_model(
+        family, make(model_class(family).Options, {"emission": emission}), description
+    )
     count = sum(p.numel() for p in model.parameters())
     fields = [
         f"{name}: {network.receptive_field or 'all'} steps"

@@ -60,7 +60,8 @@ def check_data(model: SequenceModel, data: SequenceDataset) -> SequenceDataset:
     """The data as the model wants it: its channels in order, its context.
 
     Raises:
-        InputError: when channels, covariates or labels are not those of training.
+        InputError: when channels, covariates or labels are not those of training, or the model
+            cannot read the values.
     """
     description = model.description
     if tuple(data.targets) != description.targets:
@@ -87,6 +88,7 @@ def check_data(model: SequenceModel, data: SequenceDataset) -> SequenceDataset:
             _check_codes(data, model.value_law.num_params)
     except InputError as error:
         raise InputError(f"{data.name}: {error}") from None
+    model.check(data)
     return with_context(data, model.options.context_length)
 
 

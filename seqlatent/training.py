@@ -256,9 +256,11 @@ def fit(
 
     Raises:
         TrainingError: when a loss or gradient is not finite; it names where.
-        InputError: when a checkpoint belongs to other data or options.
+        InputError: when a checkpoint belongs to other data or options, or the model cannot read
+            the data.
     """
     check_device(device)
+    model.check(train)
     identity = {
         "data": [fingerprint(train), fingerprint(valid)],
         "family": model.family,

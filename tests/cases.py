@@ -11,6 +11,7 @@ import torch
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.models.base import SequenceModel
+from seqlatent.models.flow import FlowModel
 from seqlatent.models.latent import LatentModel
 from seqlatent.models.registry import build_model, model_class
 from seqlatent.nn.attention import Transformer
@@ -35,6 +36,9 @@ EMISSIONS: dict[str, str] = {  # emission: the kind of data that it is for
     "normal": "real",
     "student-t": "real",
     "mixture": "real",
+    "sinh-arcsinh": "real",
+    "spline": "real",
+    "sinh-arcsinh-spline": "real",
     "bernoulli": "binary",
     "categorical": "category",
     "poisson": "count",
@@ -46,6 +50,12 @@ MODELS: dict[str, tuple[str, dict]] = {
     "transformer": ("transformer", {"hidden_dim": 8, "num_heads": 2}),
     "cnn": ("cnn", {"hidden_dim": 8, "num_layers": 2}),
     "linear-gaussian": ("linear-gaussian", {"latent_dim": 3}),
+    "flow": ("flow", {"hidden_dim": 8, "emission": "sinh-arcsinh-spline"}),
+    "flow-cnn": ("flow", {"hidden_dim": 8, "network": "cnn", "emission": "spline"}),
+    "flow-latents": (
+        "flow",
+        {"hidden_dim": 8, "condition_on": "latents", "emission": "sinh-arcsinh"},
+    ),
     "latent": ("latent", {"hidden_dim": 8, "latent_dim": 2}),
     "latent-last": ("latent", {"hidden_dim": 8, "latent_dim": 2, "history": "last"}),
     "latent-rnn": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide": "rnn"}),
@@ -87,7 +97,8 @@ def model(name: str, emission: str = "", data: SequenceDataset | None = None, **
     family, own = MODELS[name]
     emission = emission or ("mixture" if "mixture" in emissions(name) else emissions(name)[0])
     data = data or dataset(EMISSIONS[emission])
-    chosen = {"emission": emission, "num_components": 3, "channel_dim": 4, **own, **options}
+    sizes = {"num_components": 3, "num_bins": 4, "channel_dim": 4}
+    chosen = {"emission": emission, **sizes, **own, **options}
     with torch.random.fork_rng():
         torch.manual_seed(1)
         built = build_model(
@@ -99,6 +110,10 @@ def model(name: str, emission: str = "", data: SequenceDataset | None = None, **
             # reach of one another, as trained ones are.
             for p in (*built.guide_network.parameters(), *built.prior.parameters()):
                 p.data.mul_(0.3)
+        if isinstance(built, FlowModel) and not built.in_parallel:
+            # Fed back through wild maps, codes run away, and densities of e^-10^9 have no digits.
+            for p in built.head.parameters():
+                p.data.mul_(0.5)
     return built.eval()
 
 

@@ -86,7 +86,9 @@ def test_fit_says_what_it_does_and_writes_the_run_alone(run, place):
     assert out.endswith("saved to m/run\n")
 
 
-@pytest.mark.parametrize("model", ["rnn", "transformer", "cnn", "latent", "linear-gaussian"])
+@pytest.mark.parametrize(
+    "model", ["rnn", "transformer", "cnn", "latent", "flow", "linear-gaussian"]
+)
 def test_every_model_fits_scores_forecasts_and_samples(model, run):
     size = TINY
     if model == "linear-gaussian":
@@ -395,6 +397,15 @@ def test_encode(run, latent_run):
     assert len(frame) == series * 12
     assert frame[["z1_scale", "z2_scale"]].to_numpy().min() > 0
     assert out == f"wrote latents of {series} sequences to z.csv\n"
+    check_picture("z.png")
+
+
+def test_encode_by_an_exact_code(run):
+    run("fit", "elnino:train", "--model", "flow", "--out", "run", *TINY)
+    run("encode", "run", "elnino:test", "--out", "z.csv", "--plot", "z.png")
+    frame = pd.read_csv("z.csv")
+    assert (frame["z1_scale"] == 0).all()
+    assert frame["z1_mean"].std() > 0.1
     check_picture("z.png")
 
 

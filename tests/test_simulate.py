@@ -12,12 +12,15 @@ import pytest
 from scipy.integrate import trapezoid
 from scipy.linalg import toeplitz
 from scipy.stats import multivariate_normal, norm, poisson
+from scipy.stats import t as student_t
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequences import Sequence
 from seqlatent.data.simulate import (
     PROCESSES,
     AutoregressiveTwo,
+    Banana,
+    Garch,
     HiddenMarkov,
     LinearGaussian,
     PoissonCounts,
@@ -102,15 +105,15 @@ def gaussian_steps(x: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> n
 def test_sample_is_a_data_set_of_named_sequences(process):
     data = process.sample(3, 7, seed=0)
     assert [s.unique_id for s in data] == ["0", "1", "2"]
-    assert data.targets == ("y",)
+    assert data.num_channels == process.num_channels
     for s in data:
-        assert s.x.shape == (7, 1) and s.x.dtype == np.float64
+        assert s.x.shape == (7, process.num_channels) and s.x.dtype == np.float64
         np.testing.assert_array_equal(s.ds, np.arange(7))
         assert np.issubdtype(s.ds.dtype, np.integer)
 
 
 def test_sample_has_the_process_channels():
-    assert TWO_CHANNELS.num_channels == 2
+    assert TWO_CHANNELS.num_channels == Banana().num_channels == 2
     assert values(TWO_CHANNELS.sample(3, 7, seed=0)).shape == (3, 7, 2)
 
 
@@ -137,7 +140,8 @@ def test_log_prob_of_ragged_sequences_with_context_sums_each_ones_scored_steps(p
     spans = [(0, 8, 0), (0, 5, 2), (0, 1, 0)]
     whole = SequenceDataset.from_arrays(x).sequences
     ragged = tuple(s.slice(*span) for s, span in zip(whole, spans, strict=True))
-    log_prob = process.log_prob(SequenceDataset(ragged, ("y",)))
+    targets = SequenceDataset.from_arrays(x).targets
+    log_prob = process.log_prob(SequenceDataset(ragged, targets))
     expected = [steps[0].sum(), steps[1, 2:5].sum(), steps[2, 0]]
     np.testing.assert_allclose(log_prob, expected, rtol=1e-12)
 
@@ -237,6 +241,74 @@ def test_counts_are_poisson_at_the_unrolled_rate():
         rate = 0.35**t * 0.7 / 0.25 + sum(past)
         expected[:, t] = poisson.logpmf(x[:, t], rate)
     np.testing.assert_allclose(process.log_prob_steps(x[:, :, None]), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("parameters", [(), (0.3, 0.1, 0.5, 9.0)])
+def test_garch_is_student_at_the_unrolled_scale(parameters):
+    process = Garch(*parameters)
+    x = np.random.default_rng(2).normal(size=(3, 6))
+    omega, alpha, beta, df = (process.omega, process.alpha, process.beta, process.df)
+    expected = np.empty(x.shape)
+    for t in range(6):
+        past = [beta**j * (omega + alpha * x[:, t - 1 - j] ** 2) for j in range(t)]
+        variance = beta**t * omega / (1 - alpha - beta) + sum(past)
+        expected[:, t] = student_t.logpdf(x[:, t], df, 0, np.sqrt(variance * (df - 2) / df))
+    np.testing.assert_allclose(process.log_prob_steps(x[:, :, None]), expected, rtol=1e-10)
+
+
+def test_banana_is_a_normal_law_unbent():
+    """b_t - bend (a_t^2 - level) is an autoregression of its own, and shearing keeps volumes."""
+    process = Banana(phi=0.4, bend=-0.6, wide=1.3, narrow=0.2)
+    x = np.random.default_rng(3).normal(size=(4, 5, 2))
+    a, b = x[..., 0], x[..., 1]
+    before = np.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1]
+    straight = b + 0.6 * (a**2 - 1.3**2 / (1 - 0.16))
+    expected = norm.logpdf(a, 0.4 * before[..., 0], 1.3)
+    expected = expected + norm.logpdf(straight, 0.4 * before[..., 1], 0.2)
+    np.testing.assert_allclose(process.log_prob_steps(x), expected, rtol=1e-10)
+
+
+def test_garch_sample_moments():
+    # Variances are stationary from the first step on. With k = E e^4 = 3 (df - 2) / (df - 4):
+    # E s_t^4 follows from s_t^2 = omega + (alpha e^2 + beta) s_{t-1}^2.
+    process, T = Garch(df=12.0, alpha=0.1), 3
+    x = values(process.sample(40_000, T, seed=8))[:, :, 0]
+    mean = process.omega / (1 - process.alpha - process.beta)
+    assert_covariance(x, 0.0, mean * np.eye(T))
+    kurtosis = 3 * (process.df - 2) / (process.df - 4)
+    growth = process.alpha**2 * kurtosis + 2 * process.alpha * process.beta + process.beta**2
+    both = process.omega * (process.omega + 2 * (process.alpha + process.beta) * mean)
+    assert_mean(
+        x[:, 1] ** 2 * (x[:, 0] ** 2),
+        process.omega * mean + (process.alpha * kurtosis + process.beta) * mean**2,
+    )
+    assert_mean(x[:, 1] ** 4, kurtosis * (both + growth * mean**2))
+
+
+def test_banana_sample_moments():
+    # E a_t^2 follows its recursion from a_0 = 0, and
+    # E b_t = sum_i phi^(t-i) bend (E a_i^2 - level).
+    process, T = Banana(), 4
+    x = values(process.sample(40_000, T, seed=9))
+    level = process.wide**2 / (1 - process.phi**2)
+    square = process.wide**2 * np.cumsum(process.phi ** (2 * np.arange(T)))
+    weights = np.tril(process.phi ** np.abs(np.subtract.outer(np.arange(T), np.arange(T))))
+    assert_mean(x[..., 0], 0.0)
+    assert_mean(x[..., 0] ** 2, square)
+    assert_mean(x[..., 1], weights @ (process.bend * (square - level)))
+    assert_mean(x[..., 0] * x[..., 1], 0.0)  # correlation sees nothing; the next moment does
+    third = (x[:, 0, 0] ** 2) * x[:, 0, 1]
+    assert_mean(third, process.bend * (3 * process.wide**4 - process.wide**2 * level))
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_banana_integrates_to_one_over_its_plane(length):
+    a, b = np.linspace(-8, 8, 401), np.linspace(-12, 50, 3101)
+    history = values(Banana().sample(1, length, seed=3))[0, :-1]
+    plane = np.stack(np.meshgrid(a, b, indexing="ij"), -1).reshape(-1, 1, 2)
+    x = np.concatenate([np.tile(history, (len(plane), 1, 1)), plane], axis=1)
+    density = np.exp(Banana().log_prob_steps(x)[:, -1]).reshape(len(a), len(b))
+    assert trapezoid(trapezoid(density, b), a) == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["ar2", "linear-gaussian", "switching-ar", "hmm"])
@@ -348,6 +420,9 @@ def test_regret_of_white_noise_on_ar2():
         ("counts", PoissonCounts(alpha=0.4, beta=0.4)),
         ("hmm", HiddenMarkov(transition=HiddenMarkov().transition.T)),
         ("hmm", HiddenMarkov(scale=np.array([0.5, 1.0, 0.3]))),
+        ("garch", Garch(df=7.0)),
+        ("garch", Garch(alpha=0.15)),
+        ("banana", Banana(bend=0.69)),
     ],
 )
 def test_density_ratios_tie_each_sampler_to_its_density(name, wrong):
@@ -359,7 +434,7 @@ def test_density_ratios_tie_each_sampler_to_its_density(name, wrong):
     assert regret.mean() > 4 * regret.std() / math.sqrt(len(regret))
 
 
-@pytest.mark.parametrize("name", ["ar2", "switching-ar", "counts", "hmm"])
+@pytest.mark.parametrize("name", ["ar2", "switching-ar", "counts", "hmm", "garch"])
 def test_missing_values_are_refused_by_the_sequence_name(name):
     x = np.ones((3, 4, 1))
     x[1, 2] = np.nan
@@ -374,10 +449,12 @@ def test_missing_values_are_refused_by_the_sequence_name(name):
 
 @every_process
 def test_infinite_values_and_wrong_shapes_are_refused(process):
+    x = np.ones((1, 2, process.num_channels))
+    x[0, 1] = np.inf
     with pytest.raises(InputError, match="sequence '0' has the value inf at step 1"):
-        process.log_prob_steps(np.array([[[1.0], [np.inf]]]))
-    for shape in [(3, 4), (3, 4, 2)]:
-        with pytest.raises(InputError, match=r"shape \(N, T, 1\)"):
+        process.log_prob_steps(x)
+    for shape in [(3, 4), (3, 4, process.num_channels + 1)]:
+        with pytest.raises(InputError, match=rf"shape \(N, T, {process.num_channels}\)"):
             process.log_prob_steps(np.ones(shape))
 
 
@@ -421,6 +498,12 @@ def test_ar2_accepts_exactly_the_stationary_coefficients():
         ("hmm", {"loc": np.zeros(2)}, r"scale needs shape \(2,\)"),
         ("hmm", {"transition": np.eye(3)}, "positive probabilities"),
         ("hmm", {"transition": np.full((3, 3), 0.3)}, "sum to 1"),
+        ("garch", {"omega": 0.0}, "omega must be positive"),
+        ("garch", {"alpha": 0.5, "beta": 0.5}, "alpha \\+ beta < 1"),
+        ("garch", {"df": 2.0}, "df above 2"),
+        ("banana", {"phi": -1.0}, "phi must lie between -1 and 1"),
+        ("banana", {"narrow": 0.0}, "narrow must be positive"),
+        ("banana", {"bend": math.nan}, "bend must be finite"),
         ("counts", {"omega": 0.0}, "omega must be positive"),
         ("counts", {"alpha": -0.1}, "alpha >= 0"),
         ("counts", {"alpha": 0.6, "beta": 0.4}, "alpha \\+ beta < 1"),

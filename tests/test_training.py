@@ -32,7 +32,7 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", ["rnn", "latent", "latent-ancestral", "linear-gaussian"])
+@pytest.mark.parametrize("name", ["rnn", "flow", "latent", "latent-ancestral", "linear-gaussian"])
 def test_a_killed_fit_goes_on_as_if_it_had_not_been_killed(
     name: str, data, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):

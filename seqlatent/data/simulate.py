@@ -24,79 +24,12 @@ one line in `PROCESSES`.
 """
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
-from seqlatent.data.dataset import SequenceDataset
-from seqlatent.errors import InputError
-
-
-class Process(ABC):
-    """A law of sequences that can be sampled and whose log-likelihood is exact."""
-
-    domain: ClassVar[str] = "finite values, none of them missing"
-
-    @property
-    def num_channels(self) -> int:
-        """D, the number of values at each step."""
-        return 1
-
-    def sample(self, num_sequences: int, length: int, seed: int) -> SequenceDataset:
-        """Draw N independent sequences of T steps; the same seed gives the same sequences."""
-        _require(
-            num_sequences >= 1 and length >= 1,
-            f"a sample needs at least one sequence of at least one step, not {num_sequences} "
-            f"of {length}",
-        )
-        x = self._draw(np.random.default_rng(seed), num_sequences, length)
-        return SequenceDataset.from_arrays(x, name=f"{type(self).__name__} sample")
-
-    def log_prob_steps(self, x: np.ndarray) -> np.ndarray:
-        """log p(x_t | x_{<t}) in nats of values (N, T, D), as (N, T)."""
-        x = np.asarray(x, dtype=np.float64)
-        return self._checked_log_prob_steps(x, [str(i) for i in range(len(x))])
-
-    def log_prob(self, dataset: SequenceDataset) -> np.ndarray:
-        """(N,) log p of each sequence in nats, of the steps after its context given the context."""
-        lengths = dataset.lengths
-        # Steps past a sequence's end may hold any number: a causal process never looks ahead.
-        x = np.zeros((len(dataset), lengths.max(initial=0), dataset.num_channels))
-        for row, sequence in zip(x, dataset, strict=True):
-            row[: len(sequence)] = sequence.x
-        steps = self._checked_log_prob_steps(x, [s.unique_id for s in dataset])
-        return np.array(
-            [row[s.context : len(s)].sum() for row, s in zip(steps, dataset, strict=True)]
-        )
-
-    def _checked_log_prob_steps(self, x: np.ndarray, names: Seq[str]) -> np.ndarray:
-        process = type(self).__name__
-        _require(
-            x.ndim == 3 and x.shape[2] == self.num_channels,
-            f"{process} scores values of shape (N, T, {self.num_channels}), not {x.shape}",
-        )
-        outside = np.argwhere(~self._in_domain(x))
-        if len(outside):
-            n, t, d = outside[0]
-            raise InputError(
-                f"sequence '{names[n]}' has the value {x[n, t, d]} at step {t}; {process} scores "
-                f"only {self.domain}"
-            )
-        return self._log_prob_steps(x)
-
-    def _in_domain(self, x: np.ndarray) -> np.ndarray:
-        return np.isfinite(x)
-
-    @abstractmethod
-    def _draw(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
-        """Values (N, T, D)."""
-
-    @abstractmethod
-    def _log_prob_steps(self, x: np.ndarray) -> np.ndarray:
-        """log p(x_t | x_{<t}), (N, T), of values (N, T, D) that lie in the domain."""
+from seqlatent.data.process import Process, require, require_scale
 
 
 @dataclass(frozen=True)
@@ -113,8 +46,8 @@ class AutoregressiveTwo(Process):
     sigma: float = 0.5
 
     def __post_init__(self) -> None:
-        _require_scale("AutoregressiveTwo: sigma", self.sigma)
-        _require(
+        require_scale("AutoregressiveTwo: sigma", self.sigma)
+        require(
             abs(self.a2) < 1 and self.a2 + self.a1 < 1 and self.a2 - self.a1 < 1,
             "AutoregressiveTwo: a stationary process needs |a2| < 1, a2 + a1 < 1 and a2 - a1 < 1, "
             f"not a1={self.a1}, a2={self.a2}",
@@ -177,7 +110,7 @@ class LinearGaussian(Process):
         shapes = {"A": (Z, Z), "C": (D, Z), "Q": (Z, Z), "R": (D, D), "m0": (Z,), "P0": (Z, Z)}
         for name, shape in shapes.items():
             value = np.array(getattr(self, name), dtype=np.float64)
-            _require(
+            require(
                 value.shape == shape and bool(np.isfinite(value).all()),
                 f"LinearGaussian: with {Z} latent and {D} observed dimensions, {name} needs shape "
                 f"{shape} and finite numbers, not shape {value.shape}",
@@ -190,7 +123,7 @@ class LinearGaussian(Process):
             # A direction of x without noise would give a density without bound.
             definite = name == "R"
             enough = eigenvalues.min() > rounding if definite else eigenvalues.min() >= -rounding
-            _require(
+            require(
                 bool(np.allclose(value, value.T) and enough),
                 f"LinearGaussian: the covariance {name} must be symmetric and positive "
                 f"{'definite' if definite else 'semidefinite'}",
@@ -259,10 +192,10 @@ class SwitchingAutoregressive(Process):
 
     def __post_init__(self) -> None:
         name = "SwitchingAutoregressive"
-        _require(abs(self.phi) < 1, f"{name}: phi must lie between -1 and 1, not {self.phi}")
-        _require(math.isfinite(self.shift), f"{name}: shift must be finite, not {self.shift}")
-        _require_scale(f"{name}: sigma", self.sigma)
-        _require(0 < self.stay < 1, f"{name}: stay must lie between 0 and 1, not {self.stay}")
+        require(abs(self.phi) < 1, f"{name}: phi must lie between -1 and 1, not {self.phi}")
+        require(math.isfinite(self.shift), f"{name}: shift must be finite, not {self.shift}")
+        require_scale(f"{name}: sigma", self.sigma)
+        require(0 < self.stay < 1, f"{name}: stay must lie between 0 and 1, not {self.stay}")
 
     def _draw(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
         # A fair first sign, then for each step a factor: stay (+1) or turn (-1).
@@ -298,8 +231,8 @@ class PoissonCounts(Process):
     domain: ClassVar[str] = "counts 0, 1, 2, ..., none of them missing"
 
     def __post_init__(self) -> None:
-        _require_scale("PoissonCounts: omega", self.omega)
-        _require(
+        require_scale("PoissonCounts: omega", self.omega)
+        require(
             self.alpha >= 0 and self.beta >= 0 and self.alpha + self.beta < 1,
             "PoissonCounts: a stationary process needs alpha >= 0, beta >= 0 and alpha + beta < 1, "
             f"not alpha={self.alpha}, beta={self.beta}",
@@ -351,15 +284,15 @@ class HiddenMarkov(Process):
         K = np.size(self.loc)
         for name, shape in {"loc": (K,), "scale": (K,), "transition": (K, K)}.items():
             value = np.array(getattr(self, name), dtype=np.float64)
-            _require(
+            require(
                 value.shape == shape and bool(np.isfinite(value).all()),
                 f"HiddenMarkov: with {K} regimes, {name} needs shape {shape} and finite numbers, "
                 f"not shape {value.shape}",
             )
             object.__setattr__(self, name, value)
         for scale in self.scale:
-            _require_scale("HiddenMarkov: scale", scale)
-        _require(
+            require_scale("HiddenMarkov: scale", scale)
+        require(
             bool((self.transition > 0).all() and np.allclose(self.transition.sum(1), 1)),
             "HiddenMarkov: every row of transition must hold positive probabilities that sum to 1",
         )
@@ -381,13 +314,100 @@ class HiddenMarkov(Process):
         return _forward(log_emission, log_start, np.log(self.transition))
 
 
-def _require(condition: bool, sentence: str) -> None:
-    if not condition:
-        raise InputError(sentence)
+@dataclass(frozen=True)
+class Garch(Process):
+    """Volatility that comes in clusters, with heavy tails: GARCH(1, 1) with Student noise
+    (Bollerslev, 1987).
+
+        x_t = scale_t e_t,    scale_t^2 = omega + alpha x_{t-1}^2 + beta scale_{t-1}^2
+        e_t ~ Student's t with df degrees of freedom, scaled to variance 1
+
+    The first variance is the stationary one, omega / (1 - alpha - beta).
+    """
+
+    omega: float = 0.1
+    alpha: float = 0.2
+    beta: float = 0.7
+    df: float = 5.0
+
+    def __post_init__(self) -> None:
+        require_scale("Garch: omega", self.omega)
+        require(
+            self.alpha >= 0 and self.beta >= 0 and self.alpha + self.beta < 1,
+            "Garch: a stationary process needs alpha >= 0, beta >= 0 and alpha + beta < 1, "
+            f"not alpha={self.alpha}, beta={self.beta}",
+        )
+        require(2 < self.df < math.inf, f"Garch: a variance needs df above 2, not {self.df}")
+
+    def _first_variance(self, N: int) -> np.ndarray:
+        return np.full(N, self.omega / (1 - self.alpha - self.beta))
+
+    def _draw(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
+        e = rng.standard_t(self.df, (N, T)) * math.sqrt((self.df - 2) / self.df)
+        x, variance = np.empty((N, T)), self._first_variance(N)
+        for t in range(T):
+            x[:, t] = np.sqrt(variance) * e[:, t]
+            variance = self.omega + self.alpha * x[:, t] ** 2 + self.beta * variance
+        return x[:, :, None]
+
+    def _log_prob_steps(self, x: np.ndarray) -> np.ndarray:
+        N, T, _ = x.shape
+        nu = self.df
+        constant = math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2) - 0.5 * math.log(nu * math.pi)
+        log_prob, variance = np.empty((N, T)), self._first_variance(N)
+        for t in range(T):
+            square = variance * (nu - 2) / nu  # of the scale of Student's t, which has variance > 1
+            ratio = x[:, t, 0] ** 2 / square
+            log_prob[:, t] = constant - 0.5 * np.log(square) - (nu + 1) / 2 * np.log1p(ratio / nu)
+            variance = self.omega + self.alpha * x[:, t, 0] ** 2 + self.beta * variance
+        return log_prob
 
 
-def _require_scale(name: str, value: float) -> None:
-    _require(0 < value < math.inf, f"{name} must be positive and finite, not {value}")
+@dataclass(frozen=True)
+class Banana(Process):
+    """Two channels, the second bent around the first within each step (the curved law is that of
+    Haario, Saksman and Tamminen, 1999).
+
+        a_t = phi a_{t-1} + wide e_t                   e_t, f_t ~ N(0, 1)
+        b_t = phi b_{t-1} + bend (a_t^2 - level) + narrow f_t
+
+    with x_t = (a_t, b_t), a_0 = b_0 = 0 and level = wide^2 / (1 - phi^2), the stationary mean of
+    a_t^2. With the defaults p(x_t | x_{<t}) is a crescent: linear correlation says nothing of it.
+    """
+
+    phi: float = 0.5
+    bend: float = 0.7
+    wide: float = 1.0
+    narrow: float = 0.3
+
+    def __post_init__(self) -> None:
+        require(abs(self.phi) < 1, f"Banana: phi must lie between -1 and 1, not {self.phi}")
+        require(math.isfinite(self.bend), f"Banana: bend must be finite, not {self.bend}")
+        require_scale("Banana: wide", self.wide)
+        require_scale("Banana: narrow", self.narrow)
+
+    @property
+    def num_channels(self) -> int:
+        return 2
+
+    def _curve(self, a: np.ndarray) -> np.ndarray:
+        return self.bend * (a**2 - self.wide**2 / (1 - self.phi**2))
+
+    def _draw(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
+        noise = rng.standard_normal((N, T, 2)) * [self.wide, self.narrow]
+        x, last = np.empty((N, T, 2)), np.zeros((N, 2))
+        for t in range(T):
+            a, b = (self.phi * last + noise[:, t]).T
+            x[:, t, 0], x[:, t, 1] = a, b + self._curve(a)
+            last = x[:, t]
+        return x
+
+    def _log_prob_steps(self, x: np.ndarray) -> np.ndarray:
+        a, b = x[..., 0], x[..., 1]
+        b_loc = self.phi * _lag(b, 1) + self._curve(a)
+        return _normal_log_prob(a, self.phi * _lag(a, 1), self.wide) + _normal_log_prob(
+            b, b_loc, self.narrow
+        )
 
 
 def _lag(x: np.ndarray, steps: int) -> np.ndarray:
@@ -419,4 +439,6 @@ PROCESSES: dict[str, type[Process]] = {
     "switching-ar": SwitchingAutoregressive,
     "counts": PoissonCounts,
     "hmm": HiddenMarkov,
+    "garch": Garch,
+    "banana": Banana,
 }

@@ -9,6 +9,7 @@ that all D conditionals come from one cumulative sum.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -70,13 +71,16 @@ class ChannelAutoregression(StepDistribution):
         return torch.einsum("...dh,dhp->...dp", F.silu(a), head.out) + skip
 
     def draw(self, generator: torch.Generator | None = None) -> Tensor:
-        head, family = self.head, self.family
+        return self.in_turn(lambda family, params, d: family.draw(params, generator))
+
+    def in_turn(self, value: Callable[[Family, Tensor, int], Tensor]) -> Tensor:
+        head = self.head
         skip = self.skip.unflatten(-1, (head.num_channels, -1))
         a, channels = self.context, []
         for d in range(head.num_channels):
             params = F.silu(a + head.bias[d]) @ head.out[d] + skip[..., d, :]
-            channel = family.channel(d)
-            x = channel.draw(params, generator)
+            channel = self.family.channel(d)
+            x = value(channel, params, d)
             channels.append(x)
             if d < head.num_channels - 1:
                 given = torch.cat([channel.features(x), torch.ones_like(x)[..., None]], -1)

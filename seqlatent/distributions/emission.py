@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.autoregressive import AutoregressiveHead
+from seqlatent.distributions.bijections import SinhArcsinh, Spline
 from seqlatent.distributions.families import (
     Bernoulli,
     Categorical,
     Family,
     Mixture,
     NegativeBinomial,
-    Normal,
     Poisson,
     StudentT,
 )
+from seqlatent.distributions.flows import Flow
 from seqlatent.distributions.heads import Head
 from seqlatent.errors import InputError, did_you_mean
 
@@ -32,13 +33,14 @@ class EmissionOptions:
     emission: str = field(
         default="auto",
         metadata={
-            "help": "law of a value: auto, normal, student-t, mixture, bernoulli, categorical, "
-            "poisson, negative-binomial"
+            "help": "law of a value: auto, normal, student-t, mixture, sinh-arcsinh, spline, "
+            "sinh-arcsinh-spline, bernoulli, categorical, poisson, negative-binomial"
         },
     )
     num_components: int = field(
         default=6, metadata={"help": "parts of a mixture", "min": 1, "max": 1000}
     )
+    num_bins: int = field(default=8, metadata={"help": "pieces of a spline", "min": 2, "max": 1000})
     channels: str = field(
         default="auto",
         metadata={
@@ -55,9 +57,14 @@ class EmissionOptions:
 
 # Of the data, the options, and the size of a scaled unit of each channel in data units.
 FAMILIES: dict[str, Callable[[DataDescription, EmissionOptions, Sequence[float]], Family]] = {
-    "normal": lambda data, options, units: Normal(data.channels, units),
+    "normal": lambda data, options, units: Flow(data.channels, units),
     "student-t": lambda data, options, units: StudentT(data.channels, units),
     "mixture": lambda data, options, units: Mixture(data.channels, units, options.num_components),
+    "sinh-arcsinh": lambda data, options, units: Flow(data.channels, units, SinhArcsinh()),
+    "spline": lambda data, options, units: Flow(data.channels, units, Spline(options.num_bins)),
+    "sinh-arcsinh-spline": lambda data, options, units: Flow(
+        data.channels, units, SinhArcsinh(), Spline(options.num_bins)
+    ),
     "bernoulli": lambda data, options, units: Bernoulli(),
     "categorical": lambda data, options, units: Categorical(_num_classes(data)),
     "poisson": lambda data, options, units: Poisson(data.channels),

@@ -70,7 +70,7 @@ def _normal_log_prob(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     return -0.5 * ((x - loc) / scale) ** 2 - scale.log() - 0.5 * math.log(2 * math.pi)
 
 
-class _LocationScale(Family):
+class LocationScale(Family):
     """Families of real values; scales stay above a floor tied to the data's resolution.
 
     Args:
@@ -96,20 +96,7 @@ class _LocationScale(Family):
         return (self.scale(params[..., 1], self.floor) < 1.5 * self.floor).to(x)
 
 
-class Normal(_LocationScale):
-    """N(x; loc, scale^2)."""
-
-    num_params = 2
-
-    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        return _normal_log_prob(x, params[..., 0], self.scale(params[..., 1], self.floor))
-
-    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        loc, scale = params[..., 0], self.scale(params[..., 1], self.floor)
-        return loc + scale * torch.randn(loc.shape, generator=generator, device=loc.device)
-
-
-class StudentT(_LocationScale):
+class StudentT(LocationScale):
     """Student's t with location, scale and df > 1 degrees of freedom: heavy tails."""
 
     num_params = 3
@@ -137,7 +124,7 @@ class StudentT(_LocationScale):
         return loc + scale * normal / (2 * gamma / df).clamp(min=1e-12).sqrt()
 
 
-class Mixture(_LocationScale):
+class Mixture(LocationScale):
     """sum_k w_k N(x; loc_k, scale_k^2)."""
 
     def __init__(

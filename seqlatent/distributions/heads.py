@@ -6,6 +6,7 @@ is left is the law of the observed ones, by marginalisation where channels are i
 given the pattern of what is missing where they are not.
 """
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -48,6 +49,11 @@ class StepDistribution(TorchDistribution):
         """(..., D) one draw of the step."""
         raise TypeError(f"{type(self).__name__} must define draw")
 
+    def in_turn(self, value: Callable[[Family, Tensor, int], Tensor]) -> Tensor:
+        """(..., D) values made channel by channel, by a function of the channel's family, its
+        (..., P) parameters given the values before it, and its number d."""
+        raise TypeError(f"{type(self).__name__} must define in_turn")
+
     def sample(self, sample_shape=torch.Size()) -> Tensor:  # noqa: B008
         return self.expand(torch.Size(sample_shape) + self.batch_shape).draw()
 
@@ -64,6 +70,12 @@ class IndependentChannels(StepDistribution):
 
     def draw(self, generator: torch.Generator | None = None) -> Tensor:
         return self.family.draw(self._params, generator)
+
+    def in_turn(self, value: Callable[[Family, Tensor, int], Tensor]) -> Tensor:
+        channels = [
+            value(self.family.channel(d), p, d) for d, p in enumerate(self._params.unbind(-2))
+        ]
+        return torch.stack(channels, -1)
 
     def expand(self, batch_shape: torch.Size, _instance: object = None) -> "IndependentChannels":
         if torch.Size(batch_shape) == self.batch_shape:

@@ -5,7 +5,7 @@
 A model is an `nn.Module` built from its options and a description of the training data. It reads
 values in data units: the scaler's log-determinant is part of every density. What it can do beyond
 training and sampling is a capability that it has or lacks: `ExactDensity`, `ExactPosterior`,
-`LatentCode`.
+`LatentCode`, `InvertibleCode`.
 """
 
 from dataclasses import dataclass, field
@@ -15,10 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from seqlatent.data.batch import SequenceBatch
+from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.scaling import SCALINGS, Scaler, Scaling
 from seqlatent.distributions.autoregressive import AutoregressiveHead
-from seqlatent.distributions.emission import FAMILIES, EmissionOptions, build_family, build_head
+from seqlatent.distributions.emission import (
+    FAMILIES,
+    EmissionOptions,
+    build_family,
+    build_head,
+    choose_emission,
+)
 from seqlatent.distributions.families import soft_clip
 from seqlatent.distributions.heads import Head
 from seqlatent.errors import InputError
@@ -117,6 +124,34 @@ class SequenceModel(nn.Module):
         last = torch.zeros(size, 1, self.embedding_dim, device=scaling.loc.device)
         return History(scaling, last, None)
 
+    # -- what a subclass may know better ----------------------------------------------------------
+
+    @classmethod
+    def choose_emission(cls, description: DataDescription) -> tuple[str, str]:
+        """The emission for a data set, and the reason in a few words.
+
+        Raises:
+            InputError: where the model has none for it.
+        """
+        return choose_emission(description, cls.emissions)
+
+    def check(self, data: SequenceDataset) -> None:
+        """Refuse, before long work, data that the model cannot read.
+
+        Raises:
+            InputError: naming the series and the channel.
+        """
+
+    def sample_steps(
+        self, history: History, covariates: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, History]:
+        """Draw T steps: (B, T, C) covariates -> (B, T, D) values in data units."""
+        steps: list[Tensor] = []
+        for t in range(covariates.shape[1]):
+            x, history = self.sample_step(history, covariates[:, t : t + 1], generator)
+            steps.append(x)
+        return torch.cat(steps, 1), history
+
     # -- what a subclass defines ------------------------------------------------------------------
 
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
@@ -204,4 +239,19 @@ class LatentCode(Protocol):
         self, batch: SequenceBatch, eps: Tensor, history: History | None = None
     ) -> tuple[Tensor, History]:
         """(K, B, T, Z) noise -> (K, B, T, Z) draws from the guide."""
+        ...
+
+
+@runtime_checkable
+class InvertibleCode(Protocol):
+    """A model in which a sequence has one latent code, and a code one sequence."""
+
+    code_dim: int
+
+    def code(self, batch: SequenceBatch, history: History | None = None) -> tuple[Tensor, History]:
+        """(B, T, Z) codes, NaN where no value was observed, and the history after."""
+        ...
+
+    def decode(self, z: Tensor, covariates: Tensor, history: History) -> tuple[Tensor, History]:
+        """(B, T, Z) codes, (B, T, C) covariates -> (B, T, D) values, and the history after."""
         ...

@@ -24,7 +24,7 @@ from torch.nn.functional import softplus
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
-from seqlatent.distributions.families import Normal
+from seqlatent.distributions.families import LocationScale
 from seqlatent.models.base import History, ModelOptions, SequenceModel
 
 DOUBLE = torch.float64  # the recursions subtract covariances that are nearly equal
@@ -91,7 +91,7 @@ class LinearGaussianModel(SequenceModel):
         )
         self.m0 = nn.Parameter(torch.zeros(Z, dtype=DOUBLE))
         self.P0_factor = CholeskyFactor(torch.full((Z,), 1e-4), start=1.0)
-        assert isinstance(self.value_law, Normal)
+        assert isinstance(self.value_law, LocationScale)
         independent = options.channels == "independent"  # R is then diagonal
         self.R_factor = CholeskyFactor(self.value_law.floor, start=0.5, diagonal=independent)
 

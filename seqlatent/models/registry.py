@@ -6,6 +6,7 @@ from seqlatent.data.description import DataDescription
 from seqlatent.errors import InputError, did_you_mean
 from seqlatent.models.autoregressive import CNNModel, RNNModel, TransformerModel
 from seqlatent.models.base import SequenceModel
+from seqlatent.models.flow import FlowModel
 from seqlatent.models.latent import LatentModel
 from seqlatent.models.linear_gaussian import LinearGaussianModel
 
@@ -15,6 +16,7 @@ MODELS: dict[str, type[SequenceModel]] = {
     "cnn": CNNModel,
     "latent": LatentModel,
     "linear-gaussian": LinearGaussianModel,
+    "flow": FlowModel,
 }
 
 

@@ -1,0 +1,259 @@
+"""The flow: its determinant, its inverse, its mass and its codes, against other calculations.
+
+Every law of value, network and direction is held to the same oracles.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from cases import dataset, model
+from scipy.stats import kstest, norm
+from torch.autograd.functional import jacobian
+
+from seqlatent.api import Flow
+from seqlatent.data.batch import SequenceBatch, collate
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.distributions.emission import CHANNELS
+from seqlatent.encoding import encode
+from seqlatent.errors import InputError
+from seqlatent.forecasting import draw_paths
+from seqlatent.models.flow import CONDITIONS, NETWORKS, FlowModel
+
+EMISSIONS = ("normal", "sinh-arcsinh", "spline", "sinh-arcsinh-spline")
+CASES = ["-".join(c) for c in itertools.product(EMISSIONS, NETWORKS, CONDITIONS)]
+
+
+def flow(case: str, channels: int = 1, **options) -> FlowModel:
+    emission, network, condition = case.rsplit("-", 2)
+    data = dataset("real", channels, num=8)
+    chosen = {"emission": emission, "network": network, "condition_on": condition, **options}
+    m = model("flow", data=data, **chosen)
+    assert isinstance(m, FlowModel)
+    for p in m.head.parameters():  # maps as bent as trained ones
+        p.data.mul_(0.5)
+    return m
+
+
+def batch_of(x: np.ndarray | torch.Tensor) -> SequenceBatch:
+    """A batch of whole sequences (B, T, D)."""
+    x = torch.as_tensor(x, dtype=torch.float64)
+    size, steps = x.shape[:2]
+    empty = torch.zeros(size, dtype=torch.int64)
+    seen = torch.ones_like(x, dtype=torch.bool)
+    nothing = torch.zeros(size, steps, 0).double()
+    return SequenceBatch(x, seen, empty + steps, empty, nothing, x[:, :0])
+
+
+@pytest.fixture
+def double() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_log_det_is_that_of_the_whole_jacobian(case: str, double):
+    """log |det dz / dx| of all steps and channels at once, by autograd."""
+    m = flow(case, channels=2).double()
+    x = torch.from_numpy(dataset("real", 2, num=1, steps=4, seed=3).sequences[0].x)[None]
+    whole = jacobian(lambda v: m.code(batch_of(v))[0].flatten(), x).reshape(8, 8)
+    assert (whole.triu(1) == 0).all()
+    assert (whole.tril(-1).abs() > 0).sum() >= 20  # the past and the other channel do enter
+    expected = whole.det().log()
+    assert m.terms(batch_of(x))["log_det"].sum().item() == pytest.approx(expected.item(), abs=1e-10)
+    z = m.code(batch_of(x))[0]
+    base = torch.distributions.Normal(0, 1).log_prob(z).sum()
+    assert m.log_prob(batch_of(x))[0].sum().item() == pytest.approx((base + expected).item())
+    again, _ = m.decode(z, batch_of(x).covariates, m.begin(None))
+    torch.testing.assert_close(again, x, rtol=0, atol=1e-8)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("case", CASES)
+def test_decoding_inverts_coding_to_50_sd(case: str):
+    """Each map f_t, after any history, in single precision."""
+    m = flow(case, channels=2)
+    size = np.linspace(-50, 50, 41)
+    y = np.stack([np.roll(size, 7 * i) for i in range(12)]).reshape(-1, 6, 2)
+    batch = batch_of(20 + 3 * y)
+    history = m.begin(batch)
+    for t in range(6):
+        now = batch.steps(t, t + 1)
+        z, after = m.code(now, history)
+        scaled, params, _ = m._params(now, history)
+        slope = m.value_law.map(params, scaled)[1].exp().numpy()
+        again, _ = m.decode(z, now.covariates, history)
+        # One rounding of z moves y by its size over the slope, and the second channel's map moves
+        # with the first channel.
+        error = np.abs(again.numpy() - now.x.numpy()) / 3
+        allowed = 1e-6 * (1 + np.abs(y[:, t : t + 1]) + np.abs(z.numpy()) / slope)
+        assert (error[..., 0] < allowed[..., 0]).all()
+        assert (error[..., 1] < allowed[..., 1] + 10 * allowed[..., 0]).all()
+        history = after
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_pass_is_the_walk(case: str):
+    """Coding and decoding in one go, and one step at a time, agree; so do the draws."""
+    m = flow(case, channels=2)
+    batch = batch_of(dataset("real", 2, num=3, steps=7).sequences[0].x[None])
+    history, steps = m.begin(batch), []
+    with torch.no_grad():
+        whole, _ = m.code(batch)
+        for t in range(7):
+            z, history = m.code(batch.steps(t, t + 1), history)
+            steps.append(z)
+        torch.testing.assert_close(torch.cat(steps, 1), whole, rtol=1e-5, atol=1e-5)
+        history, steps = m.begin(None), []
+        drawn, after = m.sample_steps(history, torch.zeros(5, 4, 0), _generator())
+        generator = _generator()
+        for _ in range(4):
+            x, history = m.sample_step(history, torch.zeros(5, 1, 0), generator)
+            steps.append(x)
+    torch.testing.assert_close(torch.cat(steps, 1), drawn, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(after.last, history.last, rtol=1e-4, atol=1e-4)
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(4)
+
+
+def grid_density(m: FlowModel, steps: int, width: float, num: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points (data units) and the log density of all pairs of them: two steps, or two channels."""
+    points = 20 + 3 * width * np.sinh(np.linspace(-3, 3, num)) / np.sinh(3)
+    pairs = np.stack(np.meshgrid(points, points, indexing="ij"), -1)
+    with torch.no_grad():
+        log_prob, _ = m.log_prob(batch_of(pairs.reshape(-1, steps, 2 // steps)))
+    return points, log_prob.double().sum(1).reshape(num, num).numpy()
+
+
+@pytest.mark.parametrize("steps", [1, 2], ids=["two-channels", "two-steps"])
+@pytest.mark.parametrize("case", CASES)
+def test_mass_and_entropy(case: str, steps: int):
+    """The density integrates to one, and draws score what its entropy by quadrature says."""
+    m = flow(case, channels=2 // steps)
+    points, log_density = grid_density(m, steps, width=20.0, num=241)
+
+    def integral(values: np.ndarray) -> float:
+        return float(np.trapezoid(np.trapezoid(values, points), points))
+
+    density = np.exp(log_density)
+    assert integral(density) == pytest.approx(1, abs=0.01)
+    entropy = -integral(density * np.where(density > 0, log_density, 0.0))
+    draws = draw_paths(m, m.begin(None), np.zeros((steps, 0)), 4000, _generator())
+    with torch.no_grad():
+        scores = m.log_prob(batch_of(draws))[0].sum(1).double().numpy()
+    error = scores.std() / np.sqrt(len(scores))
+    assert abs(scores.mean() + entropy) < 4 * error + 0.01
+
+
+def code_errors(m: FlowModel, x: np.ndarray) -> dict[str, float]:
+    """How far codes are from standard normal and independent ones, in standard errors; the first
+    is the p-value of a Kolmogorov-Smirnov test instead."""
+    with torch.no_grad():
+        z = m.code(batch_of(x))[0].double().numpy()
+
+    def product(a: np.ndarray, b: np.ndarray) -> float:
+        return abs(float((a * b).mean() / (a * b).std())) * np.sqrt(a.size)
+
+    u = norm.cdf(z) - 0.5  # uniform: a few far codes must not drown the rest
+    size = np.abs(u) - 0.25
+    return {
+        "p": float(kstest(z.ravel(), "norm").pvalue),
+        "lag": product(u[:, 1:], u[:, :-1]),
+        "size": product(size[:, 1:], size[:, :-1]),
+        "channels": product(u[..., 0], u[..., 1]),
+    }
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_codes_are_standard_normal_and_independent_where_the_model_is_right(condition: str):
+    m = flow(f"sinh-arcsinh-spline-gru-{condition}", channels=2)
+    x = draw_paths(m, m.begin(None), np.zeros((20, 0)), 300, _generator())
+    right = code_errors(m, x)
+    assert right["p"] > 0.01
+    assert max(v for k, v in right.items() if k != "p") < 4
+    # Sequences of another law: too wide; each step near the last; channels that go together.
+    rng = np.random.default_rng(0)
+    alien = {
+        "p": 20 + 1.2 * (x - 20),
+        "lag": x + np.repeat(rng.normal(size=(300, 1, 2)), 20, 1),
+        "size": 20 + (x - 20) * np.repeat(rng.choice([0.5, 2], (300, 1, 1)), 20, 1),
+        "channels": x + rng.normal(size=(300, 20, 1)),
+    }
+    assert code_errors(m, alien["p"])["p"] < 1e-4
+    for name in ("lag", "size", "channels"):
+        assert code_errors(m, alien[name])[name] > 5
+
+
+def test_encode_gives_the_exact_code():
+    data = dataset("real", 2, num=3, steps=9)
+    data.sequences[1].x[4, 1] = np.nan
+    m = flow("sinh-arcsinh-spline-gru-observations", channels=2)
+    frame = encode(m, data)
+    assert list(frame.columns) == ["unique_id", "ds", "z1_mean", "z1_scale", "z2_mean", "z2_scale"]
+    assert (frame[["z1_scale", "z2_scale"]] == 0).all(axis=None)
+    assert list(frame["z2_mean"].isna().to_numpy().nonzero()[0]) == [9 + 4]
+    rows = frame[frame["unique_id"] == "0"]
+    z = torch.tensor(rows[["z1_mean", "z2_mean"]].to_numpy()).float()[None]
+    with torch.no_grad():
+        x, _ = m.decode(z, torch.zeros(1, 9, 0), m.begin(None))
+    np.testing.assert_allclose(x[0].numpy(), data.sequences[0].x, rtol=1e-4)
+
+
+def test_a_missing_channel_leaves_the_law_of_the_others():
+    m = flow("spline-gru-observations", channels=2)
+    batch = batch_of(np.array([[[21.0, 17.0]], [[21.0, 30.0]]]))
+    observed = torch.tensor([[[True, False]], [[True, False]]])
+    seen = dataclasses.replace(batch, observed=observed)
+    with torch.no_grad():
+        first, second = m.log_prob(seen)[0][:, 0]
+        points, log_density = grid_density(m, 1, width=20.0, num=961)
+    marginal = np.log(np.trapezoid(np.exp(log_density), points, axis=1))
+    assert first == second
+    assert float(first) == pytest.approx(np.interp(21.0, points, marginal), abs=0.01)
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_channels_may_be_independent(channels: str):
+    m = model("flow", data=dataset("real", 2), channels=channels)
+    x = collate(dataset("real", 2).sequences[:1])
+    size = jacobian(
+        lambda v: m.code(dataclasses.replace(x, x=v))[0],
+        x.x,
+    )
+    depends = bool(size[0, 0, 1, 0, 0, 0].abs() > 0)
+    assert depends == (channels != "independent")
+
+
+def test_counts_and_labels_are_refused_with_the_name_of_a_model_for_them():
+    with pytest.raises(InputError, match=r"whole numbers .*--model rnn.*negative-binomial"):
+        Flow().fit(dataset("count", num=12))
+    with pytest.raises(InputError, match=r"0 or 1.*bernoulli"):
+        Flow().fit(dataset("binary", num=12))
+    with pytest.raises(InputError, match="invertible map, not mixture"):
+        Flow(emission="mixture").fit(dataset("real", num=12))
+
+
+def test_a_map_narrower_than_the_data_s_grid_rests_on_the_floor():
+    x = dataset("real", num=20).sequences
+    data = SequenceDataset.from_list([s.x.round(1) for s in x])
+    law = model("flow", data=data).value_law
+    floor = float(law.floor)
+    assert floor == pytest.approx(0.1 / law_scale(data) / np.sqrt(12), rel=1e-3)
+    value = torch.zeros(1)
+    wide, low = torch.zeros(1, law.num_params), torch.zeros(1, law.num_params)
+    low[:, 1] = -30.0
+    steep = wide.clone()
+    steep[:, 1] = float(np.log(np.expm1(floor)))  # twice the floor,
+    steep[:, 4 + 8 + 1] = 4.0  # and a spline that is steep in the middle
+    assert [float(law.at_floor(p, value)) for p in (wide, low, steep)] == [0, 1, 1]
+    assert torch.isfinite(law.log_prob(low, value)).all()
+
+
+def law_scale(data: SequenceDataset) -> float:
+    return float(np.concatenate([s.x for s in data]).std())
