@@ -82,3 +82,12 @@ def require(condition: bool, sentence: str) -> None:
 
 def require_scale(name: str, value: float) -> None:
     require(0 < value < math.inf, f"{name} must be positive and finite, not {value}")
+
+
+def lag(x: np.ndarray, steps: int) -> np.ndarray:
+    """x_{t-steps}, (N, T), with zeros before the first step."""
+    return np.pad(x, ((0, 0), (steps, 0)))[:, : x.shape[1]]
+
+
+def normal_log_prob(x: np.ndarray, loc: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
+    return -0.5 * ((x - loc) / scale) ** 2 - np.log(scale) - 0.5 * math.log(2 * math.pi)

@@ -72,16 +72,12 @@ class FlowModel(SequenceModel):
     """Invertible maps z_t = f_t(x_t; past), with exact likelihood and exact latent codes."""
 
     family, Options = "flow", FlowOptions
+    emissions = ("sinh-arcsinh-spline", "sinh-arcsinh", "spline", "normal")  # invertible maps
     options: FlowOptions
     value_law: Flow
 
     def __init__(self, options: FlowOptions, description: DataDescription):
         super().__init__(options, description)
-        if not isinstance(self.value_law, Flow):
-            raise InputError(
-                f"model 'flow' needs an emission that is an invertible map, not "
-                f"{options.emission}: normal, sinh-arcsinh, spline or sinh-arcsinh-spline"
-            )
         self.code_dim = description.num_channels
         self.in_parallel = options.condition_on == "observations"  # the density, that is
         self.network = self._build_network()
