@@ -11,7 +11,6 @@ An object of this module knows its options; `fit` looks at the data, builds the 
 import dataclasses
 import inspect
 import logging
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +22,7 @@ import torch
 from seqlatent.checkpoint import CONFIG, CURVE, STATE, clear_state, make_folder, save_model
 from seqlatent.checkpoint import load_model as load_module
 from seqlatent.data.batch import collate
+from seqlatent.data.calendar import cycles_of, from_data
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.readers import load, load_future
@@ -257,13 +257,13 @@ class Model:
     def covariates(self) -> tuple[str, ...]:
         """The covariates that come with the data."""
         names = self.module.description.covariate_names
-        return tuple(c for c in names if not c.startswith("calendar:"))
+        return from_data(names)
 
     @property
     def calendar(self) -> tuple[str, ...]:
         """The cycles that are computed from timestamps."""
         names = self.module.description.covariate_names
-        return tuple(c.split(":")[1] for c in names if re.fullmatch("calendar:.*:sin", c))
+        return cycles_of(names)
 
     def _load(self, data: Any) -> SequenceDataset:
         """Data by the names that the model was fitted with, unless it is a data set already."""
@@ -336,8 +336,8 @@ def load_like(source: Any, data: SequenceDataset) -> SequenceDataset:
     return load(
         source,
         targets=data.targets,
-        covariates=[c for c in names if not c.startswith("calendar:")],
-        calendar=[c.split(":")[1] for c in names if re.fullmatch("calendar:.*:sin", c)],
+        covariates=from_data(names),
+        calendar=cycles_of(names),
         id_column=data.id_column,
         time_column=data.time_column,
     )

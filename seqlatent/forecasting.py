@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from seqlatent.data.batch import collate
-from seqlatent.data.calendar import calendar_features
+from seqlatent.data.calendar import calendar_features, from_data
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.sequences import Sequence
@@ -197,7 +197,7 @@ def sample(
         if value < 1:
             raise InputError(f"{name}={value} must be at least 1")
     description = model.description
-    named = [c for c in description.covariate_names if not c.startswith("calendar:")]
+    named = from_data(description.covariate_names)
     if named:
         raise InputError(
             f"the model was fitted with the covariate '{named[0]}', which a sample from nothing "
@@ -265,7 +265,7 @@ def _future_covariates(
 ) -> np.ndarray:
     """(H, C) covariates of the steps ahead: the calendar's are computed, others looked up."""
     names = data.covariate_names
-    named = [c for c in names if not c.startswith("calendar:")]
+    named = from_data(names)
     if not named:
         return _calendar(ds, names)
     if future is None:
@@ -282,7 +282,7 @@ def _future_covariates(
     places = np.searchsorted(match.ds, ds)
     columns = []
     for name in names:
-        if name.startswith("calendar:"):
+        if name not in named:
             columns.append(calendar_features(ds, [name])[:, 0])
         else:
             columns.append(match.covariates[places, future.covariate_names.index(name)])

@@ -4,6 +4,7 @@ A cycle's phase p in [0, 1) enters as sin(2 pi p) and cos(2 pi p), so that its e
 beginning. The features are functions of the timestamp alone and hence known for future steps.
 """
 
+import re
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import replace
@@ -57,6 +58,16 @@ def calendar_features(ds: np.ndarray, names: Seq[str]) -> np.ndarray:
         _, cycle, wave = name.split(":")
         features[:, i] = WAVES[wave](2 * np.pi * CYCLES[cycle](index))
     return features
+
+
+def from_data(names: Seq[str]) -> tuple[str, ...]:
+    """Those of a data set's covariates that come with its table."""
+    return tuple(name for name in names if not name.startswith(f"{PREFIX}:"))
+
+
+def cycles_of(names: Seq[str]) -> tuple[str, ...]:
+    """The cycles whose features are among a data set's covariates."""
+    return tuple(name.split(":")[1] for name in names if re.fullmatch(f"{PREFIX}:.*:sin", name))
 
 
 def with_calendar(dataset: SequenceDataset, cycles: Seq[str]) -> SequenceDataset:

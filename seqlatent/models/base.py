@@ -38,8 +38,8 @@ class ModelOptions(EmissionOptions):
     scaling: str = field(
         default="global",
         metadata={
-            "help": "of real values: global (training data), prefix (each sequence's own context), "
-            "none",
+            "help": "of real values: global (training data), prefix (each series' own first "
+            "context_length steps), none",
             "choices": SCALINGS,
         },
     )
