@@ -44,6 +44,7 @@ from seqlatent.forecasting import forecast
 from seqlatent.models.autoregressive import Autoregressive
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.latent import LatentModel
+from seqlatent.models.priors import SequentialPrior
 from seqlatent.models.registry import build_model, model_class
 from seqlatent.options import make, parse_assignments
 from seqlatent.scoring import score
@@ -56,6 +57,9 @@ SCORED, PARTICLES = 64, 64  # sequences and particles of a score
 VARIANTS: list[tuple[str, str, dict[str, Any], float | None]] = [
     ("latent", "latent", {}, 1.4),
     ("latent, ancestral guide", "latent", {"guide_conditioning": "latents"}, None),
+    ("vrnn", "vrnn", {}, 1.5),
+    ("srnn", "srnn", {}, 1.5),
+    ("dmm", "dmm", {}, 1.5),
     ("rnn", "rnn", {}, 1.3),
     ("transformer", "transformer", {}, None),
     ("cnn", "cnn", {}, None),
@@ -185,23 +189,26 @@ def bare_loss(model: SequenceModel, batch: SequenceBatch) -> Callable[[], Tensor
         return model.head(torch.cat([h, u], -1)).params(u).square().mean()
 
     def latent() -> Tensor:
-        assert isinstance(model, LatentModel) and model.summary is not None
-        h, _ = model.summary(u)
-        context = torch.cat([h, u], -1)
-        guide = model.guide_network
-        noise = torch.randn(*u.shape[:2], model.latent_dim)
-        h, _ = guide.network(torch.cat([embedding, context, noise], -1))
+        assert isinstance(model, LatentModel)
+        known, _ = model._know(u)
+        emission, context = model._contexts(known)
+        guide, z = model.guide_network, torch.randn(*u.shape[:2], model.latent_dim)
+        seen = guide.prepare(torch.cat([embedding, known], -1), embedding, batch.lengths)
+        h, _ = guide.network(torch.cat([seen, z], -1))
         out = guide.out(h)
-        h = model.from_context(context) + model.from_latents(out[..., : model.latent_dim])
-        params = model.head(h + model.decoder(F.silu(h))).params(u)
-        return params.square().mean() + out.square().mean()
+        loss, past = out.square().mean(), None
+        if isinstance(model.prior, SequentialPrior):
+            loc, scale, past, _ = model.prior.transition(z, context, None)
+            loss = loss + loc.square().mean() + scale.square().mean()
+        step = model._emission(emission, out[..., : model.latent_dim], past, None)
+        return loss + step.params(u).square().mean()
 
     return latent if isinstance(model, LatentModel) else autoregressive
 
 
 def loop_loss(model: LatentModel, batch: SequenceBatch) -> Tensor:
     """The ELBO of the same model, every z_t and every x_t a Pyro site of its own."""
-    r = model._read(batch, None)  # the networks over x run once, here as in the model itself
+    r = model.reading(batch)  # the networks over x run once, here as in the model itself
     net = model.guide_network
 
     def prior_and_emission() -> None:
@@ -209,7 +216,7 @@ def loop_loss(model: LatentModel, batch: SequenceBatch) -> Tensor:
             for t in range(STEPS):
                 prior = dist.Normal(torch.zeros(BATCH, model.latent_dim), 1.0).to_event(1)
                 z = pyro.sample(f"z_{t}", prior)
-                emission = model._emission(r.context[:, t], z, None)
+                emission = model._emission(r.emission[:, t], z, None, None)
                 pyro.sample(f"x_{t}", emission, obs=r.y[:, t])
 
     def guide() -> None:
@@ -224,7 +231,7 @@ def loop_loss(model: LatentModel, batch: SequenceBatch) -> Tensor:
     with pyro.validation_enabled(False):
         loss = Trace_ELBO().differentiable_loss(prior_and_emission, guide)
     assert isinstance(loss, Tensor)
-    return (loss + r.scaling.log_scale(batch.observed).sum()) / (BATCH * STEPS)
+    return (loss + r.log_scale.sum()) / (BATCH * STEPS)
 
 
 def time_throughput(

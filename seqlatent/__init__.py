@@ -16,7 +16,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CNN": "seqlatent.api",
+    "DMM": "seqlatent.api",
     "RNN": "seqlatent.api",
+    "SRNN": "seqlatent.api",
+    "VRNN": "seqlatent.api",
     "Flow": "seqlatent.api",
     "Forecast": "seqlatent.forecasting",
     "InputError": "seqlatent.errors",
@@ -30,7 +33,10 @@ _HOMES = {
 }
 __all__ = [
     "CNN",
+    "DMM",
     "RNN",
+    "SRNN",
+    "VRNN",
     "Flow",
     "Forecast",
     "InputError",
@@ -44,7 +50,18 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from seqlatent.api import CNN, RNN, Flow, Latent, LinearGaussian, Transformer, load_model
+    from seqlatent.api import (
+        CNN,
+        DMM,
+        RNN,
+        SRNN,
+        VRNN,
+        Flow,
+        Latent,
+        LinearGaussian,
+        Transformer,
+        load_model,
+    )
     from seqlatent.data.batch import SequenceBatch
     from seqlatent.data.dataset import SequenceDataset
     from seqlatent.data.readers import load

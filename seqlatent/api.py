@@ -30,13 +30,15 @@ from seqlatent.data.splits import split, with_context
 from seqlatent.data.tables import write_table
 from seqlatent.encoding import encode
 from seqlatent.errors import InputError
+from seqlatent.estimating import CHUNK
 from seqlatent.forecasting import Forecast, forecast, sample
 from seqlatent.models.base import SequenceModel
+from seqlatent.models.latent import LatentModel
 from seqlatent.models.registry import MODELS, build_model, model_class
 from seqlatent.options import check_seed, make
 from seqlatent.progress import counting, progress_bar
 from seqlatent.reporting import counted
-from seqlatent.scoring import CHUNK, check_data, kind_of, score
+from seqlatent.scoring import check_data, kind_of, score
 from seqlatent.training import FitResult, check_device, is_main_process
 from seqlatent.training import fit as train_model
 from seqlatent.training_options import TrainingOptions, choose_window
@@ -304,6 +306,18 @@ class Latent(Model, family="latent"):
     """p(x_t | history, z_t) with an autoregressive guide: likelihood by importance sampling."""
 
 
+class VRNN(Model, family="vrnn"):
+    """The variational RNN: likelihood by sequential Monte Carlo."""
+
+
+class SRNN(Model, family="srnn"):
+    """The stochastic RNN, with a smoothing guide: likelihood by importance sampling."""
+
+
+class DMM(Model, family="dmm"):
+    """The deep Markov model, with a smoothing guide: likelihood by importance sampling."""
+
+
 class LinearGaussian(Model, family="linear-gaussian"):
     """A linear-Gaussian state space: exact likelihood by the Kalman filter."""
 
@@ -383,7 +397,7 @@ def _warn(module: SequenceModel, data: SequenceDataset, steps: int) -> None:
                 "recording's resolution as about the data",
                 100 * share,
             )
-        if module.family == "latent":
+        if isinstance(module, LatentModel):
             with torch.random.fork_rng():
                 torch.manual_seed(0)
                 kl = float(module.terms(batch)["kl"].sum() / batch.scored.sum().clamp(min=1))

@@ -10,8 +10,9 @@ from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequences import Sequence
 from seqlatent.errors import InputError
+from seqlatent.estimating import CHUNK, sequence_noise, sequence_stream
 from seqlatent.models.base import ExactPosterior, InvertibleCode, LatentCode, SequenceModel
-from seqlatent.scoring import CHUNK, check_data, sequence_generator, sequence_noise
+from seqlatent.scoring import check_data
 
 
 def encode(
@@ -76,18 +77,20 @@ def _code(model: SequenceModel, s: Sequence, num_samples: int, seed: int) -> tup
 
 def _draws(model: SequenceModel, s: Sequence, num_samples: int, seed: int) -> Tensor:
     """(S, T, Z) draws of a sequence's latents; (1, T, Z) where its code is exact."""
-    device = next(model.parameters()).device
-    batch = collate([s]).to(device)
-    generator = sequence_generator(s.unique_id, seed)
-    history, draws = model.begin(batch), []
-    for start in range(0, len(s), CHUNK):
-        chunk = batch.steps(start, start + CHUNK)
-        if isinstance(model, InvertibleCode):
-            z, history = model.code(chunk, history)
-        else:
-            assert isinstance(model, LatentCode)
-            eps = sequence_noise(chunk, [generator], num_samples, model.latent_dim).to(device)
-            z, history = model.encode(chunk, eps, history)
-            z = z[:, 0]
-        draws.append(z.double().cpu())
-    return torch.cat(draws, 1)
+    batch = collate([s]).to(next(model.parameters()).device)
+    draws = []
+    if isinstance(model, InvertibleCode):
+        history = model.begin(batch)
+        for start in range(0, len(s), CHUNK):
+            z, history = model.code(batch.steps(start, start + CHUNK), history)
+            draws.append(z)
+    else:
+        assert isinstance(model, LatentCode)
+        stream, particles = sequence_stream(s.unique_id, seed), None
+        reading = model.reading(batch)
+        for start in range(0, len(s), CHUNK):
+            chunk, part = batch.steps(start, start + CHUNK), reading.steps(start, start + CHUNK)
+            eps = sequence_noise(chunk, [stream], num_samples, model.latent_dim)
+            draw, particles = model.propose(part, eps.to(batch.x.device), particles)
+            draws.append(draw.z[:, 0])
+    return torch.cat(draws, 1).double().cpu()

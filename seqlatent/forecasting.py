@@ -22,10 +22,11 @@ from seqlatent.data.description import DataDescription
 from seqlatent.data.sequences import Sequence
 from seqlatent.data.steps import show_step, steps_after
 from seqlatent.errors import InputError
-from seqlatent.models.base import History, SequenceModel
+from seqlatent.estimating import CHUNK, sequence_generator
+from seqlatent.models.base import History, LatentCode, SequenceModel
 from seqlatent.nn.causal import map_state
 from seqlatent.reporting import plot_forecast
-from seqlatent.scoring import CHUNK, check_data, sequence_generator
+from seqlatent.scoring import check_data
 
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
@@ -165,8 +166,8 @@ def forecast(
     for s in data:
         ds = data.future_steps(s, prediction_length)
         covariates = _future_covariates(data, s, ds, future)
-        history = _read_history(model, s)
         generator = sequence_generator(s.unique_id, seed)
+        history = _read_history(model, s, num_samples, generator)
         samples = draw_paths(model, history, covariates, num_samples, generator)
         results.append(SeriesForecast(s.unique_id, ds, samples))
         if progress:
@@ -246,12 +247,18 @@ def draw_paths(
     return x.double().cpu().numpy()
 
 
-def _read_history(model: SequenceModel, s: Sequence) -> History:
+def _read_history(
+    model: SequenceModel, s: Sequence, num_samples: int, generator: torch.Generator
+) -> History:
+    """What the paths go on from: one history for all, or one for each where latents that depend on
+    one another have to be drawn given the past."""
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
             batch = collate([s]).to(next(model.parameters()).device)
+            if isinstance(model, LatentCode) and not model.factorises:
+                return model.filtered_paths(batch, num_samples, generator)
             history = model.begin(batch)
             for start in range(0, len(s), CHUNK):
                 history = model.read(batch.steps(start, start + CHUNK), history)

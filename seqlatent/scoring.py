@@ -5,8 +5,8 @@ or in chunks, and estimates draw their noise from a generator of the sequence's 
 name.
 """
 
-import hashlib
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -14,9 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
-from seqlatent.data.batch import SequenceBatch, collate
+from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.sequences import Sequence
@@ -24,13 +23,21 @@ from seqlatent.data.splits import with_context
 from seqlatent.distributions.emission import check_support
 from seqlatent.distributions.families import Categorical
 from seqlatent.errors import InputError
-from seqlatent.inference.bounds import per_step_importance
+from seqlatent.estimating import (
+    CHUNK,
+    FILTERS,
+    choose_estimator,
+    estimate,
+    kind_of_estimate,
+    more_particles,
+    spread_over_scored,
+)
 from seqlatent.models.base import ExactDensity, LatentCode, SequenceModel
 
 logger = logging.getLogger("seqlatent")
 
-CHUNK = 1024  # steps read at once: bounds memory on long sequences
 MAX_PADDED_STEPS = 16_384  # particles x sequences x steps x channels held at once
+MAX_PARTICLES = 65_536
 
 
 class SequenceScore(NamedTuple):
@@ -39,21 +46,27 @@ class SequenceScore(NamedTuple):
     Attributes:
         place: the sequence's place in its data set.
         log_prob: (T,) log p(x_t | x_{<t}) in nats, NaN where not scored.
-        std_error: Monte-Carlo standard error of the sum; 0 when exact.
         num_observed: values that were scored.
+        num_particles: of the estimate; 0 when exact.
+        std_error: Monte-Carlo standard error of the sum; 0 when exact.
+        ess: effective sample size of the particles; NaN when exact.
+        gap: how far the particles raise the bound over that of one of them, nats; 0 when exact.
     """
 
     place: int
     log_prob: np.ndarray
-    std_error: float
     num_observed: int
+    num_particles: int = 0
+    std_error: float = 0.0
+    ess: float = math.nan
+    gap: float = 0.0
 
 
-def kind_of(model: SequenceModel, num_particles: int) -> str:
-    """`exact`, or the estimate's name: `iwae` (`elbo` with one particle, where they agree)."""
+def kind_of(model: SequenceModel, num_particles: int, estimator: str = "auto") -> str:
+    """`exact`, or the estimate's name."""
     if isinstance(model, ExactDensity):
         return "exact"
-    return "iwae" if num_particles > 1 else "elbo"
+    return kind_of_estimate(choose_estimator(model, estimator), num_particles)
 
 
 def check_data(model: SequenceModel, data: SequenceDataset) -> SequenceDataset:
@@ -128,15 +141,23 @@ def score_sequences(
     num_particles: int = 64,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
+    estimator: str = "auto",
+    num_filters: int = FILTERS,
 ) -> Iterator[SequenceScore]:
     """Score every sequence; see `score` for the arguments. `progress` is told of each batch."""
     training = model.training
     model.eval()
+    exact = isinstance(model, ExactDensity)
+    chosen = "" if exact else choose_estimator(model, estimator)
     try:
         with torch.no_grad():
-            for part in _batches(data, 1 if isinstance(model, ExactDensity) else num_particles):
+            for part in _batches(data, 1 if exact else num_particles, chosen):
                 sequences = [data.sequences[i] for i in part]
-                scores = _score_batch(model, sequences, num_particles, seed)
+                if exact:
+                    scores = _exact(model, sequences)
+                else:
+                    assert isinstance(model, LatentCode)
+                    scores = _estimated(model, sequences, num_particles, chosen, seed, num_filters)
                 for place, score_of in zip(part, scores, strict=True):
                     yield score_of._replace(place=place)
                 if progress:
@@ -145,13 +166,15 @@ def score_sequences(
         model.train(training)
 
 
-def _batches(data: SequenceDataset, num_particles: int) -> Iterator[list[int]]:
+def _batches(data: SequenceDataset, num_particles: int, estimator: str) -> Iterator[list[int]]:
     """Places of sequences of like length that fit in memory together; scores do not depend on it,
     and the caller's order is kept by `score`."""
     width = num_particles * data.num_channels
     part: list[int] = []
     for i in np.argsort(data.lengths, kind="stable"):
         steps = min(len(data.sequences[i]), CHUNK)
+        if estimator == "smc":  # holds the particles of few steps at once
+            steps = min(steps, 1 + CHUNK // num_particles)
         if part and (len(part) + 1) * steps * width > MAX_PADDED_STEPS:
             yield part
             part = []
@@ -160,51 +183,46 @@ def _batches(data: SequenceDataset, num_particles: int) -> Iterator[list[int]]:
         yield part
 
 
-def _score_batch(
-    model: SequenceModel, part: list[Sequence], num_particles: int, seed: int
-) -> Iterator[SequenceScore]:
-    device = next(model.parameters()).device
-    batch = collate(part).to(device)
-    log_prob, variance = [], []
-    generators = [sequence_generator(s.unique_id, seed) for s in part]
-    history = None
+def _exact(model: ExactDensity, part: list[Sequence]) -> Iterator[SequenceScore]:
+    assert isinstance(model, SequenceModel)
+    batch = collate(part).to(next(model.parameters()).device)
+    history, steps = model.begin(batch), []
     for start in range(0, batch.x.shape[1], CHUNK):
-        chunk = batch.steps(start, start + CHUNK)
-        if isinstance(model, ExactDensity):
-            value, history = model.log_prob(chunk, history or model.begin(batch))
-            log_prob.append(value)
-            variance.append(torch.zeros_like(value))
-        elif isinstance(model, LatentCode):
-            eps = sequence_noise(chunk, generators, num_particles, model.latent_dim).to(device)
-            weights, history = model.log_weights(chunk, eps, history or model.begin(batch))
-            estimate = per_step_importance(weights)
-            log_prob.append(estimate.log_prob)
-            variance.append(estimate.variance)
-        else:
-            raise InputError(f"model '{model.family}' gives no likelihood")
-    steps = torch.where(batch.scored, torch.cat(log_prob, 1), torch.nan).double().cpu().numpy()
-    spread = torch.where(batch.scored, torch.cat(variance, 1), 0.0).double().sum(1).sqrt()
+        value, history = model.log_prob(batch.steps(start, start + CHUNK), history)
+        steps.append(value)
+    log_prob = torch.where(batch.scored, torch.cat(steps, 1), torch.nan).double().cpu().numpy()
     observed = (batch.observed & batch.scored[..., None]).sum((1, 2))
     for i, s in enumerate(part):
-        yield SequenceScore(i, steps[i, : len(s)], float(spread[i]), int(observed[i]))
+        yield SequenceScore(i, log_prob[i, : len(s)], int(observed[i]))
 
 
-def sequence_generator(unique_id: str, seed: int) -> torch.Generator:
-    """A generator that depends on the seed and the sequence's name alone."""
-    digest = hashlib.blake2b(f"{seed}/{unique_id}".encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
-
-
-def sequence_noise(
-    batch: SequenceBatch, generators: list[torch.Generator], num_particles: int, dim: int
-) -> Tensor:
-    """(K, B, T, Z) standard normal noise, each sequence's from its own generator, 0 at padding."""
-    eps = torch.zeros(len(generators), batch.x.shape[1], num_particles, dim)
-    for i, generator in enumerate(generators):
-        length = int(batch.lengths[i])
-        if length:
-            eps[i, :length] = torch.randn(length, num_particles, dim, generator=generator)
-    return eps.permute(2, 0, 1, 3)
+def _estimated(
+    model: LatentCode,
+    part: list[Sequence],
+    num_particles: int,
+    estimator: str,
+    seed: int,
+    num_filters: int,
+) -> Iterator[SequenceScore]:
+    assert isinstance(model, SequenceModel)
+    batch = collate(part).to(next(model.parameters()).device)
+    names = [s.unique_id for s in part]
+    e = estimate(model, batch, names, num_particles, estimator, seed, num_filters)
+    log_prob = spread_over_scored(e.log_prob.double(), batch.scored, batch.context)
+    steps = torch.where(batch.scored, log_prob, torch.nan).cpu().numpy()
+    error = e.variance.double().sqrt()
+    gap = e.log_prob.double().sum(-1) - e.elbo
+    observed = (batch.observed & batch.scored[..., None]).sum((1, 2))
+    for i, s in enumerate(part):
+        yield SequenceScore(
+            i,
+            steps[i, : len(s)],
+            int(observed[i]),
+            num_particles,
+            float(error[i]),
+            float(e.ess[i]),
+            float(gap[i]),
+        )
 
 
 def score(
@@ -213,30 +231,91 @@ def score(
     num_particles: int = 64,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
+    estimator: str = "auto",
+    target_error: float | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Log-likelihood of every sequence in data units.
 
     Args:
         model: a fitted model with a likelihood.
         data: sequences with the training data's channels.
-        num_particles: K of the importance estimate, for models whose density is not exact.
+        num_particles: K of the estimate, for models whose density is not exact.
         seed: of the estimate's noise.
         progress: called with the number of sequences of every finished batch.
+        estimator: `per-step`, `joint`, `smc`, or `auto` by the model's structure (estimating.py).
+        target_error: raise the particles of a sequence until its standard error, in nats per scored
+            step, is at most this; a warning says where that was not reached.
 
     Returns:
         A frame with a row per sequence, `unique_id, log_prob, std_error, kind, num_particles,
-        num_observed, nats_per_step`, and a frame with a row per scored step, `unique_id, ds,
-        log_prob`; nats throughout.
+        num_observed, nats_per_step, ess, gap`, and a frame with a row per scored step, `unique_id,
+        ds, log_prob`; nats throughout.
 
     Raises:
-        InputError: when the data do not fit the model.
+        InputError: when the data or the estimator do not fit the model.
     """
     if num_particles < 1:
         raise InputError(f"num_particles={num_particles} must be at least 1")
+    if target_error is not None and not target_error > 0:
+        raise InputError(f"target_error={target_error:g} must be above 0")
+    exact = isinstance(model, ExactDensity)
+    if exact and estimator != "auto":
+        raise InputError(
+            f"model '{model.family}' computes its likelihood exactly: there is no estimator to "
+            f"choose; leave estimator={estimator} out"
+        )
     data = check_data(model, data)
-    kind = kind_of(model, num_particles)
-    by_place = {s.place: s for s in score_sequences(model, data, num_particles, seed, progress)}
-    results = [by_place[i] for i in range(len(data))]
+    results = {
+        s.place: s for s in score_sequences(model, data, num_particles, seed, progress, estimator)
+    }
+    if target_error is not None and not exact:
+        _raise_particles(model, data, results, target_error, seed, estimator)
+    return _frames(model, data, [results[i] for i in range(len(data))], estimator)
+
+
+def _raise_particles(
+    model: SequenceModel,
+    data: SequenceDataset,
+    results: dict[int, SequenceScore],
+    target: float,
+    seed: int,
+    estimator: str,
+) -> None:
+    """Score anew, with more particles, the sequences whose error is above the target."""
+
+    def error(s: SequenceScore) -> float:
+        value = s.std_error / max(1, int((~np.isnan(s.log_prob)).sum()))
+        return math.inf if math.isnan(value) else value
+
+    while True:
+        wanted: dict[int, list[int]] = {}
+        for place, s in results.items():
+            if error(s) > target and s.num_particles < MAX_PARTICLES:
+                number = more_particles(s.num_particles, error(s), target)
+                wanted.setdefault(min(number, MAX_PARTICLES), []).append(place)
+        if not wanted:
+            break
+        for number, places in wanted.items():
+            for s in score_sequences(model, data[places], number, seed, None, estimator):
+                results[places[s.place]] = s._replace(place=places[s.place])
+    missed = [s for s in results.values() if error(s) > target]
+    if missed:
+        worst = max(missed, key=error)
+        logger.warning(
+            "warning: %d of %d sequences did not reach the target error of %g nats per step with "
+            "%d particles; the worst, series %s, has %.3g",
+            len(missed),
+            len(results),
+            target,
+            MAX_PARTICLES,
+            data.sequences[worst.place].unique_id,
+            error(worst),
+        )
+
+
+def _frames(
+    model: SequenceModel, data: SequenceDataset, results: list[SequenceScore], estimator: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     scored = [~np.isnan(r.log_prob) for r in results]
     totals = np.array([r.log_prob[k].sum() for r, k in zip(results, scored, strict=True)])
     counts = np.array([k.sum() for k in scored])
@@ -246,10 +325,12 @@ def score(
             "unique_id": names,
             "log_prob": totals,
             "std_error": [r.std_error for r in results],
-            "kind": kind,
-            "num_particles": 0 if kind == "exact" else num_particles,
+            "kind": [kind_of(model, r.num_particles, estimator) for r in results],
+            "num_particles": [r.num_particles for r in results],
             "num_observed": [r.num_observed for r in results],
             "nats_per_step": totals / np.maximum(1, counts),
+            "ess": [r.ess for r in results],
+            "gap": [r.gap for r in results],
         }
     )
     steps = pd.DataFrame(
@@ -267,9 +348,9 @@ def score(
 def mean_log_prob(
     model: SequenceModel, data: SequenceDataset, num_particles: int, seed: int = 0
 ) -> float:
-    """Flat average over all scored steps, nats per step."""
+    """Flat average over all scored steps, nats per step; one filter, where there are filters."""
     total, count = 0.0, 0
-    for s in score_sequences(model, data, num_particles, seed):
+    for s in score_sequences(model, data, num_particles, seed, num_filters=1):
         scored = ~np.isnan(s.log_prob)
         total, count = total + float(s.log_prob[scored].sum()), count + int(scored.sum())
     return total / max(1, count)

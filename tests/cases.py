@@ -61,6 +61,20 @@ MODELS: dict[str, tuple[str, dict]] = {
     "latent-rnn": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide": "rnn"}),
     "latent-mixture": ("latent", {"hidden_dim": 8, "latent_dim": 2, "prior": "mixture"}),
     "latent-iwae": ("latent", {"hidden_dim": 8, "latent_dim": 2, "objective": "iwae"}),
+    "latent-mlp": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide": "mlp"}),
+    "latent-transformer": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide": "transformer"}),
+    "latent-sequential": (
+        "latent",
+        {"hidden_dim": 8, "latent_dim": 2, "prior": "autoregressive", "history": "last"},
+    ),
+    "vrnn": ("vrnn", {"hidden_dim": 8, "latent_dim": 2}),
+    "vrnn-fivo": ("vrnn", {"hidden_dim": 8, "latent_dim": 2, "objective": "fivo"}),
+    "vrnn-ancestral": (
+        "vrnn",
+        {"hidden_dim": 8, "latent_dim": 2, "guide_conditioning": "latents", "objective": "iwae"},
+    ),
+    "srnn": ("srnn", {"hidden_dim": 8, "latent_dim": 2, "free_bits": 0.01}),
+    "dmm": ("dmm", {"hidden_dim": 8, "latent_dim": 2}),
     "latent-ancestral": (
         "latent",
         {"hidden_dim": 8, "latent_dim": 2, "guide_conditioning": "latents"},

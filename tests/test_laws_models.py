@@ -19,8 +19,9 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequences import Sequence
 from seqlatent.data.splits import with_context
 from seqlatent.errors import InputError
+from seqlatent.estimating import estimate
 from seqlatent.forecasting import draw_paths, forecast, sample
-from seqlatent.inference.bounds import per_step_importance
+from seqlatent.inference.bounds import joint_importance, per_step_importance
 from seqlatent.models.base import ExactDensity, History, SequenceModel
 from seqlatent.models.registry import MODELS as REGISTRY
 from seqlatent.options import make
@@ -36,17 +37,22 @@ EXACT = [n for n in NAMES if isinstance(model(n), ExactDensity)]
 def log_prob(
     m: SequenceModel, batch: SequenceBatch, history: History | None = None, particles: int = 3
 ) -> torch.Tensor:
-    """(B, T) exact log-probabilities, or per-step estimates with fixed noise."""
-    return _with_history(m, batch, history, particles)[0]
-
-
-def _with_history(m, batch, history=None, particles=3):
+    """(B, T) exact log-probabilities, or estimates with fixed noise."""
     if isinstance(m, ExactDensity):
-        return m.log_prob(batch, history)
-    shape = (particles, *batch.x.shape[:2], m.latent_dim)
-    eps = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(batch.x.device)
-    weights, after = m.log_weights(batch, eps, history)
-    return per_step_importance(weights).log_prob, after
+        return m.log_prob(batch, history)[0]
+    fold = per_step_importance if m.factorises else joint_importance
+    return fold(_weights(m, batch, particles)).log_prob
+
+
+def _weights(m, batch: SequenceBatch, particles: int) -> torch.Tensor:
+    """(K, B, T) log-weights with fixed noise, the same for a batch padded to any length."""
+    steps = batch.x.shape[1]
+    generator = torch.Generator().manual_seed(0)
+    noise = [torch.randn(particles, 1, 1, m.latent_dim, generator=generator) for _ in range(steps)]
+    eps = torch.cat(noise, 2).expand(-1, len(batch.x), -1, -1)
+    reading = m.reading(batch)
+    draw, _ = m.propose(reading, eps, branched=m.factorises)
+    return torch.where(reading.inside, draw.log_weight, 0.0)
 
 
 def one(x: np.ndarray, context: int = 0) -> SequenceBatch:
@@ -65,12 +71,26 @@ def test_causal(name: str):
 
     def steps(x: torch.Tensor) -> torch.Tensor:
         changed = dataclasses.replace(batch, x=x)
+        if name not in EXACT and m.smoothing:  # the guide sees the future, the model must not
+            return _given_latents(m, changed)
         return log_prob(m, changed)[0]
 
     size = jacobian(steps, batch.x)[:, 0, :, 0].abs()  # (t, s)
     assert (size.triu(1) == 0).all()
     assert (size.diagonal() > 0).all()
+    if name not in EXACT and m.smoothing and m.options.history == "none":
+        return  # an earlier value matters through the posterior of the latents alone
     assert (size.diagonal(-1) > 0).all()
+
+
+def _given_latents(m, batch: SequenceBatch) -> torch.Tensor:
+    """(T,) log p(x_t, z_t | x_{<t}, z_{<t}) at latents that do not depend on x."""
+    r = m.reading(batch)
+    z = torch.randn(*r.y.shape[:2], m.latent_dim, generator=torch.Generator().manual_seed(0))
+    law, past, _ = m.prior(z, r.prior)
+    emission = m._emission(r.emission, z, past, r.observed)
+    log_prob = emission.log_prob(r.y) + law.log_prob(z)
+    return log_prob[0]
 
 
 @pytest.mark.parametrize("cut", [1, 3, 6])
@@ -78,20 +98,13 @@ def test_causal(name: str):
 def test_chunks_equal_the_whole(name: str, cut: int, monkeypatch: pytest.MonkeyPatch):
     m, data = model(name), dataset(num=3, steps=9)
     whole, whole_steps = score(m, data, num_particles=3)
-    monkeypatch.setattr("seqlatent.scoring.CHUNK", cut)
+    for module in ("scoring", "estimating"):
+        monkeypatch.setattr(f"seqlatent.{module}.CHUNK", cut)
     chunked, chunked_steps = score(m, data, num_particles=3)
-    if isinstance(m, ExactDensity):
-        np.testing.assert_allclose(
-            chunked_steps["log_prob"], whole_steps["log_prob"], rtol=0, atol=1e-5
-        )
-        np.testing.assert_allclose(chunked["log_prob"], whole["log_prob"], rtol=0, atol=1e-4)
-    else:  # the noise differs with the chunks' sizes; the state must not
-        batch = collate([data.sequences[0]])
-        eps = torch.randn(2, 1, 9, m.latent_dim, generator=torch.Generator().manual_seed(0))
-        expected, _ = m.log_weights(batch, eps)
-        first, history = m.log_weights(batch.steps(0, cut), eps[:, :, :cut], m.begin(batch))
-        second, _ = m.log_weights(batch.steps(cut, 9), eps[:, :, cut:], history)
-        torch.testing.assert_close(torch.cat([first, second], -1), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        chunked_steps["log_prob"], whole_steps["log_prob"], rtol=0, atol=1e-5
+    )
+    np.testing.assert_allclose(chunked["log_prob"], whole["log_prob"], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -133,9 +146,7 @@ def test_padding_changes_neither_loss_nor_gradient(name: str):
 
 
 def _fixed_weights(m, batch: SequenceBatch) -> torch.Tensor:
-    eps = torch.zeros(1, 1, batch.x.shape[1], m.latent_dim)
-    eps[:, :, :5] = torch.randn(1, 1, 5, m.latent_dim, generator=torch.Generator().manual_seed(0))
-    weights, _ = m.log_weights(batch, eps)
+    weights = _weights(m, batch, 1)
     assert (weights[..., 5:] == 0).all()
     return weights[0, :, :5]
 
@@ -191,7 +202,14 @@ def predictive(m: SequenceModel, x: np.ndarray, points: np.ndarray, particles: i
         for i, v in enumerate(points)
     ]
     with torch.no_grad():
-        return log_prob(m, collate(sequences), particles=particles)[:, -1].exp().double().numpy()
+        batch = collate(sequences)
+        if isinstance(m, ExactDensity):
+            log_prob = m.log_prob(batch)[0]
+        else:  # noise of its own at every point: over all of them it averages out
+            chosen = "per-step" if m.factorises else "smc"
+            names = [s.unique_id for s in sequences]
+            log_prob = estimate(m, batch, names, particles, chosen, 0).log_prob
+        return log_prob[:, -1].exp().double().numpy()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -225,20 +225,33 @@ class ExactPosterior(Protocol):
 
 @runtime_checkable
 class LatentCode(Protocol):
-    """A model with latents z_{1:T}, whose density is estimated from weighted draws of a guide."""
+    """A model with latents z_{1:T}, whose density is estimated from weighted draws of a guide.
+
+    Attributes:
+        latent_dim: Z.
+        factorises: whether the posterior does, over time: z_t is independent of the others given x.
+        smoothing: whether the guide sees later values.
+    """
 
     latent_dim: int
+    factorises: bool
+    smoothing: bool
 
-    def log_weights(
-        self, batch: SequenceBatch, eps: Tensor, history: History | None = None
-    ) -> tuple[Tensor, History]:
-        """(K, B, T, Z) noise -> (K, B, T) log p(x_t | .) + log p(z_t | .) - log q(z_t | .)."""
+    def reading(self, batch: SequenceBatch, history: History | None = None) -> Any:
+        """What the model makes of the values alone; `steps(start, stop)` of it are a part."""
         ...
 
-    def encode(
-        self, batch: SequenceBatch, eps: Tensor, history: History | None = None
-    ) -> tuple[Tensor, History]:
-        """(K, B, T, Z) noise -> (K, B, T, Z) draws from the guide."""
+    def propose(
+        self, r: Any, eps: Tensor, particles: Any = None, branched: bool = False
+    ) -> tuple[Any, Any]:
+        """A reading and (K, B, T, Z) noise -> latents `z` from the guide with their (K, B, T)
+        `log_weight` = log p(x_t | .) + log p(z_t | .) - log q(z_t | .); the particles' states."""
+        ...
+
+    def filtered_paths(
+        self, batch: SequenceBatch, num_paths: int, generator: torch.Generator
+    ) -> History:
+        """Histories (num_paths, ...) of one sequence, with latents drawn given its values."""
         ...
 
 

@@ -10,7 +10,8 @@ sequential direction, and they are each other's mirror:
     latents:  density of given z in parallel,  drawing z from eps step by step
     noise:    drawing z from eps in parallel,  density of given z (recovering eps) step by step
 
-Either way log q(z) = sum_t log N(eps_t; 0, I) - log scale_t.
+Either way log q(z) = sum_t log N(eps_t; 0, I) - log scale_t. A smoothing guide sees x_{t:T} too,
+through a second network that reads the sequence from its end.
 """
 
 import math
@@ -19,13 +20,32 @@ from typing import ClassVar
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
-from torch.distributions import constraints
+from torch.distributions import constraints, register_kl
 from torch.nn import functional as F
 
 from seqlatent.distributions.families import SOFTPLUS_ONE
+from seqlatent.models.priors import NormalLaw, PriorDistribution
+from seqlatent.nn.attention import Transformer
 from seqlatent.nn.causal import CausalNetwork, State
+from seqlatent.nn.convolution import Convolution
+from seqlatent.nn.mlp import WindowMLP
+from seqlatent.nn.recurrent import Recurrent
 
+GUIDES = ("cnn", "rnn", "transformer", "mlp")
 CONDITIONINGS = ("noise", "latents")
+
+
+def build_network(
+    name: str, in_dim: int, hidden_dim: int, num_layers: int, dropout: float
+) -> CausalNetwork:
+    """The guide's network over time; `mlp` sees one step's inputs alone."""
+    if name == "cnn":
+        return Convolution(in_dim, hidden_dim, num_layers, dropout=dropout)
+    if name == "rnn":
+        return Recurrent(in_dim, hidden_dim, num_layers, dropout=dropout, residual=True)
+    if name == "transformer":
+        return Transformer(in_dim, hidden_dim, num_layers, dropout=dropout)
+    return WindowMLP(in_dim, hidden_dim, num_layers, num_lags=1, dropout=dropout)
 
 
 class Guide(nn.Module):
@@ -35,15 +55,36 @@ class Guide(nn.Module):
         network: of input size F + Z.
         latent_dim: Z.
         conditioning: `noise` or `latents`.
+        backward: for a smoothing guide, a network over inputs that it is given in reverse.
     """
 
-    def __init__(self, network: CausalNetwork, latent_dim: int, conditioning: str):
+    def __init__(
+        self,
+        network: CausalNetwork,
+        latent_dim: int,
+        conditioning: str,
+        backward: CausalNetwork | None = None,
+    ):
         super().__init__()
         self.network, self.latent_dim, self.conditioning = network, latent_dim, conditioning
+        self.backward_network = backward
         self.out = nn.Linear(network.out_dim, 2 * latent_dim)
         with torch.no_grad():  # begin near the prior, N(0, I)
             self.out.weight.mul_(0.1)
             self.out.bias.zero_()
+
+    def prepare(self, seen: Tensor, ahead: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T, .) what the guide sees of each step: `seen`, and for a smoothing guide a summary
+        of (B, T, .) `ahead` from this step to the sequence's end; `lengths` (B,) leave out
+        padding."""
+        if self.backward_network is None:
+            return seen
+        step = torch.arange(ahead.shape[1], device=ahead.device)
+        # Each sequence is turned within its own length: padding stays behind it.
+        turned = (lengths[:, None] - 1 - step) % ahead.shape[1]
+        turned = torch.where(step < lengths[:, None], turned, step)[..., None]
+        h, _ = self.backward_network(ahead.gather(1, turned.expand(ahead.shape)))
+        return torch.cat([seen, h.gather(1, turned.expand(h.shape))], -1)
 
     def _loc_scale(self, seen: Tensor, given: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         """Inputs (B, T, F), previous z or eps (..., B, T, Z) -> loc, scale (..., B, T, Z)."""
@@ -55,17 +96,18 @@ class Guide(nn.Module):
     def _walk(
         self, seen: Tensor, source: Tensor, state: State, invert: bool
     ) -> tuple[Tensor, Tensor, State]:
-        """Step through time from eps to z, or (invert) from z to eps, feeding back the result."""
+        """Loc and scale of each step, through time from eps to z, or (invert) from z to eps, which
+        are fed back."""
         network, last = state or (None, torch.zeros_like(source[..., :1, :]))
-        results, scales = [], []
+        locs, scales = [], []
         for t in range(source.shape[-2]):
             step = slice(t, t + 1)
             loc, scale, network = self._loc_scale(seen[..., step, :], last, network)
             now = source[..., step, :]
             last = (now - loc) / scale if invert else loc + scale * now
-            results.append(last)
+            locs.append(loc)
             scales.append(scale)
-        return torch.cat(results, -2), torch.cat(scales, -2), (network, last)
+        return torch.cat(locs, -2), torch.cat(scales, -2), (network, last)
 
     def _pass(self, seen: Tensor, source: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         """One parallel pass that conditions each step on the source at the steps before it."""
@@ -74,31 +116,49 @@ class Guide(nn.Module):
         loc, scale, network = self._loc_scale(seen, given, network)
         return loc, scale, (network, source[..., -1:, :])
 
-    def draw(self, seen: Tensor, eps: Tensor, state: State = None) -> tuple[Tensor, Tensor, State]:
-        """Draw z from noise.
+    def laws(self, seen: Tensor, eps: Tensor, state: State = None) -> tuple[Tensor, Tensor, State]:
+        """Laws of each step's z, given the z before it that come from noise.
 
         Args:
-            seen: (B, T, F) what is known of each x_t.
+            seen: (B, T, F) what is known of each step (`prepare`).
             eps: (..., B, T, Z) standard normal noise.
             state: what an earlier call returned, to go on with the next steps.
 
         Returns:
-            z (..., B, T, Z), log q(z_t | x_{1:t}, z_{<t}) (..., B, T) in nats, state.
+            loc and scale (..., B, T, Z), state.
         """
         if self.conditioning == "noise":
-            loc, scale, state = self._pass(seen, eps, state)
-            z = loc + scale * eps
-        else:
-            z, scale, state = self._walk(seen, eps, state, invert=False)
+            return self._pass(seen, eps, state)
+        return self._walk(seen, eps, state, invert=False)
+
+    def draw(
+        self, seen: Tensor, eps: Tensor, state: State = None, branched: bool = False
+    ) -> tuple[Tensor, Tensor, State]:
+        """Draw z from noise; the arguments are those of `laws`.
+
+        Args:
+            branched: take K draws at every step, each given the *first* particle's past. The
+                network then runs once in place of K times. Such draws serve estimates that are made
+                step by step (inference/bounds.py), and are no draws of whole sequences. Gradients
+                of their log q reach z and not the laws, as `doubly_reparametrised` wants.
+
+        Returns:
+            z (..., B, T, Z), log q(z_t | x_{1:t}, z_{<t}) (..., B, T) in nats, state.
+        """
+        loc, scale, state = self.laws(seen, eps[:1] if branched else eps, state)
+        z = loc + scale * eps
+        if branched:
+            scale = scale.detach()
+            eps = (z - loc.detach()) / scale
         return z, log_density(eps, scale), state
 
     def log_prob(self, seen: Tensor, z: Tensor) -> Tensor:
         """(..., B, T) log q(z_t | x_{1:t}, z_{<t}) of any latents (..., B, T, Z)."""
         if self.conditioning == "latents":
             loc, scale, _ = self._pass(seen, z, None)
-            return log_density((z - loc) / scale, scale)
-        eps, scale, _ = self._walk(seen, z, None, invert=True)
-        return log_density(eps, scale)
+        else:
+            loc, scale, _ = self._walk(seen, z, None, invert=True)
+        return log_density((z - loc) / scale, scale)
 
 
 def log_density(eps: Tensor, scale: Tensor) -> Tensor:
@@ -109,9 +169,9 @@ def log_density(eps: Tensor, scale: Tensor) -> Tensor:
 class GuideDistribution(TorchDistribution):
     """q(z_{1:T} | x_{1:T}) as one Pyro site: batch shape (B, T), event shape (Z,).
 
-    It remembers the density of its own draw, which came with the draw for free. `expand` returns
-    the object itself for an equal batch shape: Pyro's plates call it, and a copy would lose that
-    memory and fall back to the step-by-step density.
+    It remembers the laws of its own draw, which came with the draw for free. `expand` returns the
+    object itself for an equal batch shape: Pyro's plates call it, and a copy would lose that memory
+    and fall back to the step-by-step density.
     """
 
     arg_constraints: ClassVar[dict] = {}  # pyright: ignore
@@ -120,7 +180,7 @@ class GuideDistribution(TorchDistribution):
 
     def __init__(self, guide: Guide, seen: Tensor):
         self.guide, self.seen = guide, seen
-        self._drawn: tuple[Tensor, Tensor] | None = None
+        self.drawn: tuple[Tensor, NormalLaw, Tensor] | None = None  # z, its laws, log q
         super().__init__(seen.shape[:-1], torch.Size([guide.latent_dim]), validate_args=False)
 
     def expand(self, batch_shape: torch.Size, _instance: object = None) -> "GuideDistribution":
@@ -130,11 +190,33 @@ class GuideDistribution(TorchDistribution):
 
     def rsample(self, sample_shape=torch.Size()) -> Tensor:  # noqa: B008
         eps = torch.randn(*sample_shape, *self.batch_shape, *self.event_shape).to(self.seen)
-        z, log_q, _ = self.guide.draw(self.seen, eps)
-        self._drawn = (z, log_q)
+        loc, scale, _ = self.guide.laws(self.seen, eps)
+        z = loc + scale * eps
+        self.drawn = (z, NormalLaw(loc, scale), log_density(eps, scale))
         return z
 
     def log_prob(self, value: Tensor) -> Tensor:
-        if self._drawn is not None and value is self._drawn[0]:
-            return self._drawn[1]
+        if self.drawn is not None and value is self.drawn[0]:
+            return self.drawn[2]
         return self.guide.log_prob(self.seen, value)
+
+
+@register_kl(GuideDistribution, PriorDistribution)
+def kl_to_prior(q: GuideDistribution, p: PriorDistribution) -> Tensor:
+    """(B, T) KL(q(z_t | .) || p(z_t | .)) at the drawn z_{<t}: exact where both are normal."""
+    return kl_per_latent(q, p).sum(-1)
+
+
+def kl_per_latent(q: GuideDistribution, p: PriorDistribution) -> Tensor:
+    """(B, T, Z) the same, of every latent.
+
+    Raises:
+        NotImplementedError: where it has no closed form; Pyro then takes the draw's own.
+    """
+    if q.drawn is None:
+        raise NotImplementedError("the guide has drawn nothing yet")
+    z, law, _ = q.drawn
+    prior = p.law(z)
+    if not isinstance(prior, NormalLaw):
+        raise NotImplementedError("a mixture's KL has no closed form")
+    return prior.kl_from(law.loc, law.scale).expand(z.shape)

@@ -1,12 +1,15 @@
 """The sequential latent-variable model, in Pyro.
 
-    p(x_{1:T}, z_{1:T}) = prod_t p(z_t) p(x_t | history, z_t)                       (priors.py)
+    p(x_{1:T}, z_{1:T}) = prod_t p(z_t | .) p(x_t | history, z_t)                   (priors.py)
     q(z_{1:T} | x_{1:T}) = prod_t q(z_t | x_{1:t}, z_{1:t-1})                        (guide.py)
     maximise  E_q[log p(x, z) - log q(z | x)]                                        (ELBO)
 
-With history `last` the emission is p(x_t | x_{t-1}, z_t) and x is first-order Markov; with `all` it
-also sees a causal summary of x_{<t}. Either way z_t is independent of the other latents given x, so
-that log p(x) can be estimated step by step (inference/bounds.py).
+With history `last` the emission is p(x_t | x_{t-1}, z_t); with `all` it also sees a causal summary
+of x_{<t}, with `none` z_t alone. The prior sees nothing, z_{<t}, or z_{<t} and x_{<t}.
+
+Where it sees no latents, the *posterior factorises*: z_t is independent of the others given x, and
+log p(x) can be estimated step by step (inference/bounds.py). Elsewhere sequential Monte Carlo takes
+over (inference/smc.py).
 
 The Pyro model and guide are written with two sites, z and x, each for all sequences and steps.
 Scoring and sampling run in plain torch on the same parts.
@@ -14,83 +17,34 @@ Scoring and sampling run in plain torch on the same parts.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pyro
 import torch
 from pyro import poutine
-from pyro.infer import Trace_ELBO
+from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
-from seqlatent.data.scaling import Scaling
 from seqlatent.distributions.heads import StepDistribution
-from seqlatent.inference.bounds import per_step_importance
-from seqlatent.models.base import History, ModelOptions, SequenceModel
-from seqlatent.models.guide import CONDITIONINGS, Guide, GuideDistribution
-from seqlatent.models.priors import PRIORS, build_prior
-from seqlatent.nn.causal import State
-from seqlatent.nn.convolution import Convolution
+from seqlatent.inference.bounds import (
+    Estimate,
+    doubly_reparametrised,
+    joint_importance,
+    per_step_importance,
+)
+from seqlatent.inference.smc import Particles, smc, systematic, take
+from seqlatent.models.base import History, SequenceModel
+from seqlatent.models.guide import Guide, GuideDistribution, build_network, kl_to_prior
+from seqlatent.models.latent_options import LatentOptions
+from seqlatent.models.priors import PriorDistribution, build_prior
+from seqlatent.nn.causal import State, map_state
 from seqlatent.nn.mlp import mlp
 from seqlatent.nn.recurrent import Recurrent
 
-HISTORIES = ("last", "all")
-GUIDES = ("cnn", "rnn")
-OBJECTIVES = ("elbo", "iwae")
-
-
-@dataclass(frozen=True)
-class LatentOptions(ModelOptions):
-    latent_dim: int = field(default=8, metadata={"help": "latent dimensions of a step", "min": 1})
-    prior: str = field(
-        default="independent",
-        metadata={"help": "p(z_t): N(0, I), or a learned mixture of normals", "choices": PRIORS},
-    )
-    prior_components: int = field(
-        default=8, metadata={"help": "parts of a mixture prior", "min": 1, "max": 1000}
-    )
-    history: str = field(
-        default="all",
-        metadata={
-            "help": "what p(x_t | history, z_t) sees: last value, or all values by a GRU",
-            "choices": HISTORIES,
-        },
-    )
-    guide: str = field(
-        default="cnn", metadata={"help": "network of q(z_t | x_{1:t}, z_{<t})", "choices": GUIDES}
-    )
-    guide_conditioning: str = field(
-        default="noise",
-        metadata={
-            "help": "the guide sees earlier noise (parallel) or latents (ancestral)",
-            "choices": CONDITIONINGS,
-        },
-    )
-    hidden_dim: int = field(default=64, metadata={"help": "size of every network", "min": 1})
-    guide_layers: int = field(
-        default=3, metadata={"help": "layers of the guide", "min": 1, "max": 20}
-    )
-    dropout: float = field(
-        default=0.0,
-        metadata={"help": "share of features dropped in training", "min": 0, "below": 1},
-    )
-    objective: str = field(
-        default="elbo",
-        metadata={
-            "help": "of training: the elbo, or the tighter per-step importance bound (iwae)",
-            "choices": OBJECTIVES,
-        },
-    )
-    objective_particles: int = field(
-        default=8, metadata={"help": "draws of z that the iwae averages over", "min": 2}
-    )
-    kl_anneal_steps: int = field(
-        default=200,
-        metadata={"help": "training steps over which the elbo's KL is weighed up to 1", "min": 0},
-    )
+FILTER_PARTICLES = 256  # at the least, when a history is filtered to forecast from
 
 
 class LatentModel(SequenceModel):
@@ -103,168 +57,319 @@ class LatentModel(SequenceModel):
         super().__init__(options, description)
         o, hidden = options, options.hidden_dim
         self.latent_dim = o.latent_dim
-        self.prior = build_prior(o.prior, o.latent_dim, o.prior_components)
-        self.summary = Recurrent(self.input_dim, hidden) if o.history == "all" else None
-        context_dim = self.input_dim + (hidden if self.summary else 0)
-        self.from_context = nn.Linear(context_dim, hidden)
+        self.factorises, self.smoothing = not o.dependent, o.smoothing
+        # The recurrent transition of a conditional prior reads x_{<t} itself, and shares what it
+        # makes of (x_{<t}, z_{<t}) with an emission that sees all of the history.
+        recurrent = o.prior == "conditional" and o.transition == "rnn"
+        self.shares = recurrent and o.history == "all"
+        summarised = (o.history == "all" or o.prior == "conditional") and not recurrent
+        self.summary = Recurrent(self.input_dim, hidden) if summarised else None
+        known_dim = self.input_dim + (hidden if self.summary else 0)
+        num_covariates = len(description.covariate_names)
+        self.prior = build_prior(
+            o.prior,
+            o.latent_dim,
+            o.prior_components,
+            o.learn_prior,
+            known_dim if o.prior == "conditional" else num_covariates,
+            o.transition,
+            hidden,
+        )
+        emission_dim = {"none": num_covariates, "last": self.input_dim, "all": known_dim}
+        self.context_dim = emission_dim[o.history]
+        self.from_context = nn.Linear(self.context_dim, hidden) if self.context_dim else None
+        self.from_past = nn.Linear(hidden, hidden, bias=False) if self.shares else None
         self.from_latents = nn.Linear(o.latent_dim, hidden)
         self.decoder = mlp(hidden, hidden, hidden, 1, dropout=o.dropout)
         self.head = self.build_head(hidden)
-        seen_dim = self.embedding_dim + context_dim
-        if o.guide == "cnn":
-            network = Convolution(
-                seen_dim + o.latent_dim, hidden, o.guide_layers, dropout=o.dropout
-            )
-        else:
-            network = Recurrent(
-                seen_dim + o.latent_dim, hidden, o.guide_layers, dropout=o.dropout, residual=True
-            )
-        self.guide_network = Guide(network, o.latent_dim, o.guide_conditioning)
+        seen_dim = self.embedding_dim + known_dim
+        backward = Recurrent(self.embedding_dim, hidden) if o.smoothing else None
+        network = build_network(
+            o.guide,
+            seen_dim + (hidden if backward else 0) + o.latent_dim,
+            hidden,
+            o.guide_layers,
+            o.dropout,
+        )
+        self.guide_network = Guide(network, o.latent_dim, o.guide_conditioning, backward)
 
     # -- the parts --------------------------------------------------------------------------------
 
-    def _context(self, u: Tensor, state: State = None) -> tuple[Tensor, State]:
-        """(B, T, .) what the emission sees besides z_t: u_t holds x_{t-1}; maybe all of x_{<t}."""
+    def _know(self, u: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """(B, T, .) what is known before each step: u_t, which holds x_{t-1}, and a summary."""
         if self.summary is None:
             return u, None
         h, state = self.summary(u, state)
-        return torch.cat([h, u], -1), state
+        return torch.cat([u, h], -1), state
 
-    def _emission(self, context: Tensor, z: Tensor, observed: Tensor | None) -> StepDistribution:
-        """p(x_t | history, z_t), from a (B, T, .) context and (..., B, T, Z) latents."""
-        h = self.from_context(context) + self.from_latents(z)
+    def _contexts(self, known: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, .) what the emission and the prior see of what is known; u begins with x_{t-1}
+        and ends with the covariates."""
+        covariates = known[..., self.embedding_dim : self.input_dim]
+        emission = covariates if self.options.history == "none" else known[..., : self.context_dim]
+        return emission, known if self.options.prior == "conditional" else covariates
+
+    def _emission(
+        self, context: Tensor, z: Tensor, past: Tensor | None, observed: Tensor | None
+    ) -> StepDistribution:
+        """p(x_t | history, z_t), from a (B, T, .) context, (..., B, T, Z) latents, and what a prior
+        shares of the past."""
+        h = self.from_latents(z)
+        if self.from_context is not None:
+            h = h + self.from_context(context)
+        if self.from_past is not None:
+            assert past is not None
+            h = h + self.from_past(past)
         return self.head(h + self.decoder(F.silu(h)), observed)
 
-    def _read(self, batch: SequenceBatch, history: History | None) -> "_Reading":
+    def reading(self, batch: SequenceBatch, history: History | None = None) -> "Reading":
+        """What the networks over x make of a batch; latents have no part in it."""
         history = history or self.begin(batch)
         y, embedding, u = self.inputs(batch, history)
-        summary, guide = history.network or (None, None)
-        context, summary = self._context(u, summary)
-        seen = torch.cat([embedding, context], -1)
-        return _Reading(history.scaling, y, embedding, context, seen, summary, guide)
+        known, summary = self._know(u, history.network[0] if history.network else None)
+        emission, prior = self._contexts(known)
+        seen = self.guide_network.prepare(
+            torch.cat([embedding, known], -1), embedding, batch.lengths
+        )
+        step = torch.arange(batch.x.shape[1], device=y.device)
+        inside = batch.scored if self.factorises else step < batch.lengths[:, None]
+        counted = inside & (step >= batch.context[:, None])
+        log_scale = history.scaling.log_scale(batch.observed)
+        after = History(history.scaling, embedding[:, -1:], (summary, None))
+        return Reading(y, batch.observed, log_scale, emission, prior, seen, inside, counted, after)
+
+    def propose(
+        self, r: "Reading", eps: Tensor, particles: State = None, branched: bool = False
+    ) -> tuple["Draw", State]:
+        """Draw latents from the guide and weigh them.
+
+        Args:
+            r: of B sequences and T steps (all, or the next ones).
+            eps: (K, B, T, Z) standard normal noise.
+            particles: what an earlier call returned, to go on with the next steps.
+            branched: see `Guide.draw`; only where the posterior factorises.
+
+        Returns:
+            the draw with its densities, and the particles' states.
+        """
+        guide, prior = particles or (None, None)
+        z, log_q, guide = self.guide_network.draw(r.seen, eps, guide, branched)
+        law, past, prior = self.prior(z, r.prior, prior)
+        emission = self._emission(r.emission, z, past, r.observed)
+        log_x = emission.log_prob(r.y.expand(*z.shape[:-1], -1)) - r.log_scale
+        return Draw(z, log_x, law.log_prob(z), log_q), (guide, prior)
 
     # -- the model in Pyro, and its training ------------------------------------------------------
 
     def model(
-        self, batch: SequenceBatch, kl_weight: float = 1.0, reading: "_Reading | None" = None
+        self, batch: SequenceBatch, kl_weight: float = 1.0, sites: "Sites | None" = None
     ) -> None:
-        """p(x, z), in scaled units. `reading` is what model and guide can share."""
-        r = reading or self._read(batch, None)
+        """p(x, z), in scaled units. `sites` is what model and guide can share."""
+        r, prior, _ = sites or self.sites(batch)
         with _sequences_and_steps(batch):
-            with poutine.scale(scale=kl_weight):
-                z = pyro.sample("z", self.prior.distribution(r.y.shape[:2]))
-            pyro.sample("x", self._emission(r.context, z, batch.observed), obs=r.y)
+            with poutine.scale(scale=kl_weight), poutine.mask(mask=r.counted):  # pyright: ignore
+                z = pyro.sample("z", prior)
+            past = prior.features(z) if self.shares else None
+            with poutine.mask(mask=batch.scored):  # pyright: ignore
+                pyro.sample("x", self._emission(r.emission, z, past, batch.observed), obs=r.y)
 
     def guide(
-        self, batch: SequenceBatch, kl_weight: float = 1.0, reading: "_Reading | None" = None
+        self, batch: SequenceBatch, kl_weight: float = 1.0, sites: "Sites | None" = None
     ) -> None:
         """q(z | x)."""
-        r = reading or self._read(batch, None)
-        with _sequences_and_steps(batch), poutine.scale(scale=kl_weight):
-            pyro.sample("z", GuideDistribution(self.guide_network, r.seen))
+        r, _, posterior = sites or self.sites(batch)
+        with (
+            _sequences_and_steps(batch),
+            poutine.scale(scale=kl_weight),
+            poutine.mask(mask=r.counted),  # pyright: ignore
+        ):
+            pyro.sample("z", posterior)
+
+    def sites(self, batch: SequenceBatch) -> "Sites":
+        """The distributions of z in model and guide, on one reading of the batch."""
+        r = self.reading(batch)
+        return Sites(
+            r,
+            PriorDistribution(self.prior, r.prior),
+            GuideDistribution(self.guide_network, r.seen),
+        )
 
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
-        """Negative bound in nats per scored step; the ELBO's KL is weighted while annealed."""
-        if self.options.objective == "iwae":
-            shape = (self.options.objective_particles, *batch.x.shape[:2], self.latent_dim)
-            weights, _ = self.log_weights(batch, torch.randn(shape).to(self.from_latents.weight))
-            bound = per_step_importance(weights).log_prob
-            return -bound.sum() / batch.scored.sum().clamp(min=1)
+        """Negative bound in nats per scored step; what latents cost is weighted while annealed."""
+        num_scored = batch.scored.sum().clamp(min=1)
         anneal = self.options.kl_anneal_steps
         weight = 1.0 if step is None or step >= anneal else (step + 1) / (anneal + 1)
-        reading = self._read(batch, None)  # the networks over x run once for model and guide
+        if self.options.objective == "elbo":
+            return self._negative_elbo(batch, weight) / num_scored
+        r = self.reading(batch)
+        size = self.options.objective_particles
+        if self.options.objective == "fivo":
+            bound = self._filter(r, size, torch.rand(r.counted.shape).to(r.y), None, weight)[0]
+            return -torch.where(r.counted, bound.log_prob, 0.0).sum() / num_scored
+        eps = torch.randn(size, *r.y.shape[:2], self.latent_dim).to(r.y)
+        draw, _ = self.propose(r, eps, branched=self.factorises)
+        weights = torch.where(r.counted, draw.annealed(weight), 0.0)
+        if self.factorises and draw.z.requires_grad:
+            doubly_reparametrised(draw.z, weights)
+        estimate = per_step_importance if self.factorises else joint_importance
+        return -estimate(weights).log_prob.sum() / num_scored
+
+    def _negative_elbo(self, batch: SequenceBatch, weight: float) -> Tensor:
+        """-E_q[log p(x | z)] + weight KL, summed; the KL is exact where it has a closed form."""
+        sites = self.sites(batch)  # the networks over x run once for model and guide
         with pyro.validation_enabled(False):
-            loss = Trace_ELBO().differentiable_loss(self.model, self.guide, batch, weight, reading)
-        log_scale = reading.scaling.log_scale(batch.observed)
-        loss = loss + torch.where(batch.scored, log_scale, 0.0).sum()
-        return loss / batch.scored.sum().clamp(min=1)
+            loss = TraceMeanField_ELBO().differentiable_loss(
+                self.model, self.guide, batch, weight, sites
+            )
+        assert isinstance(loss, Tensor)
+        if self.options.free_bits > 0:  # max(weight KL, free) in place of weight KL
+            free = self.options.free_bits * batch.scored.sum()
+            loss = loss + F.relu(free - weight * _kl(sites))
+        return loss + torch.where(batch.scored, sites.reading.log_scale, 0.0).sum()
 
     def terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
-        eps = torch.randn(1, *batch.x.shape[:2], self.latent_dim).to(self.from_context.weight)
-        parts, _ = self._parts(batch, eps, None)
-        emission, prior, guide = (torch.where(batch.scored, part[0], 0.0) for part in parts)
+        r = self.reading(batch)
+        draw, _ = self.propose(r, torch.randn(1, *r.y.shape[:2], self.latent_dim).to(r.y))
+        emission = torch.where(batch.scored, draw.log_x[0], 0.0)
+        prior, guide = (torch.where(r.counted, p[0], 0.0) for p in (draw.log_prior, draw.log_q))
         return {"emission": emission, "prior": prior, "guide": guide, "kl": guide - prior}
 
-    # -- scoring, coding and sampling, in plain torch ---------------------------------------------
+    # -- particles --------------------------------------------------------------------------------
 
-    def _parts(
-        self, batch: SequenceBatch, eps: Tensor, history: History | None
-    ) -> tuple[tuple[Tensor, Tensor, Tensor], History]:
-        """log p(x_t | ., z_t), log p(z_t), log q(z_t | .), (K, B, T) each; the history after."""
-        r = self._read(batch, history)
-        z, log_q, guide = self.guide_network.draw(r.seen, eps, r.guide)
-        log_prior = self.prior.log_prob(z)
-        emission = self._emission(r.context, z, batch.observed)
-        log_x = emission.log_prob(r.y.expand(*z.shape[:-1], -1))
-        log_x = log_x - r.scaling.log_scale(batch.observed)
-        after = History(r.scaling, r.embedding[:, -1:], (r.summary, guide))
-        return (log_x, log_prior, log_q), after
+    def _filter(
+        self,
+        r: "Reading",
+        size: int,
+        uniforms: Tensor,
+        generator: torch.Generator | None,
+        kl_weight: float = 1.0,
+    ) -> tuple[Estimate, Particles]:
+        """Sequential Monte Carlo over a reading, with fresh noise."""
+        device = None if generator is None else generator.device
+        shape = (size, len(r.y), 1, self.latent_dim)
 
-    def log_weights(
-        self, batch: SequenceBatch, eps: Tensor, history: History | None = None
-    ) -> tuple[Tensor, History]:
-        """(K, B, T, Z) noise -> (K, B, T) log-weights in nats, data units; 0 where not scored."""
-        (log_x, log_prior, log_q), after = self._parts(batch, eps, history)
-        return torch.where(batch.scored, log_x + log_prior - log_q, 0.0), after
+        def propose(t: int, particles: State) -> tuple[Tensor, State]:
+            now = r.steps(t, t + 1)
+            eps = torch.randn(shape, generator=generator, device=device).to(r.y)
+            draw, particles = self.propose(now, eps, particles)
+            return torch.where(now.inside, draw.annealed(kl_weight), 0.0)[..., 0], particles
 
-    def encode(
-        self, batch: SequenceBatch, eps: Tensor, history: History | None = None
-    ) -> tuple[Tensor, History]:
-        """(K, B, T, Z) noise -> (K, B, T, Z) draws of z from the guide."""
-        r = self._read(batch, history)
-        z, _, guide = self.guide_network.draw(r.seen, eps, r.guide)
-        return z, History(r.scaling, r.embedding[:, -1:], (r.summary, guide))
+        return smc(propose, uniforms, size)
+
+    def filtered_paths(
+        self, batch: SequenceBatch, num_paths: int, generator: torch.Generator
+    ) -> History:
+        """Histories (num_paths, ...) of one sequence, each with latents drawn from
+        p(z_{1:T} | x_{1:T}) by a particle filter, to go on from."""
+        r = self.reading(batch)
+        uniforms = torch.rand(1, r.y.shape[1] + 1, generator=generator, device=generator.device)
+        size = max(num_paths, FILTER_PARTICLES)
+        _, particles = self._filter(r, size, uniforms[:, :-1].to(r.y), generator)
+        chosen = systematic(particles.log_weights, uniforms[:, -1].to(r.y), num_paths)
+        _, prior = map_state(lambda s: s[:, 0], take(particles.state, chosen))
+        summary = map_state(lambda s: s.expand(num_paths, *s.shape[1:]), r.after.network[0])
+        last = r.after.last.expand(num_paths, -1, -1)
+        return History(r.after.scaling, last, (summary, prior))
+
+    # -- the contract of a model ------------------------------------------------------------------
 
     def at_floor(self, batch: SequenceBatch) -> Tensor:
         """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor."""
-        r = self._read(batch, None)
-        eps = r.y.new_zeros(*r.y.shape[:2], self.latent_dim)
-        z, _, _ = self.guide_network.draw(r.seen, eps)
-        return self._emission(r.context, z, batch.observed).at_floor(r.y)
+        r = self.reading(batch)
+        z, _, _ = self.guide_network.draw(r.seen, r.y.new_zeros(*r.y.shape[:2], self.latent_dim))
+        _, past, _ = self.prior(z, r.prior)
+        return self._emission(r.emission, z, past, batch.observed).at_floor(r.y)
 
     def read(self, batch: SequenceBatch, history: History | None = None) -> History:
-        r = self._read(batch, history)
-        return History(r.scaling, r.embedding[:, -1:], (r.summary, None))
+        """The history without its latents: enough where the posterior factorises, and elsewhere
+        `filtered_paths` draws them."""
+        return self.reading(batch, history).after
 
     def sample_step(
         self, history: History, covariates: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, History]:
+        summary, prior = history.network or (None, None)
         u = torch.cat([history.last, self.covariate_scaler(covariates)], -1)
-        context, summary = self._context(u, history.network[0] if history.network else None)
-        z = self.prior.draw(context.new_empty(*context.shape[:-1], self.latent_dim), generator)
-        y = self._emission(context, z, None).draw(generator)
+        known, summary = self._know(u, summary)
+        emission, context = self._contexts(known)
+        z, past, prior = self.prior.draw(context, prior, generator)
+        y = self._emission(emission, z, past, None).draw(generator)
         last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
-        return history.scaling.inverse(y), History(history.scaling, last, (summary, None))
+        return history.scaling.inverse(y), History(history.scaling, last, (summary, prior))
 
 
-class _Reading(NamedTuple):
-    """What the networks over x make of a batch, shared by model and guide.
+class Reading(NamedTuple):
+    """What the networks over x make of a batch.
 
     Attributes:
-        scaling: the sequences' affine maps.
-        y: (B, T, D) scaled values.
-        embedding: (B, T, F) of each value.
-        context: (B, T, .) what the emission sees besides z_t.
-        seen: (B, T, .) what the guide sees: the embedding and the context.
-        summary, guide: states of the two networks.
+        y, observed: (B, T, D) scaled values, and whether each was observed.
+        log_scale: (B, T) that takes log-densities to data units.
+        emission, prior, seen: (B, T, .) what emission, prior and guide see besides latents.
+        inside: (B, T) bool, the steps that weigh: all up to the sequence's end, or only the scored
+            ones where the posterior factorises, as the others' latents then change nothing.
+        counted: those of them that come after the context, and so enter the loss.
+        after: the history after the last step, without latents.
     """
 
-    scaling: Scaling
     y: Tensor
-    embedding: Tensor
-    context: Tensor
+    observed: Tensor
+    log_scale: Tensor
+    emission: Tensor
+    prior: Tensor
     seen: Tensor
-    summary: State
-    guide: State
+    inside: Tensor
+    counted: Tensor
+    after: History
+
+    def steps(self, start: int, stop: int) -> "Reading":
+        """Steps start..stop-1."""
+        return Reading(*(part[:, start:stop] for part in self[:-1]), self.after)  # type: ignore[arg-type]
+
+
+class Draw(NamedTuple):
+    """Latents from the guide, (K, B, T, Z), and (K, B, T) densities at them, nats, data units."""
+
+    z: Tensor
+    log_x: Tensor
+    log_prior: Tensor
+    log_q: Tensor
+
+    @property
+    def log_weight(self) -> Tensor:
+        """(K, B, T) log p(x_t | .) + log p(z_t | .) - log q(z_t | .)."""
+        return self.annealed(1.0)
+
+    def annealed(self, kl_weight: float) -> Tensor:
+        """The same with part of the price that the latents pay, as while training begins."""
+        return self.log_x + kl_weight * (self.log_prior - self.log_q)
+
+
+class Sites(NamedTuple):
+    """One reading of a batch, and the laws of z in model and guide on it."""
+
+    reading: Reading
+    prior: PriorDistribution
+    posterior: GuideDistribution
+
+
+def _kl(sites: Sites) -> Tensor:
+    """The KL that the ELBO has just counted, summed."""
+    r, prior, posterior = sites
+    try:
+        kl = kl_to_prior(posterior, prior)
+    except NotImplementedError:
+        assert posterior.drawn is not None
+        z, _, log_q = posterior.drawn
+        kl = log_q - prior.log_prob(z)
+    return torch.where(r.counted, kl, 0.0).sum()
 
 
 @contextmanager
 def _sequences_and_steps(batch: SequenceBatch) -> Iterator[None]:
-    """Plates for the batch and for time, and the mask of the steps that count."""
+    """Plates for the batch and for time."""
     num_sequences, num_steps = batch.x.shape[:2]
     with (
         pyro.plate("sequences", num_sequences, dim=-2),
         pyro.plate("steps", num_steps, dim=-1),
-        poutine.mask(mask=batch.scored),  # pyright: ignore
     ):
         yield

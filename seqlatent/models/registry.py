@@ -9,12 +9,16 @@ from seqlatent.models.base import SequenceModel
 from seqlatent.models.flow import FlowModel
 from seqlatent.models.latent import LatentModel
 from seqlatent.models.linear_gaussian import LinearGaussianModel
+from seqlatent.models.presets import DMMModel, SRNNModel, VRNNModel
 
 MODELS: dict[str, type[SequenceModel]] = {
     "rnn": RNNModel,
     "transformer": TransformerModel,
     "cnn": CNNModel,
     "latent": LatentModel,
+    "vrnn": VRNNModel,
+    "srnn": SRNNModel,
+    "dmm": DMMModel,
     "linear-gaussian": LinearGaussianModel,
     "flow": FlowModel,
 }

@@ -50,6 +50,8 @@ class WindowMLP(CausalNetwork):
 
     def scan(self, u: Tensor, state: State) -> tuple[Tensor, State]:
         lags = self.receptive_field or 1
+        if lags == 1:
+            return self.net(u), None
         past = u.new_zeros(len(u), lags - 1, u.shape[-1]) if state is None else state
         seen = torch.cat([past, u], 1)
         stacked = seen.unfold(1, lags, 1).flatten(2)  # (N, T, in_dim * lags)

@@ -1,0 +1,136 @@
+"""The guide of the latent-variable model: its two forms, and what they may see."""
+
+import pytest
+import torch
+from cases import stir
+from torch.autograd.functional import jacobian
+from torch.distributions import Normal
+
+from seqlatent.models.guide import Guide, GuideDistribution
+from seqlatent.nn.convolution import Convolution
+from seqlatent.nn.recurrent import Recurrent
+
+STEPS, LATENTS, SEEN = 6, 2, 3
+
+
+@pytest.fixture(params=["cnn", "rnn"])
+def network(request: pytest.FixtureRequest):
+    size = SEEN + LATENTS
+    return Convolution(size, 8, 2) if request.param == "cnn" else Recurrent(size, 8)
+
+
+def guide_of(network, conditioning: str) -> Guide:
+    torch.manual_seed(0)
+    guide = Guide(network, LATENTS, conditioning).double()
+    stir(guide)
+    return guide
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+
+
+@pytest.mark.parametrize("conditioning", ["noise", "latents"])
+def test_density_of_draws_is_the_change_of_variables(network, conditioning: str):
+    """log q(z) = log N(eps; 0, I) - log |det dz / d eps|, the determinant by autograd."""
+    guide, seen, eps = (
+        guide_of(network, conditioning),
+        noise(1, STEPS, SEEN),
+        noise(1, STEPS, LATENTS),
+    )
+    z, log_q, _ = guide.draw(seen, eps)
+    derivative = jacobian(lambda e: guide.draw(seen, e)[0].flatten(), eps)
+    log_det = derivative.reshape(z.numel(), -1).det().abs().log()
+    expected = Normal(0, 1).log_prob(eps).sum() - log_det
+    assert log_q.sum().item() == pytest.approx(expected.item(), abs=1e-10)
+
+
+@pytest.mark.parametrize("conditioning", ["noise", "latents"])
+def test_parallel_form_is_the_ancestral_density(network, conditioning: str):
+    """prod_t q(z_t | x_{1:t}, z_{<t}), each factor a normal law found from the prefix alone."""
+    guide, seen, eps = (
+        guide_of(network, conditioning),
+        noise(1, STEPS, SEEN),
+        noise(1, STEPS, LATENTS),
+    )
+    z, log_q, _ = guide.draw(seen, eps)
+    past = torch.zeros(1, 0, LATENTS, dtype=torch.float64)  # z_{<t}, or the eps_{<t} they stand for
+    for t in range(STEPS):
+        # Location and scale of step t do not depend on its own noise: read them off two draws.
+        at_zero, at_one = (
+            _draw_last(guide, seen[:, : t + 1], past, torch.full((1, 1, LATENTS), float(e)))
+            for e in (0.0, 1.0)
+        )
+        law = Normal(at_zero, at_one - at_zero)
+        expected = law.log_prob(z[:, t]).sum()
+        assert log_q[0, t].item() == pytest.approx(expected.item(), abs=1e-9)
+        own = (z[:, t] - law.loc) / law.scale  # the noise recovered from z alone
+        past = torch.cat([past, own[:, None]], 1)
+    torch.testing.assert_close(past, eps, rtol=0, atol=1e-9)
+    torch.testing.assert_close(guide.log_prob(seen, z), log_q, rtol=0, atol=1e-9)
+
+
+def _draw_last(guide: Guide, seen, past, now) -> torch.Tensor:
+    z, _, _ = guide.draw(seen, torch.cat([past, now.double()], 1))
+    return z[:, -1]
+
+
+@pytest.mark.parametrize("conditioning", ["noise", "latents"])
+def test_later_steps_do_not_enter(network, conditioning: str):
+    guide, seen, eps = (
+        guide_of(network, conditioning),
+        noise(1, STEPS, SEEN),
+        noise(1, STEPS, LATENTS),
+    )
+    size = jacobian(lambda s: guide.draw(s, eps)[0].sum(-1)[0], seen)[:, 0].abs().sum(-1)
+    assert (size.triu(1) == 0).all()
+    assert (size.diagonal() > 0).all()
+
+
+def test_the_site_remembers_its_draw(network):
+    """Pyro's plates call `expand`: it must not lose the memory of the draw's density."""
+    guide, seen = guide_of(network, "noise"), noise(2, STEPS, SEEN)
+    site = GuideDistribution(guide, seen)
+    assert site.expand(torch.Size([2, STEPS])) is site
+    torch.set_default_dtype(torch.float64)
+    try:
+        z = site.rsample()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    remembered = site.log_prob(z)
+    recomputed = site.log_prob(z.clone())
+    assert remembered is site.log_prob(z)
+    torch.testing.assert_close(remembered, recomputed, rtol=0, atol=1e-8)
+
+
+def test_a_smoothing_guide_sees_later_steps_and_no_padding():
+    torch.manual_seed(0)
+    backward = Recurrent(SEEN, 4)
+    guide = Guide(Recurrent(SEEN + 4 + LATENTS, 8), LATENTS, "noise", backward).double()
+    stir(guide)
+    seen, eps = noise(2, STEPS, SEEN), noise(2, STEPS, LATENTS)
+    lengths = torch.tensor([STEPS, STEPS - 2])
+
+    def draw(ahead: torch.Tensor) -> torch.Tensor:
+        return guide.draw(guide.prepare(seen, ahead, lengths), eps)[0].sum(-1)
+
+    size = jacobian(draw, noise(2, STEPS, SEEN)).abs().sum(-1)  # (2, t, 2, s)
+    assert (size[0, :, 0] > 0).all()  # the first latent sees the last value, and through the noise
+    assert (size[1, : STEPS - 2, 1, STEPS - 2 :] == 0).all()  # no padding
+    assert (size[1, : STEPS - 2, 1, : STEPS - 2] > 0).all()
+    assert (size[0, :, 1] == 0).all()
+
+
+def test_branched_draws_share_the_first_particle_s_past(network):
+    guide, seen, eps = (
+        guide_of(network, "noise"),
+        noise(1, STEPS, SEEN),
+        noise(3, 1, STEPS, LATENTS),
+    )
+    z, log_q, _ = guide.draw(seen, eps, branched=True)
+    own, own_q, _ = guide.draw(seen, eps[:1])
+    torch.testing.assert_close(z[:1], own)
+    torch.testing.assert_close(log_q[:1], own_q)
+    for t in range(STEPS):  # particle 2 at step t, given the past of particle 0
+        mixed = torch.cat([eps[0, :, :t], eps[2, :, t:]], 1)
+        torch.testing.assert_close(z[2, :, t], guide.draw(seen, mixed)[0][:, t])
