@@ -349,7 +349,7 @@ def test_the_target_error_is_reached_or_said_not_to_be(caplog, monkeypatch):
     assert after["num_particles"].max() > 8
     assert list(after["unique_id"]) == list(before["unique_id"])
     monkeypatch.setattr("seqlatent.scoring.MAX_PARTICLES", 16)
-    with caplog.at_level("WARNING"):
+    with caplog.at_level("WARNING", "seqlatent"):
         score(m, data, 8, target_error=1e-6)
     assert "3 of 3 sequences did not reach the target error" in caplog.text
     with pytest.raises(InputError, match="target_error=0 must be above 0"):

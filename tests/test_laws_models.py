@@ -32,6 +32,10 @@ from seqlatent.training_options import TrainingOptions
 NAMES = sorted(MODELS)
 REFUSE_MISSING = ["flow-latents"]
 EXACT = [n for n in NAMES if isinstance(model(n), ExactDensity)]
+# The others differ from a case that is here in how they are trained, or in what guides them.
+DENSITIES = [
+    n for n in NAMES if n not in ("latent-iwae", "vrnn-fivo", "vrnn-ancestral", "latent-ancestral")
+]
 
 
 def log_prob(
@@ -208,11 +212,11 @@ def predictive(m: SequenceModel, x: np.ndarray, points: np.ndarray, particles: i
         else:  # noise of its own at every point: over all of them it averages out
             chosen = "per-step" if m.factorises else "smc"
             names = [s.unique_id for s in sequences]
-            log_prob = estimate(m, batch, names, particles, chosen, 0).log_prob
+            log_prob = estimate(m, batch, names, particles, chosen, 0, num_filters=1).log_prob
         return log_prob[:, -1].exp().double().numpy()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DENSITIES)
 def test_one_step_forecast_is_the_predictive_distribution(name: str):
     """The share of draws in each tenth of the predictive law, against quadrature."""
     m, data = model(name), dataset(num=1, steps=6)
@@ -234,12 +238,15 @@ def two_step_density(m: SequenceModel) -> tuple[np.ndarray, np.ndarray, np.ndarr
     # Splines have kinks, which want a finer grid than the noise of an estimate deserves.
     points = 20 + 3 * np.linspace(-9, 9, 181 if m.family == "flow" else 91)
     grid = np.stack(np.meshgrid(points, points, indexing="ij"), -1).reshape(-1, 2, 1)
-    frame, _ = score(m, SequenceDataset.from_list(list(grid)), num_particles=64)
+    data = SequenceDataset.from_list(list(grid))
+    # Two steps need no resampling: whole trajectories are as good as filters, and quicker.
+    dependent = not isinstance(m, ExactDensity) and not m.factorises
+    frame, _ = score(m, data, num_particles=64, estimator="joint" if dependent else "auto")
     density = np.exp(frame["log_prob"].to_numpy()).reshape(len(points), -1)
     return points, density, density * frame["std_error"].to_numpy().reshape(density.shape)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DENSITIES)
 def test_two_step_density_integrates_to_one_in_data_units(name: str):
     points, density, error = two_step_density(model(name))
     total = np.trapezoid(np.trapezoid(density, points), points)
@@ -335,7 +342,7 @@ def test_finite_at_the_edges(name: str):
         assert np.isfinite(paths).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DENSITIES)
 def test_sample_moments(name: str):
     """The first two steps of samples from nothing have the moments that the density says."""
     m = model(name)
