@@ -311,11 +311,11 @@ class VRNN(Model, family="vrnn"):
 
 
 class SRNN(Model, family="srnn"):
-    """The stochastic RNN, with a smoothing guide: likelihood by importance sampling."""
+    """The stochastic RNN, with a smoothing guide: likelihood by sequential Monte Carlo."""
 
 
 class DMM(Model, family="dmm"):
-    """The deep Markov model, with a smoothing guide: likelihood by importance sampling."""
+    """The deep Markov model, with a smoothing guide: likelihood by sequential Monte Carlo."""
 
 
 class LinearGaussian(Model, family="linear-gaussian"):

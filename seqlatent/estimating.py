@@ -1,9 +1,9 @@
 """Estimates of log p(x_{1:T}) for models with latents: which one, and its noise.
 
     per-step   where the posterior factorises over time: the tightest for its cost
-    smc        where latents depend on earlier ones: particles are resampled as they go
-    joint      whole trajectories; for guides that see the future, whose particles must not be
-               judged by the past alone
+    smc        where latents depend on earlier ones: particles are resampled as they go (by
+               measurement, tighter than whole trajectories for guides that see the future too)
+    joint      whole trajectories, on request
 
 Every sequence draws its noise from a stream of its own, seeded by its name: the estimate does not
 depend on its company, nor on how many steps are read at once.
@@ -38,9 +38,7 @@ def choose_estimator(model: SequenceModel, name: str = "auto") -> str:
         raise InputError(f"estimator '{name}' is not one of {', '.join(ESTIMATORS)}")
     assert isinstance(model, LatentCode)
     if name == "auto":
-        if model.factorises:
-            return "per-step"
-        return "joint" if model.smoothing else "smc"
+        return "per-step" if model.factorises else "smc"
     if name == "per-step" and not model.factorises:
         raise InputError(
             "estimator=per-step needs latents that are independent over time given the data, and "

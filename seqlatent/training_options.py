@@ -35,8 +35,8 @@ class TrainingOptions:
     learning_rate: float | None = field(
         default=None,
         metadata={
-            "help": "of Adam, at its highest (default: the model's own, 0.003 for networks and "
-            "0.03 for linear-gaussian)",
+            "help": "of Adam, at its highest (default: the model's own, 0.003 to 0.005 for "
+            "networks and 0.03 for linear-gaussian)",
             "above": 0,
         },
     )

@@ -60,7 +60,7 @@ MODELS: dict[str, tuple[str, dict]] = {
     "latent-last": ("latent", {"hidden_dim": 8, "latent_dim": 2, "history": "last"}),
     "latent-rnn": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide": "rnn"}),
     "latent-mixture": ("latent", {"hidden_dim": 8, "latent_dim": 2, "prior": "mixture"}),
-    "latent-iwae": ("latent", {"hidden_dim": 8, "latent_dim": 2, "objective": "iwae"}),
+    "latent-elbo": ("latent", {"hidden_dim": 8, "latent_dim": 2, "objective": "elbo"}),
     "latent-mlp": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide": "mlp"}),
     "latent-transformer": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide": "transformer"}),
     "latent-sequential": (

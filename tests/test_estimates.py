@@ -46,14 +46,14 @@ def quadrature(m, batch, steps: int = 80) -> torch.Tensor:
 def test_estimates_agree_with_quadrature(name: str, estimator: str):
     data = dataset(num=2, steps=6)
     m, batch = model(name, "normal", data, latent_dim=1), collate(data.sequences)
-    e = estimate(m, batch, ["a", "b"], 20_000, estimator, 0)
+    e = estimate(m, batch, ["a", "b"], 50_000, estimator, 0)
     with torch.no_grad():
         truth = quadrature(m, batch)
     error = 4 * e.variance.sqrt() + 1e-4
     assert ((e.log_prob.sum(-1) - truth.sum(-1)).abs() < error).all()
     assert error.max() < 0.2
     assert (e.elbo < truth.sum(-1)).all()
-    assert ((e.ess > 1) & (e.ess <= 20_000)).all()
+    assert ((e.ess > 1) & (e.ess <= 50_000)).all()
     if estimator == "per-step":
         assert (e.log_prob - truth).abs().max() < error.max()
 
@@ -365,5 +365,5 @@ def test_estimators_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="not one of auto"):
         score(model("vrnn", data=data), data, estimator="magic")
     kinds = {n: score(model(n, data=data), data)[0]["kind"][0] for n in ("latent", "vrnn", "dmm")}
-    assert kinds == {"latent": "iwae", "vrnn": "smc", "dmm": "iwae"}
+    assert kinds == {"latent": "iwae", "vrnn": "smc", "dmm": "smc"}
     assert isinstance(model("latent").prior, Prior)

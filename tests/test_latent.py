@@ -24,7 +24,7 @@ from seqlatent.training import fit
 from seqlatent.training_options import TrainingOptions
 
 LATENT = sorted(n for n in MODELS if isinstance(model(n), LatentModel))
-ELBO = [n for n in LATENT if model(n).options.objective == "elbo"]
+ELBO = [n for n in LATENT if model(n).options.bound == "elbo"]
 
 
 def weights(m, batch, particles: int, branched: bool = False) -> torch.Tensor:
@@ -167,7 +167,7 @@ def test_model_and_guide_have_two_sites_with_a_term_for_every_step():
 
 def test_kl_is_annealed():
     data = dataset(num=4)
-    m, batch = model("latent", data=data, kl_anneal_steps=9), collate(data.sequences)
+    m, batch = model("latent-elbo", data=data, kl_anneal_steps=9), collate(data.sequences)
 
     def loss(step: int | None) -> float:
         torch.manual_seed(3)

@@ -230,12 +230,10 @@ class LatentCode(Protocol):
     Attributes:
         latent_dim: Z.
         factorises: whether the posterior does, over time: z_t is independent of the others given x.
-        smoothing: whether the guide sees later values.
     """
 
     latent_dim: int
     factorises: bool
-    smoothing: bool
 
     def reading(self, batch: SequenceBatch, history: History | None = None) -> Any:
         """What the model makes of the values alone; `steps(start, stop)` of it are a part."""

@@ -68,7 +68,9 @@ class Guide(nn.Module):
         super().__init__()
         self.network, self.latent_dim, self.conditioning = network, latent_dim, conditioning
         self.backward_network = backward
-        self.out = nn.Linear(network.out_dim, 2 * latent_dim)
+        # The laws also see each step's inputs without a network: a recurrent one alone is slow to
+        # learn to hand x_t on.
+        self.out = nn.Linear(network.out_dim + network.in_dim, 2 * latent_dim)
         with torch.no_grad():  # begin near the prior, N(0, I)
             self.out.weight.mul_(0.1)
             self.out.bias.zero_()
@@ -90,7 +92,7 @@ class Guide(nn.Module):
         """Inputs (B, T, F), previous z or eps (..., B, T, Z) -> loc, scale (..., B, T, Z)."""
         u = torch.cat([seen.expand(*given.shape[:-1], -1), given], -1)
         h, state = self.network(u, state)
-        loc, raw = self.out(h).chunk(2, -1)
+        loc, raw = self.out(torch.cat([h, u], -1)).chunk(2, -1)
         return loc, 1e-4 + F.softplus(raw + SOFTPLUS_ONE), state
 
     def _walk(

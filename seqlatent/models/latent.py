@@ -51,13 +51,14 @@ class LatentModel(SequenceModel):
     """p(x_t | history, z_t) with an autoregressive guide, trained by the ELBO."""
 
     family, Options = "latent", LatentOptions
+    learning_rate = 5e-3
     options: LatentOptions
 
     def __init__(self, options: LatentOptions, description: DataDescription):
         super().__init__(options, description)
         o, hidden = options, options.hidden_dim
         self.latent_dim = o.latent_dim
-        self.factorises, self.smoothing = not o.dependent, o.smoothing
+        self.factorises = not o.dependent
         # The recurrent transition of a conditional prior reads x_{<t} itself, and shares what it
         # makes of (x_{<t}, z_{<t}) with an emission that sees all of the history.
         recurrent = o.prior == "conditional" and o.transition == "rnn"
@@ -199,11 +200,11 @@ class LatentModel(SequenceModel):
         num_scored = batch.scored.sum().clamp(min=1)
         anneal = self.options.kl_anneal_steps
         weight = 1.0 if step is None or step >= anneal else (step + 1) / (anneal + 1)
-        if self.options.objective == "elbo":
+        if self.options.bound == "elbo":
             return self._negative_elbo(batch, weight) / num_scored
         r = self.reading(batch)
         size = self.options.objective_particles
-        if self.options.objective == "fivo":
+        if self.options.bound == "fivo":
             bound = self._filter(r, size, torch.rand(r.counted.shape).to(r.y), None, weight)[0]
             return -torch.where(r.counted, bound.log_prob, 0.0).sum() / num_scored
         eps = torch.randn(size, *r.y.shape[:2], self.latent_dim).to(r.y)

@@ -28,6 +28,8 @@ class VRNNOptions(LatentOptions):
     prior: str = _default("prior", "conditional")
     guide: str = _default("guide", "rnn")
     guide_layers: int = _default("guide_layers", 1)
+    latent_dim: int = _default("latent_dim", 8)
+    kl_anneal_steps: int = _default("kl_anneal_steps", 200)
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class SRNNOptions(LatentOptions):
     transition: str = _default("transition", "gated")
     guide: str = _default("guide", "rnn")
     guide_layers: int = _default("guide_layers", 1)
+    latent_dim: int = _default("latent_dim", 8)
+    kl_anneal_steps: int = _default("kl_anneal_steps", 200)
     smoothing: bool = _default("smoothing", True)
 
 
@@ -46,6 +50,8 @@ class DMMOptions(LatentOptions):
     history: str = _default("history", "none")
     guide: str = _default("guide", "rnn")
     guide_layers: int = _default("guide_layers", 1)
+    latent_dim: int = _default("latent_dim", 8)
+    kl_anneal_steps: int = _default("kl_anneal_steps", 200)
     smoothing: bool = _default("smoothing", True)
 
 
