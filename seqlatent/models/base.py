@@ -8,7 +8,7 @@ training and sampling is a capability that it has or lacks: `ExactDensity`, `Exa
 `LatentCode`, `InvertibleCode`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
-from seqlatent.data.scaling import SCALINGS, Scaler, Scaling
+from seqlatent.data.scaling import SCALINGS, Scaler, Scaling, units
 from seqlatent.distributions.autoregressive import AutoregressiveHead
 from seqlatent.distributions.emission import (
     FAMILIES,
@@ -39,7 +39,8 @@ class ModelOptions(EmissionOptions):
         default="global",
         metadata={
             "help": "of real values: global (training data), prefix (each series' own first "
-            "context_length steps), none",
+            "context_length steps), increments (each value less the one before it, for series that "
+            "wander; needs context_length=1), none",
             "choices": SCALINGS,
         },
     )
@@ -53,7 +54,8 @@ class History(NamedTuple):
     """What a model remembers of the steps so far; every tensor leads with the batch dimension.
 
     Attributes:
-        scaling: the sequences' affine maps; their leading dimension may be 1, for all.
+        scaling: the sequences' affine maps; their leading dimension may be 1, for all. Who drew or
+            read the last values moves it on to them, by `at`.
         last: (B, 1, F) embedding of the last value; zeros before the first, and always where a
             model has no networks to give it to.
         network: states of the model's networks or of its filter; None before the first step.
@@ -62,6 +64,10 @@ class History(NamedTuple):
     scaling: Scaling
     last: Tensor
     network: Any
+
+    def at(self, values: Tensor) -> "History":
+        """The history whose last values are these, (B, 1, D), NaN where there is none yet."""
+        return self._replace(scaling=self.scaling.after(values))
 
 
 class SequenceModel(nn.Module):
@@ -83,13 +89,21 @@ class SequenceModel(nn.Module):
     def __init__(self, options: Any, description: DataDescription):
         super().__init__()
         self.options, self.description = options, description
-        identity = options.scaling == "none"
-        units = [1.0 if identity else c.scale for c in description.channels]
-        self.value_law = build_family(description, options, units)
+        scales = units(description, options.scaling)
+        modelled = description
+        if options.scaling == "increments":  # floors are relative to what is modelled
+            channels = tuple(replace(c, scale=c.increment) for c in description.channels)
+            modelled = replace(description, channels=channels)
+        self.value_law = build_family(modelled, options, scales)
         if options.emission not in self.emissions:
             raise InputError(
                 f"model '{self.family}' cannot have emission={options.emission}, only "
                 f"{', '.join(self.emissions)}; choose another model (--model)"
+            )
+        if self.value_law.discrete and options.scaling == "increments":
+            raise InputError(
+                f"scaling=increments is for real values, and emission={options.emission} for counts"
+                " or labels; use scaling=none"
             )
         self.scaler = Scaler(description, "none" if self.value_law.discrete else options.scaling)
         self.covariate_scaler = CovariateScaler(description)
@@ -111,7 +125,7 @@ class SequenceModel(nn.Module):
         """Scaled values y (B, T, D), their embedding (B, T, F), and the inputs u (B, T, F + C) that
         hold, at step t, the embedding of step t - 1 and the covariates of step t."""
         history = history or self.begin(batch)
-        y = history.scaling.forward(batch.x)
+        y = history.scaling.forward(batch)
         embedding = self.embed(y, batch.observed)
         last = history.last.expand(len(y), -1, -1)
         before = torch.cat([last, embedding[:, :-1]], 1)
@@ -149,6 +163,7 @@ class SequenceModel(nn.Module):
         steps: list[Tensor] = []
         for t in range(covariates.shape[1]):
             x, history = self.sample_step(history, covariates[:, t : t + 1], generator)
+            history = history.at(x)
             steps.append(x)
         return torch.cat(steps, 1), history
 

@@ -166,7 +166,7 @@ class FlowModel(SequenceModel):
     ) -> tuple[Tensor, Tensor, History]:
         """Scaled values y (B, T, D), their maps' parameters (B, T, D, P), the history after."""
         history = history or self.begin(batch)
-        y = history.scaling.forward(batch.x)
+        y = history.scaling.forward(batch)
         covariates = self.covariate_scaler(batch.covariates)
         if self.in_parallel:
             laws, after = self._pass(y, batch.observed, covariates, history)
@@ -199,7 +199,8 @@ class FlowModel(SequenceModel):
         scaled = self.covariate_scaler(covariates)
         if not self.in_parallel:
             laws, after = self._pass(z, torch.ones_like(z, dtype=torch.bool), scaled, history)
-            return history.scaling.inverse(_values(laws, z)), after
+            x = history.scaling.inverse(_values(laws, z))
+            return x, after.at(x[:, -1:])
         steps: list[Tensor] = []
 
         def value(laws: StepDistribution, now: Tensor) -> Tensor:
@@ -207,7 +208,8 @@ class FlowModel(SequenceModel):
             return steps[-1]
 
         after = self._walk(z, scaled, history, value)
-        return history.scaling.inverse(torch.cat(steps, 1)), after
+        x = history.scaling.inverse(torch.cat(steps, 1))
+        return x, after.at(x[:, -1:])
 
     # -- the contract of every model --------------------------------------------------------------
 
