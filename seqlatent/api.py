@@ -28,7 +28,7 @@ from seqlatent.data.description import DataDescription
 from seqlatent.data.readers import load, load_future
 from seqlatent.data.splits import split, with_context
 from seqlatent.data.tables import write_table
-from seqlatent.encoding import encode
+from seqlatent.encoding import decode, encode
 from seqlatent.errors import InputError
 from seqlatent.forecasting import Forecast, forecast, sample
 from seqlatent.models.base import SequenceModel
@@ -252,6 +252,24 @@ class Model:
         data = self._load(data)
         with counting("encoding", len(data), progress) as count:
             return encode(self.module, data, num_samples, seed, count)
+
+    def decode(self, codes: Any, progress: bool = False) -> SequenceDataset:
+        """The sequences that codes stand for; the inverse of `encode`, of a model whose code is
+        exact.
+
+        Args:
+            codes: a table or frame as `encode` gives it, with the columns `z1_mean, z2_mean, ...`
+                and, where the model has any, those of its covariates; or a `SequenceDataset`.
+            progress: show a bar.
+
+        Raises:
+            InputError: for a model without an exact code, or codes that do not fit it.
+        """
+        if not isinstance(codes, SequenceDataset):
+            targets = [f"z{d + 1}_mean" for d in range(getattr(self.module, "code_dim", 1))]
+            codes = load(codes, targets=targets, covariates=self.covariates, calendar=self.calendar)
+        with counting("decoding", len(codes), progress) as count:
+            return decode(self.module, codes, count)
 
     @property
     def covariates(self) -> tuple[str, ...]:
