@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from benchmark import add_row, say, show
+from benchmark_tools import add_row, say, show
 
 from seqlatent.api import CLASSES
 from seqlatent.data.dataset import SequenceDataset
