@@ -11,6 +11,7 @@ training and sampling is a capability that it has or lacks: `ExactDensity`, `Exa
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +19,9 @@ from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.scaling import SCALINGS, Scaler, Scaling, units
+from seqlatent.data.steps import show_step
 from seqlatent.distributions.autoregressive import AutoregressiveHead
+from seqlatent.distributions.coupling import CouplingHead
 from seqlatent.distributions.emission import (
     FAMILIES,
     EmissionOptions,
@@ -110,7 +113,7 @@ class SequenceModel(nn.Module):
         self.embedding_dim = description.num_channels * (self.value_law.num_features + 1)
         self.input_dim = self.embedding_dim + len(description.covariate_names)
 
-    def build_head(self, in_dim: int) -> Head | AutoregressiveHead:
+    def build_head(self, in_dim: int) -> Head | AutoregressiveHead | CouplingHead:
         """A head p(x_t | h_t) for features of size `in_dim`."""
         return build_head(self.value_law, self.description.num_channels, self.options, in_dim)
 
@@ -155,6 +158,19 @@ class SequenceModel(nn.Module):
         Raises:
             InputError: naming the series and the channel.
         """
+        if self.options.channels != "coupling":
+            return
+        for s in data:
+            missing = np.isnan(s.x)
+            partly = missing.any(1) & ~missing.all(1)
+            if partly.any():
+                t = int(partly.argmax())
+                d = int(missing[t].argmax())
+                raise InputError(
+                    f"{data.name}: series {s.unique_id} lacks '{data.targets[d]}' at step "
+                    f"{show_step(s.ds[t])} and not the rest; channels=coupling is a law of all "
+                    "channels at once: use channels=autoregressive"
+                )
 
     def sample_steps(
         self, history: History, covariates: Tensor, generator: torch.Generator | None
