@@ -43,6 +43,8 @@ from seqlatent.training_options import TrainingOptions, choose_window
 
 logger = logging.getLogger("seqlatent")
 
+WANDERING = 0.1  # increments of less than this share of the values' spread
+
 
 class Model:
     """A model of sequences: fit, score, forecast, sample, save.
@@ -153,6 +155,7 @@ class Model:
         if reason:
             logger.info("emission: %s (%s)", chosen.emission, reason)
         _announce(module, train, held_out, options)
+        _suggest_increments(module)
         try:
             with progress_bar(options, progress) as report:
                 self.result = train_model(
@@ -386,6 +389,18 @@ def _announce(
         cut,
         counted(len(valid), "sequence"),
     )
+
+
+def _suggest_increments(module: SequenceModel) -> None:
+    """Tell of an option that series want which wander: theirs is a likelihood of small steps."""
+    channels = module.description.channels
+    share = max(c.increment / c.scale for c in channels)
+    if module.scaler.scaling == "global" and share < WANDERING:
+        logger.info(
+            "the values wander: each lies near the one before, by %.1f %% of their spread; "
+            "scaling=increments with context_length=1 may do better",
+            100 * share,
+        )
 
 
 def _warn(module: SequenceModel, data: SequenceDataset, steps: int) -> None:

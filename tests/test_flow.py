@@ -289,5 +289,17 @@ def test_a_map_narrower_than_the_data_s_grid_rests_on_the_floor():
     assert torch.isfinite(law.log_prob(low, value)).all()
 
 
+@pytest.mark.parametrize("repeats", [True, False])
+def test_fit_warns_where_a_density_rests_on_repeated_values(repeats: bool, caplog):
+    """A grid that is much finer than the noise does no harm, and needs no word."""
+    caplog.set_level("WARNING", "seqlatent")
+    rng = np.random.default_rng(0)
+    x = rng.choice([20.5, 23.75], (20, 12)) if repeats else 20 + rng.normal(size=(20, 12)).round(1)
+    data = SequenceDataset.from_list(list(x))
+    m = Flow(hidden_dim=8).fit(data, max_steps=150)
+    assert np.isfinite(m.log_prob(data)["log_prob"]).all()
+    assert ("values repeat or lie on a grid" in caplog.text) == repeats
+
+
 def law_scale(data: SequenceDataset) -> float:
     return float(np.concatenate([s.x for s in data]).std())

@@ -170,6 +170,17 @@ def test_it_wants_a_first_value_and_real_ones():
         RNN(scaling="increments", context_length=1).fit(dataset("count", num=12), max_steps=1)
 
 
+def test_fit_suggests_it_where_values_wander(caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO", "seqlatent")
+    for data, told in ((walks(12, 40), True), (dataset("real", num=12), False)):
+        caplog.clear()
+        RNN(hidden_dim=2).fit(data, max_steps=1)
+        assert ("scaling=increments" in caplog.text) == told
+    caplog.clear()
+    RNN(hidden_dim=2, **OPTIONS).fit(walks(12, 40), max_steps=1)
+    assert "may do better" not in caplog.text
+
+
 def test_a_random_walk_s_own_likelihood_is_reached():
     """Regret against the truth, N(x_{t-1}, 0.5^2), where a model of the level cannot go."""
     train, test = walks(100, 50), walks(100, 50, seed=1)
