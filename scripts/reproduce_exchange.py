@@ -40,7 +40,7 @@ LEVELS = np.arange(1, 20) / 20
 RECENT = 1000  # days of the random walk's covariance
 DEFAULT = (
     "flow:scaling=increments,context_length=1,emission=sinh-arcsinh,hidden_dim=16,"
-    "window_length=64,window_context=64,max_steps=600"
+    "window_length=64,window_context=64,max_steps=400,l2=0.01"
 )
 
 Paths = Callable[[int, int], np.ndarray]  # an origin and a seed -> (S, H, D) paths from there

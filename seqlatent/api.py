@@ -30,20 +30,18 @@ from seqlatent.data.splits import split, with_context
 from seqlatent.data.tables import write_table
 from seqlatent.encoding import decode, encode
 from seqlatent.errors import InputError
+from seqlatent.fit_messages import announce, suggest_increments
 from seqlatent.forecasting import Forecast, forecast, sample
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS, build_model, model_class
 from seqlatent.options import check_seed, make
 from seqlatent.progress import counting, progress_bar
-from seqlatent.reporting import counted
 from seqlatent.scoring import CHUNK, check_data, kind_of, score
 from seqlatent.training import FitResult, check_device, is_main_process
 from seqlatent.training import fit as train_model
-from seqlatent.training_options import TrainingOptions, choose_window
+from seqlatent.training_options import TrainingOptions
 
 logger = logging.getLogger("seqlatent")
-
-WANDERING = 0.1  # increments of less than this share of the values' spread
 
 
 class Model:
@@ -154,8 +152,8 @@ class Model:
                 (folder / CONFIG).unlink(missing_ok=True)  # or a killed fit could not be resumed
         if reason:
             logger.info("emission: %s (%s)", chosen.emission, reason)
-        _announce(module, train, held_out, options)
-        _suggest_increments(module)
+        announce(module, train, held_out, options)
+        suggest_increments(module)
         try:
             with progress_bar(options, progress) as report:
                 self.result = train_model(
@@ -373,34 +371,6 @@ def check_folder(run: Path, resume: bool, overwrite: bool) -> None:
         raise InputError(f"{run} holds a finished model; choose another --out, or --overwrite it")
     if (run / STATE).is_file() and not (resume or overwrite):
         raise InputError(f"{run} holds an interrupted fit; go on with --resume, or --overwrite it")
-
-
-def _announce(
-    module: SequenceModel, train: SequenceDataset, valid: SequenceDataset, options: TrainingOptions
-) -> None:
-    window = choose_window(train, options)
-    cut = f", in windows of {window[0]} steps after {window[1]} of context" if window else ""
-    logger.info(
-        "%s: %s parameters; training on %s, %d steps%s; validating on %s",
-        module.family,
-        f"{sum(p.numel() for p in module.parameters()):,}",
-        counted(len(train), "sequence"),
-        int(train.lengths.sum()),
-        cut,
-        counted(len(valid), "sequence"),
-    )
-
-
-def _suggest_increments(module: SequenceModel) -> None:
-    """Tell of an option that series want which wander: theirs is a likelihood of small steps."""
-    channels = module.description.channels
-    share = max(c.increment / c.scale for c in channels)
-    if module.scaler.scaling == "global" and share < WANDERING:
-        logger.info(
-            "the values wander: each lies near the one before, by %.1f %% of their spread; "
-            "scaling=increments with context_length=1 may do better",
-            100 * share,
-        )
 
 
 def _warn(module: SequenceModel, data: SequenceDataset, steps: int) -> None:

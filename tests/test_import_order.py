@@ -25,7 +25,7 @@ LAYERS = (
         "encoding",
         "training_options",
     ),
-    ("training", "forecasting", "listing"),
+    ("training", "forecasting", "listing", "fit_messages"),
     ("progress",),
     ("api",),
     ("cli",),

@@ -177,7 +177,7 @@ class FlowModel(SequenceModel):
         return History(history.scaling, last, network)
 
     def _read(self, batch: SequenceBatch, history: History | None) -> "_Reading":
-        """The codes of a batch, before the base."""
+        """The codes of a batch, with the parts of its density."""
         history = history or self.begin(batch)
         network, base = history.network or (None, None)
         y, within = history.scaling.forward(batch), history._replace(network=network)
