@@ -1,24 +1,20 @@
-"""How fast the flow is in both directions, and what its maps cost.
-
-    .venv/bin/python scripts/benchmark_flow.py [--threads 1] [--rounds 7]
+"""`scripts/benchmark flow`: how fast the flow is in both directions, and what its maps cost.
 
 Density and sampling of sequences of 256 steps, in parallel and step by step, beside one forward
 pass of the bare conditioner on inputs of the same shape; and a training step with every map beside
-one with the affine map alone. The variants take turns (see benchmark.py), and a ratio is the median
-of the rounds' own ratios.
+one with the affine map alone. The variants take turns, and a ratio is the median of the rounds'
+own ratios.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark import (
+from benchmark_tools import (
     BATCH,
     STEPS,
-    add_row,
     bound,
     new_model,
     number,
@@ -39,21 +35,15 @@ EMISSIONS = ("normal", "sinh-arcsinh", "spline", "sinh-arcsinh-spline")
 MOST_COST = 6.0  # of the default map's training step, in affine ones
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Benchmarks of the flow.")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("benchmark.json"))
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    settings = {"seed": args.seed, "threads": args.threads, "torch": torch.__version__}
+def run_flow(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     say(f"seed {args.seed}, {args.threads} thread(s), torch {torch.__version__}")
+    rounds = 3 if args.quick else 7
     rows = [
-        time_directions(network, size, args.seed, args.rounds)
+        time_directions(network, size, args.seed, rounds)
         for network in NETWORKS
         for size in (1, BATCH)
     ]
+    yield from rows
     show(
         ["conditioner", "batch", "density, ms", "x bare", "sampling, ms", "x bare",
          "density, x faster than step by step", "sampling, likewise", "target"],
@@ -64,7 +54,8 @@ def main() -> None:
             for r in rows
         ],
     )  # fmt: skip
-    costs = time_maps(args.seed, args.rounds)
+    costs = time_maps(args.seed, rounds)
+    yield from costs
     show(
         ["training step", "ms", "x affine", "target"],
         [
@@ -72,8 +63,6 @@ def main() -> None:
             for r in costs
         ],
     )
-    for row in [*rows, *costs]:
-        add_row(args.out, "flow", {**row, **settings})
 
 
 def time_directions(network: str, size: int, seed: int, rounds: int) -> dict[str, Any]:
@@ -124,7 +113,3 @@ def time_maps(seed: int, rounds: int) -> list[dict[str, Any]]:
         }
         for emission in EMISSIONS
     ]
-
-
-if __name__ == "__main__":
-    main()

@@ -28,20 +28,20 @@ from seqlatent.data.description import DataDescription
 from seqlatent.data.readers import load, load_future
 from seqlatent.data.splits import split, with_context
 from seqlatent.data.tables import write_table
-from seqlatent.encoding import encode
+from seqlatent.encoding import decode, encode
 from seqlatent.errors import InputError
 from seqlatent.estimating import CHUNK
+from seqlatent.fit_messages import announce, suggest_increments
 from seqlatent.forecasting import Forecast, forecast, sample
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.latent import LatentModel
 from seqlatent.models.registry import MODELS, build_model, model_class
 from seqlatent.options import check_seed, make
 from seqlatent.progress import counting, progress_bar
-from seqlatent.reporting import counted
 from seqlatent.scoring import check_data, kind_of, score
 from seqlatent.training import FitResult, check_device, is_main_process
 from seqlatent.training import fit as train_model
-from seqlatent.training_options import TrainingOptions, choose_window
+from seqlatent.training_options import TrainingOptions
 
 logger = logging.getLogger("seqlatent")
 
@@ -154,7 +154,8 @@ class Model:
                 (folder / CONFIG).unlink(missing_ok=True)  # or a killed fit could not be resumed
         if reason:
             logger.info("emission: %s (%s)", chosen.emission, reason)
-        _announce(module, train, held_out, options)
+        announce(module, train, held_out, options)
+        suggest_increments(module)
         try:
             with progress_bar(options, progress) as report:
                 self.result = train_model(
@@ -254,6 +255,24 @@ class Model:
         data = self._load(data)
         with counting("encoding", len(data), progress) as count:
             return encode(self.module, data, num_samples, seed, count)
+
+    def decode(self, codes: Any, progress: bool = False) -> SequenceDataset:
+        """The sequences that codes stand for; the inverse of `encode`, of a model whose code is
+        exact.
+
+        Args:
+            codes: a table or frame as `encode` gives it, with the columns `z1_mean, z2_mean, ...`
+                and, where the model has any, those of its covariates; or a `SequenceDataset`.
+            progress: show a bar.
+
+        Raises:
+            InputError: for a model without an exact code, or codes that do not fit it.
+        """
+        if not isinstance(codes, SequenceDataset):
+            targets = [f"z{d + 1}_mean" for d in range(getattr(self.module, "code_dim", 1))]
+            codes = load(codes, targets=targets, covariates=self.covariates, calendar=self.calendar)
+        with counting("decoding", len(codes), progress) as count:
+            return decode(self.module, codes, count)
 
     @property
     def covariates(self) -> tuple[str, ...]:
@@ -366,22 +385,6 @@ def check_folder(run: Path, resume: bool, overwrite: bool) -> None:
         raise InputError(f"{run} holds a finished model; choose another --out, or --overwrite it")
     if (run / STATE).is_file() and not (resume or overwrite):
         raise InputError(f"{run} holds an interrupted fit; go on with --resume, or --overwrite it")
-
-
-def _announce(
-    module: SequenceModel, train: SequenceDataset, valid: SequenceDataset, options: TrainingOptions
-) -> None:
-    window = choose_window(train, options)
-    cut = f", in windows of {window[0]} steps after {window[1]} of context" if window else ""
-    logger.info(
-        "%s: %s parameters; training on %s, %d steps%s; validating on %s",
-        module.family,
-        f"{sum(p.numel() for p in module.parameters()):,}",
-        counted(len(train), "sequence"),
-        int(train.lengths.sum()),
-        cut,
-        counted(len(valid), "sequence"),
-    )
 
 
 def _warn(module: SequenceModel, data: SequenceDataset, steps: int) -> None:

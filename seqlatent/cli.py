@@ -317,6 +317,10 @@ def encode(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the first series' latents; all of exact ones.")
     ] = None,
+    plot_map: Annotated[
+        Path | None,
+        typer.Option(help="Draw the maps from value to exact code at two steps of one series."),
+    ] = None,
     seed: Seed = 0,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
@@ -325,20 +329,49 @@ def encode(
 ) -> None:
     """Latent codes: mean and scale of every latent at every step; a flow's are exact, scale 0."""
     from seqlatent.api import load_model
-    from seqlatent.code_plots import is_exact, plot_codes
+    from seqlatent.code_plots import is_exact, plot_codes, plot_maps
     from seqlatent.data.tables import write_table
+    from seqlatent.models.base import InvertibleCode
     from seqlatent.reporting import counted, plot_latents
 
     _start(quiet, threads)
-    _check_outputs([out], [plot])
+    _check_outputs([out], [plot, plot_map])
     model = load_model(run)
+    if plot_map and not isinstance(model.module, InvertibleCode):
+        raise InputError(
+            f"model '{model.family}' has no map from values to codes to draw (--plot-map); "
+            "fit --model flow"
+        )
     loaded = _load_for(model, data, id_column, time_column)
     frame = model.encode(loaded, num_samples, seed, _show(quiet))
     write_table(frame, out)
     if plot:
         (plot_codes if is_exact(frame) else plot_latents)(frame, plot)
+    if plot_map:
+        plot_maps(model.module, loaded, frame, plot_map)
     if not quiet:
         print(f"wrote latents of {counted(len(loaded), 'sequence')} to {out}")
+
+
+@app.command()
+def decode(
+    run: Run,
+    codes: Annotated[str, typer.Argument(metavar="CODES", help="A table that 'encode' wrote.")],
+    out: Annotated[Path, typer.Option(help="Table of the sequences.")],
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """The sequences that codes stand for: encode's exact inverse, of a flow."""
+    from seqlatent.api import load_model
+    from seqlatent.data.tables import write_table
+    from seqlatent.reporting import counted
+
+    _start(quiet, threads)
+    _check_outputs([out], [])
+    decoded = load_model(run).decode(codes, _show(quiet))
+    write_table(decoded.to_frame(), out)
+    if not quiet:
+        print(f"wrote {counted(len(decoded), 'sequence')} to {out}")
 
 
 def _start(quiet: bool, threads: int | None, as_json: bool = False) -> None:

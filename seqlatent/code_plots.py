@@ -1,4 +1,4 @@
-"""A picture of exact codes: the test of fit that an invertible model offers.
+"""Pictures of exact codes: the test of fit that an invertible model offers, and its maps.
 
 Where the model is right, the codes z of held-out sequences are standard normal and independent.
 """
@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.steps import show_step
+from seqlatent.encoding import step_map
+from seqlatent.models.base import SequenceModel
 from seqlatent.reporting import ACCENT, ALERT, SOFT, finish, new_figure
 
 if TYPE_CHECKING:
@@ -55,6 +59,52 @@ def plot_codes(frame: pd.DataFrame, path: str | Path | None = None) -> "Figure":
         right.set_ylim(-REACH, REACH)
         right.set_title(f"{name} against the step before: {_correlations(pairs)}", fontsize=9,
                         loc="left")  # fmt: skip
+    return finish(figure, path)
+
+
+def plot_maps(
+    model: SequenceModel,
+    data: SequenceDataset,
+    frame: pd.DataFrame,
+    path: str | Path | None = None,
+) -> "Figure":
+    """The maps f_t from value to code at two steps: the one with the most unusual code of all, and
+    the last step of the same series.
+
+    A row for each channel; the other channels and the past are as they were. The curve is f_t, the
+    point what was seen, the shade its density p(x_t | x_{<t}): tall where f_t is steep.
+
+    Args:
+        model: with an exact code and density.
+        data: what was encoded.
+        frame: its codes, as `seqlatent.encoding.encode` returns them.
+        path: where to write the picture.
+    """
+    latents = [c for c in frame.columns if c.endswith("_mean")]
+    size = frame[latents].abs().max(axis=1)
+    place = int(size.to_numpy().argmax()) if size.notna().any() else 0
+    starts = np.concatenate([[0], np.cumsum(data.lengths)])
+    which = int(np.searchsorted(starts, place, side="right")) - 1
+    s = data.sequences[which]
+    seen = np.flatnonzero(np.isfinite(s.x).all(1))
+    steps = [place - int(starts[which]), int(seen[-1]) if len(seen) else len(s) - 1]
+    figure, axes = new_figure(len(latents), 2, 8.0, 2.6 * len(latents))
+    for d, target in enumerate(data.targets):
+        for ax, step, what in zip(axes[d], steps, ("most unusual step", "last step"), strict=True):
+            m = step_map(model, s, step, d)
+            height = REACH * m.density / m.density.max()
+            ax.fill_between(m.values, -REACH, height - REACH, color=SOFT, alpha=0.4, linewidth=0)
+            ax.plot(m.values, m.codes, color=ACCENT, linewidth=1.4)
+            ax.plot([m.value], [m.code], "o", color=ALERT, markersize=4)
+            low, high = min(-REACH, m.code - 1), max(REACH, m.code + 1)
+            ax.set_ylim(low, high)
+            ax.set_xlabel(target, fontsize=8)
+            ax.set_ylabel(f"z{d + 1}", fontsize=8)
+            ax.set_title(
+                f"{s.unique_id}, {show_step(s.ds[step])} ({what}): z = {m.code:.2f}",
+                fontsize=9,
+                loc="left",
+            )
     return finish(figure, path)
 
 

@@ -19,6 +19,7 @@ from seqlatent.data.batch import collate
 from seqlatent.data.calendar import calendar_features, from_data
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
+from seqlatent.data.scaling import OF_EACH_SERIES
 from seqlatent.data.sequences import Sequence
 from seqlatent.data.steps import show_step, steps_after
 from seqlatent.errors import InputError
@@ -204,10 +205,10 @@ def sample(
             f"the model was fitted with the covariate '{named[0]}', which a sample from nothing "
             "does not have; use forecast"
         )
-    if model.scaler.scaling == "prefix":
+    if model.scaler.scaling in OF_EACH_SERIES:
         raise InputError(
-            "the model scales each sequence by its own first steps (scaling=prefix), which a "
-            "sample from nothing does not have; use forecast"
+            f"the model goes by each sequence's own first steps (scaling={model.scaler.scaling}), "
+            "which a sample from nothing does not have; use forecast"
         )
     ds = _sample_steps(start, length, description)
     covariates = _calendar(ds, description.covariate_names)
@@ -262,7 +263,7 @@ def _read_history(
             history = model.begin(batch)
             for start in range(0, len(s), CHUNK):
                 history = model.read(batch.steps(start, start + CHUNK), history)
-            return history
+            return history.at(batch.carried[:, -1:])
     finally:
         model.train(training)
 

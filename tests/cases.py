@@ -56,6 +56,21 @@ MODELS: dict[str, tuple[str, dict]] = {
         "flow",
         {"hidden_dim": 8, "condition_on": "latents", "emission": "sinh-arcsinh"},
     ),
+    "flow-coupling": ("flow", {"hidden_dim": 8, "channels": "coupling", "emission": "spline"}),
+    "flow-learned": (
+        "flow",
+        {
+            "hidden_dim": 8,
+            "channels": "coupling",
+            "coupling_order": "learned",
+            "condition_on": "latents",
+            "emission": "normal",
+        },
+    ),
+    "flow-base": (
+        "flow",
+        {"hidden_dim": 8, "base": "autoregressive", "emission": "sinh-arcsinh"},
+    ),
     "latent": ("latent", {"hidden_dim": 8, "latent_dim": 2}),
     "latent-last": ("latent", {"hidden_dim": 8, "latent_dim": 2, "history": "last"}),
     "latent-rnn": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide": "rnn"}),
@@ -106,13 +121,14 @@ def emissions(name: str) -> tuple[str, ...]:
 
 
 def model(name: str, emission: str = "", data: SequenceDataset | None = None, **options):
-    """A case of `MODELS` with random parameters that are far from their start; with a mixture of
-    normals for emission, where it can have one."""
+    """A case of `MODELS` with random parameters that are far from their start. Its emission is the
+    one that is named, or its own, or else a mixture of normals where it can have one."""
     family, own = MODELS[name]
-    emission = emission or ("mixture" if "mixture" in emissions(name) else emissions(name)[0])
+    usual = "mixture" if "mixture" in emissions(name) else emissions(name)[0]
+    emission = emission or own.get("emission", usual)
     data = data or dataset(EMISSIONS[emission])
     sizes = {"num_components": 3, "num_bins": 4, "channel_dim": 4}
-    chosen = {"emission": emission, **sizes, **own, **options}
+    chosen = {**sizes, **own, "emission": emission, **options}
     with torch.random.fork_rng():
         torch.manual_seed(1)
         built = build_model(

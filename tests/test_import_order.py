@@ -25,7 +25,7 @@ LAYERS = (
         "training_options",
     ),
     ("scoring",),
-    ("training", "forecasting", "encoding", "listing"),
+    ("training", "forecasting", "encoding", "listing", "fit_messages"),
     ("progress",),
     ("api",),
     ("cli",),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.integrate import trapezoid
 from scipy.linalg import toeplitz
-from scipy.stats import multivariate_normal, norm, poisson
+from scipy.stats import kstest, loggamma, multivariate_normal, norm, poisson
 from scipy.stats import t as student_t
 
 from seqlatent.data.dataset import SequenceDataset
@@ -24,6 +24,7 @@ from seqlatent.data.simulate import (
     HiddenMarkov,
     LinearGaussian,
     PoissonCounts,
+    SkewedAutoregressive,
     SwitchingAutoregressive,
 )
 from seqlatent.errors import InputError
@@ -256,6 +257,19 @@ def test_garch_is_student_at_the_unrolled_scale(parameters):
     np.testing.assert_allclose(process.log_prob_steps(x[:, :, None]), expected, rtol=1e-10)
 
 
+def test_skewed_noise_is_log_gamma():
+    process = SkewedAutoregressive(phi=0.4, scale=1.3, shape=0.6)
+    x = np.random.default_rng(2).normal(size=(3, 6))
+    before = np.pad(x, ((0, 0), (1, 0)))[:, :-1]
+    # scipy's loggamma is the logarithm itself
+    expected = loggamma.logpdf(-(x - 0.4 * before) / 1.3, 0.6) - math.log(1.3)
+    np.testing.assert_allclose(process.log_prob_steps(x[:, :, None]), expected, rtol=1e-10)
+    draws = values(SkewedAutoregressive().sample(40_000, 2, seed=4))[..., 0]
+    noise = (draws[:, 1] - 0.7 * draws[:, 0]) / 0.3
+    assert kstest(-noise, loggamma(0.3).cdf).pvalue > 0.01
+    assert kstest(-draws[:, 0] / 0.3, loggamma(0.3).cdf).pvalue > 0.01
+
+
 def test_banana_is_a_normal_law_unbent():
     """b_t - bend (a_t^2 - level) is an autoregression of its own, and shearing keeps volumes."""
     process = Banana(phi=0.4, bend=-0.6, wide=1.3, narrow=0.2)
@@ -423,6 +437,7 @@ def test_regret_of_white_noise_on_ar2():
         ("garch", Garch(df=7.0)),
         ("garch", Garch(alpha=0.15)),
         ("banana", Banana(bend=0.69)),
+        ("skewed-ar", SkewedAutoregressive(shape=0.32)),
     ],
 )
 def test_density_ratios_tie_each_sampler_to_its_density(name, wrong):
@@ -434,7 +449,7 @@ def test_density_ratios_tie_each_sampler_to_its_density(name, wrong):
     assert regret.mean() > 4 * regret.std() / math.sqrt(len(regret))
 
 
-@pytest.mark.parametrize("name", ["ar2", "switching-ar", "counts", "hmm", "garch"])
+@pytest.mark.parametrize("name", ["ar2", "switching-ar", "counts", "hmm", "garch", "skewed-ar"])
 def test_missing_values_are_refused_by_the_sequence_name(name):
     x = np.ones((3, 4, 1))
     x[1, 2] = np.nan
@@ -501,6 +516,8 @@ def test_ar2_accepts_exactly_the_stationary_coefficients():
         ("garch", {"omega": 0.0}, "omega must be positive"),
         ("garch", {"alpha": 0.5, "beta": 0.5}, "alpha \\+ beta < 1"),
         ("garch", {"df": 2.0}, "df above 2"),
+        ("skewed-ar", {"shape": 0.0}, "shape must be positive"),
+        ("skewed-ar", {"phi": 1.0}, "phi must lie between -1 and 1"),
         ("banana", {"phi": -1.0}, "phi must lie between -1 and 1"),
         ("banana", {"narrow": 0.0}, "narrow must be positive"),
         ("banana", {"bend": math.nan}, "bend must be finite"),

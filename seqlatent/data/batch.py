@@ -23,6 +23,8 @@ class SequenceBatch:
         context: (B,) int64, leading steps that are conditioned on and not scored.
         covariates: (B, T, C) float64, 0 where padded.
         prefix: (B, P, D) float64, the series' own first values, NaN where missing; P may be 0.
+        before: (B, D) float64, each channel's last value before the first of these steps, NaN where
+            there is none; None at the beginning of every series.
     """
 
     x: Tensor
@@ -31,6 +33,19 @@ class SequenceBatch:
     context: Tensor
     covariates: Tensor
     prefix: Tensor
+    before: Tensor | None = None
+
+    @cached_property
+    def carried(self) -> Tensor:
+        """(B, T + 1, D): at t the last value that was observed before step t, and in the end the
+        last of all; NaN before the first."""
+        none = self.x.new_full((len(self.x), 1, self.x.shape[-1]), torch.nan)
+        start = none if self.before is None else self.before[:, None]
+        step = torch.arange(1, self.x.shape[1] + 1, device=self.x.device)[:, None]
+        place = torch.where(self.observed, step, 0).cummax(1).values
+        # place 0 is what came before
+        values = torch.cat([start, self.x], 1)
+        return torch.cat([start, values.gather(1, place)], 1)
 
     @cached_property
     def scored(self) -> Tensor:
@@ -47,6 +62,7 @@ class SequenceBatch:
             self.context.to(device),
             self.covariates.to(device),
             self.prefix.to(device),
+            None if self.before is None else self.before.to(device),
         )
 
     def steps(self, start: int, stop: int) -> "SequenceBatch":
@@ -59,6 +75,7 @@ class SequenceBatch:
             (self.context - start).clamp(0, width),
             self.covariates[:, start:stop],
             self.prefix,
+            self.carried[:, start],
         )
 
 
@@ -80,6 +97,8 @@ def collate(sequences: Seq[Sequence]) -> SequenceBatch:
         observed[i, : len(s)] = seen
         covariates[i, : len(s)] = s.covariates
     prefix = np.stack([x[0, :0] if s.prefix is None else s.prefix for s in sequences])
+    none = np.full(channels, np.nan)
+    before = np.stack([none if s.before is None else s.before for s in sequences])
     return SequenceBatch(
         torch.from_numpy(x),
         torch.from_numpy(observed),
@@ -87,4 +106,5 @@ def collate(sequences: Seq[Sequence]) -> SequenceBatch:
         torch.tensor([s.context for s in sequences], dtype=torch.int64),
         torch.from_numpy(covariates),
         torch.from_numpy(prefix),
+        torch.from_numpy(before),
     )

@@ -27,6 +27,7 @@ class ChannelDescription:
         resolution: spacing of the grid on which they were recorded; 0 if there is none.
         integer: whether all are whole numbers.
         num_observed, num_missing: how many values there are and how many lack.
+        increment: standard deviation of a value less the one before it, 1 where that is constant.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ChannelDescription:
     integer: bool
     num_observed: int
     num_missing: int
+    increment: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class DataDescription:
     @classmethod
     def of(cls, data: SequenceDataset) -> "DataDescription":
         values = np.concatenate([s.x for s in data])
+        changes = np.concatenate([np.diff(s.x, axis=0) for s in data])
         covariates = np.concatenate([s.covariates for s in data])
         loc, scale = covariates.mean(0), covariates.std(0)
         # Rounding gives a constant column a spread of its own.
@@ -82,7 +85,9 @@ class DataDescription:
             1.0, np.abs(covariates).max(0, initial=0)
         )
         return cls(
-            channels=tuple(_describe(name, values[:, d]) for d, name in enumerate(data.targets)),
+            channels=tuple(
+                _describe(name, values[:, d], changes[:, d]) for d, name in enumerate(data.targets)
+            ),
             categories={name: tuple(labels) for name, labels in data.categories.items()},
             covariate_names=tuple(data.covariate_names),
             covariate_loc=tuple(loc.tolist()),
@@ -107,22 +112,24 @@ class DataDescription:
         return cls(**fields)
 
 
-def _describe(name: str, column: np.ndarray) -> ChannelDescription:
+def _describe(name: str, column: np.ndarray, changes: np.ndarray) -> ChannelDescription:
     seen = column[np.isfinite(column)]
     if len(seen) == 0:  # a split can leave a channel without any value
         return ChannelDescription(name, 0.0, 1.0, 0.0, 0.0, 0.0, False, 0, len(column))
-    scale = float(seen.std())
-    constant = scale <= _RELATIVE_ROUNDING * float(np.abs(seen).max())
+    changes = changes[np.isfinite(changes)]
+    scale, increment = float(seen.std()), float(changes.std()) if len(changes) else 0.0
+    rounding = _RELATIVE_ROUNDING * float(np.abs(seen).max())
     return ChannelDescription(
         name=name,
         loc=float(seen.mean()),
-        scale=1.0 if constant else scale,
+        scale=1.0 if scale <= rounding else scale,
         minimum=float(seen.min()),
         maximum=float(seen.max()),
         resolution=resolution(seen),
         integer=bool((seen == np.round(seen)).all()),
         num_observed=len(seen),
         num_missing=len(column) - len(seen),
+        increment=1.0 if increment <= rounding else increment,
     )
 
 

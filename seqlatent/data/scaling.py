@@ -3,7 +3,14 @@
     y = (x - loc) / scale        log p(x) = log p(y) - sum_d log scale_d
 
 `global`: loc and scale of the training data; `prefix`: of each series' own first `context_length`
-values, which are conditioned on and never scored; `none`: the identity.
+values, which are conditioned on and never scored; `none`: the identity. With `increments`, loc is
+the value before, and scale that of the training data's increments:
+
+    y_t = (x_t - x_{t-1}) / scale
+
+The map of a whole sequence is then triangular with the same determinant: the density stays one of
+x. Where a value lacks, the last one that was observed stands for it. The first has none before it:
+it belongs to the context.
 """
 
 from typing import NamedTuple
@@ -15,20 +22,47 @@ from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
 from seqlatent.errors import InputError
 
-SCALINGS = ("global", "prefix", "none")
+SCALINGS = ("global", "prefix", "increments", "none")
+OF_EACH_SERIES = ("prefix", "increments")  # they need the first values of each series
+
+
+def units(description: DataDescription, scaling: str) -> list[float]:
+    """(D,) the size of a unit of scaled values in data units, by the training data."""
+    if scaling == "none":
+        return [1.0] * description.num_channels
+    return [c.increment if scaling == "increments" else c.scale for c in description.channels]
 
 
 class Scaling(NamedTuple):
-    """An affine map of each channel: `loc` and `scale` are (B, 1, D) or (1, 1, D), float64."""
+    """An affine map of each channel: `loc` and `scale` are (B, 1, D) or (1, 1, D), float64.
+
+    Attributes:
+        last: (B, 1, D) where values are relative to the one before, the value to go on from when
+            drawing; None where they are relative to `loc`.
+    """
 
     loc: Tensor
     scale: Tensor
+    last: Tensor | None = None
 
-    def forward(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        return ((x - self.loc) / self.scale).to(dtype or torch.get_default_dtype())
+    def forward(self, batch: SequenceBatch, dtype: torch.dtype | None = None) -> Tensor:
+        """(B, T, D) scaled values."""
+        loc = self.loc
+        if self.last is not None:
+            before = batch.carried[:, :-1]
+            loc = torch.where(before.isnan(), self.loc, before)
+        return ((batch.x - loc) / self.scale).to(dtype or torch.get_default_dtype())
 
     def inverse(self, y: Tensor) -> Tensor:
-        return y.to(self.scale.dtype) * self.scale + self.loc
+        """(B, T, D) scaled values, of the steps that come next -> their values in data units."""
+        steps = y.to(self.scale.dtype) * self.scale
+        return self.loc + steps if self.last is None else self.last + steps.cumsum(1)
+
+    def after(self, values: Tensor) -> "Scaling":
+        """The scaling after (B, 1, D) values in data units, the last ones; NaN where none yet."""
+        if self.last is None:
+            return self
+        return self._replace(last=torch.where(values.isnan(), self.last, values))
 
     def log_scale(self, observed: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """(B, T) the sum of log scale over a step's observed channels, in nats."""
@@ -46,24 +80,26 @@ class Scaler(nn.Module):
         if scaling not in SCALINGS:
             raise InputError(f"scaling '{scaling}' is not one of {', '.join(SCALINGS)}")
         self.scaling = scaling
-        identity = scaling == "none"
-        channels = description.channels
-        loc = [0.0 if identity else c.loc for c in channels]
-        scale = [1.0 if identity else c.scale for c in channels]
+        loc = [0.0 if scaling == "none" else c.loc for c in description.channels]
         self.register_buffer("loc", torch.tensor(loc, dtype=torch.float64))
+        scale = units(description, scaling)
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
 
     def forward(self, batch: SequenceBatch | None) -> Scaling:
         """The scaling of a batch, or of a sequence that has yet to begin (None)."""
         fixed = Scaling(self.loc[None, None], self.scale[None, None])
-        if self.scaling != "prefix":
+        if self.scaling not in OF_EACH_SERIES:
             return fixed
         if batch is None or batch.prefix.shape[1] == 0:
             raise InputError(
-                "scaling=prefix measures each sequence's level on its first steps, which are then "
-                "not scored: set context_length to at least 1"
+                f"scaling={self.scaling} measures each sequence's level on its first steps, which "
+                "are then not scored: set context_length to at least 1"
             )
         seen = ~batch.prefix.isnan()
+        if self.scaling == "increments":
+            first = batch.prefix.gather(1, seen.to(torch.uint8).argmax(1, keepdim=True))
+            loc = torch.where(first.isnan(), fixed.loc, first)
+            return Scaling(loc, fixed.scale, loc)
         count = seen.sum(1, keepdim=True)
         loc = torch.where(seen, batch.prefix, 0.0).sum(1, keepdim=True) / count.clamp(min=1)
         square = torch.where(seen, (batch.prefix - loc) ** 2, 0.0).sum(1, keepdim=True)

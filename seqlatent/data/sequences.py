@@ -17,6 +17,8 @@ class Sequence:
         context: leading steps that are conditioned on and not scored.
         prefix: (P, D) the series' own first values, by which it may be scaled; a piece that is cut
             out keeps them.
+        before: (D,) the last value of each channel before the first step, NaN where there is none;
+            a piece that is cut out knows it.
     """
 
     unique_id: str
@@ -25,6 +27,7 @@ class Sequence:
     covariates: np.ndarray
     context: int = 0
     prefix: np.ndarray | None = None
+    before: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ds)
@@ -38,4 +41,13 @@ class Sequence:
             x=self.x[part],
             covariates=self.covariates[part],
             context=context,
+            before=self._last_before(start),
         )
+
+    def _last_before(self, stop: int) -> np.ndarray:
+        before = np.full(self.x.shape[1], np.nan) if self.before is None else self.before.copy()
+        for d, column in enumerate(self.x[:stop].T):
+            seen = np.flatnonzero(np.isfinite(column))
+            if len(seen):
+                before[d] = column[seen[-1]]
+        return before

@@ -271,6 +271,40 @@ class Garch(Process):
 
 
 @dataclass(frozen=True)
+class SkewedAutoregressive(Process):
+    """Autoregression whose noise has a steep left and a long right side: minus the logarithm of a
+    gamma variable (Johnson, Kotz and Balakrishnan, 1994).
+
+        x_t = phi x_{t-1} + scale u_t,    exp(-u_t) ~ Gamma(shape, 1),    x_0 = 0
+
+    A small shape skews u_t more, to that of an exponential variable in the end; with the default
+    its skewness is 1.9. Its density is positive everywhere.
+    """
+
+    phi: float = 0.7
+    scale: float = 0.3
+    shape: float = 0.3
+
+    def __post_init__(self) -> None:
+        name = "SkewedAutoregressive"
+        require(abs(self.phi) < 1, f"{name}: phi must lie between -1 and 1, not {self.phi}")
+        require_scale(f"{name}: scale", self.scale)
+        require_scale(f"{name}: shape", self.shape)
+
+    def _draw(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
+        u = -np.log(rng.gamma(self.shape, size=(N, T)))
+        x, last = np.empty((N, T)), np.zeros(N)
+        for t in range(T):
+            last = self.phi * last + self.scale * u[:, t]
+            x[:, t] = last
+        return x[:, :, None]
+
+    def _log_prob_steps(self, x: np.ndarray) -> np.ndarray:
+        u = (x[:, :, 0] - self.phi * lag(x[:, :, 0], 1)) / self.scale
+        return -self.shape * u - np.exp(-u) - math.lgamma(self.shape) - math.log(self.scale)
+
+
+@dataclass(frozen=True)
 class Banana(Process):
     """Two channels, the second bent around the first within each step (the curved law is that of
     Haario, Saksman and Tamminen, 1999).
@@ -324,5 +358,6 @@ PROCESSES: dict[str, type[Process]] = {
     "counts": PoissonCounts,
     "hmm": HiddenMarkov,
     "garch": Garch,
+    "skewed-ar": SkewedAutoregressive,
     "banana": Banana,
 }

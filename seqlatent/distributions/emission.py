@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.autoregressive import AutoregressiveHead
 from seqlatent.distributions.bijections import SinhArcsinh, Spline
+from seqlatent.distributions.coupling import ORDERS, CouplingHead
 from seqlatent.distributions.families import (
     Bernoulli,
     Categorical,
@@ -22,7 +23,7 @@ from seqlatent.distributions.flows import Flow
 from seqlatent.distributions.heads import Head
 from seqlatent.errors import InputError, did_you_mean
 
-CHANNELS = ("auto", "independent", "autoregressive")
+CHANNELS = ("auto", "independent", "autoregressive", "coupling")
 COUNT_LIMIT = 100.0  # counts with a larger mean are as good as continuous
 
 
@@ -44,14 +45,26 @@ class EmissionOptions:
     channels: str = field(
         default="auto",
         metadata={
-            "help": "independent given the features, or autoregressive, one channel after another; "
+            "help": "independent given the features; autoregressive, one channel after another; or "
+            "coupling, all at once by layers that move half of them (emissions that are maps); "
             "auto: autoregressive where there are several real channels",
             "choices": CHANNELS,
         },
     )
+    coupling_order: str = field(
+        default=ORDERS[0],
+        metadata={
+            "help": "how coupling layers choose their half: alternating, or after a learned mixing "
+            "of the channels",
+            "choices": ORDERS,
+        },
+    )
     channel_dim: int = field(
         default=32,
-        metadata={"help": "hidden units of a channel's conditional (autoregressive)", "min": 1},
+        metadata={
+            "help": "hidden units of a channel's law, or of a coupling layer",
+            "min": 1,
+        },
     )
 
 
@@ -127,9 +140,23 @@ def build_family(data: DataDescription, options: EmissionOptions, units: Sequenc
 
 def build_head(
     family: Family, num_channels: int, options: EmissionOptions, in_dim: int
-) -> Head | AutoregressiveHead:
-    """The head of D channels for features of size `in_dim`."""
+) -> Head | AutoregressiveHead | CouplingHead:
+    """The head of D channels for features of size `in_dim`.
+
+    Raises:
+        InputError: for coupling layers of a law that is not a map of a normal variable.
+    """
     real = not family.discrete
+    if options.channels == "coupling":
+        if not isinstance(family, Flow):
+            raise InputError(
+                f"channels=coupling needs an emission that is an invertible map, such as "
+                f"sinh-arcsinh or spline, not {options.emission}"
+            )
+        if num_channels > 1:
+            return CouplingHead(
+                family, in_dim, num_channels, options.coupling_order, options.channel_dim
+            )
     if num_channels > 1 and (
         options.channels == "autoregressive" or (options.channels == "auto" and real)
     ):

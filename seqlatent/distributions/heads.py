@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from seqlatent.distributions.families import Family
+from seqlatent.distributions.flows import Flow
 
 
 class StepDistribution(TorchDistribution):
@@ -53,6 +54,27 @@ class StepDistribution(TorchDistribution):
         """(..., D) values made channel by channel, by a function of the channel's family, its
         (..., P) parameters given the values before it, and its number d."""
         raise TypeError(f"{type(self).__name__} must define in_turn")
+
+    # -- laws that are maps of a normal variable (flows.py) --------------------------------------
+
+    def map(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., D) values -> their codes z (..., D), which are N(0, I) where the law is true, and
+        (...) log |det dz/dx| over the observed channels."""
+        family = self.family
+        assert isinstance(family, Flow)
+        z, log_slope = family.map(self.params(value), value)
+        if self.observed is not None:
+            log_slope = torch.where(self.observed, log_slope, 0.0)
+        return z, log_slope.sum(-1)
+
+    def invert(self, z: Tensor) -> Tensor:
+        """(..., D) codes -> the values that they stand for."""
+
+        def value(family: Family, params: Tensor, d: int) -> Tensor:
+            assert isinstance(family, Flow)
+            return family.decode(params, z[..., d])
+
+        return self.in_turn(value)
 
     def sample(self, sample_shape=torch.Size()) -> Tensor:  # noqa: B008
         return self.expand(torch.Size(sample_shape) + self.batch_shape).draw()

@@ -8,17 +8,20 @@ training and sampling is a capability that it has or lacks: `ExactDensity`, `Exa
 `LatentCode`, `InvertibleCode`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
-from seqlatent.data.scaling import SCALINGS, Scaler, Scaling
+from seqlatent.data.scaling import SCALINGS, Scaler, Scaling, units
+from seqlatent.data.steps import show_step
 from seqlatent.distributions.autoregressive import AutoregressiveHead
+from seqlatent.distributions.coupling import CouplingHead
 from seqlatent.distributions.emission import (
     FAMILIES,
     EmissionOptions,
@@ -39,7 +42,8 @@ class ModelOptions(EmissionOptions):
         default="global",
         metadata={
             "help": "of real values: global (training data), prefix (each series' own first "
-            "context_length steps), none",
+            "context_length steps), increments (each value less the one before it, for series that "
+            "wander; needs context_length=1), none",
             "choices": SCALINGS,
         },
     )
@@ -53,7 +57,8 @@ class History(NamedTuple):
     """What a model remembers of the steps so far; every tensor leads with the batch dimension.
 
     Attributes:
-        scaling: the sequences' affine maps; their leading dimension may be 1, for all.
+        scaling: the sequences' affine maps; their leading dimension may be 1, for all. Who drew or
+            read the last values moves it on to them, by `at`.
         last: (B, 1, F) embedding of the last value; zeros before the first, and always where a
             model has no networks to give it to.
         network: states of the model's networks or of its filter; None before the first step.
@@ -62,6 +67,10 @@ class History(NamedTuple):
     scaling: Scaling
     last: Tensor
     network: Any
+
+    def at(self, values: Tensor) -> "History":
+        """The history whose last values are these, (B, 1, D), NaN where there is none yet."""
+        return self._replace(scaling=self.scaling.after(values))
 
 
 class SequenceModel(nn.Module):
@@ -83,20 +92,28 @@ class SequenceModel(nn.Module):
     def __init__(self, options: Any, description: DataDescription):
         super().__init__()
         self.options, self.description = options, description
-        identity = options.scaling == "none"
-        units = [1.0 if identity else c.scale for c in description.channels]
-        self.value_law = build_family(description, options, units)
+        scales = units(description, options.scaling)
+        modelled = description
+        if options.scaling == "increments":  # floors are relative to what is modelled
+            channels = tuple(replace(c, scale=c.increment) for c in description.channels)
+            modelled = replace(description, channels=channels)
+        self.value_law = build_family(modelled, options, scales)
         if options.emission not in self.emissions:
             raise InputError(
                 f"model '{self.family}' cannot have emission={options.emission}, only "
                 f"{', '.join(self.emissions)}; choose another model (--model)"
+            )
+        if self.value_law.discrete and options.scaling == "increments":
+            raise InputError(
+                f"scaling=increments is for real values, and emission={options.emission} for counts"
+                " or labels; use scaling=none"
             )
         self.scaler = Scaler(description, "none" if self.value_law.discrete else options.scaling)
         self.covariate_scaler = CovariateScaler(description)
         self.embedding_dim = description.num_channels * (self.value_law.num_features + 1)
         self.input_dim = self.embedding_dim + len(description.covariate_names)
 
-    def build_head(self, in_dim: int) -> Head | AutoregressiveHead:
+    def build_head(self, in_dim: int) -> Head | AutoregressiveHead | CouplingHead:
         """A head p(x_t | h_t) for features of size `in_dim`."""
         return build_head(self.value_law, self.description.num_channels, self.options, in_dim)
 
@@ -111,7 +128,7 @@ class SequenceModel(nn.Module):
         """Scaled values y (B, T, D), their embedding (B, T, F), and the inputs u (B, T, F + C) that
         hold, at step t, the embedding of step t - 1 and the covariates of step t."""
         history = history or self.begin(batch)
-        y = history.scaling.forward(batch.x)
+        y = history.scaling.forward(batch)
         embedding = self.embed(y, batch.observed)
         last = history.last.expand(len(y), -1, -1)
         before = torch.cat([last, embedding[:, :-1]], 1)
@@ -141,6 +158,19 @@ class SequenceModel(nn.Module):
         Raises:
             InputError: naming the series and the channel.
         """
+        if self.options.channels != "coupling":
+            return
+        for s in data:
+            missing = np.isnan(s.x)
+            partly = missing.any(1) & ~missing.all(1)
+            if partly.any():
+                t = int(partly.argmax())
+                d = int(missing[t].argmax())
+                raise InputError(
+                    f"{data.name}: series {s.unique_id} lacks '{data.targets[d]}' at step "
+                    f"{show_step(s.ds[t])} and not the rest; channels=coupling is a law of all "
+                    "channels at once: use channels=autoregressive"
+                )
 
     def sample_steps(
         self, history: History, covariates: Tensor, generator: torch.Generator | None
@@ -149,6 +179,7 @@ class SequenceModel(nn.Module):
         steps: list[Tensor] = []
         for t in range(covariates.shape[1]):
             x, history = self.sample_step(history, covariates[:, t : t + 1], generator)
+            history = history.at(x)
             steps.append(x)
         return torch.cat(steps, 1), history
 

@@ -1,6 +1,6 @@
 """The conditional flow: a sequence and its latent code are the same thing, seen twice.
 
-    z_t = f_t(x_t ; past),    f_t increasing in each channel, triangular over the channels
+    z_t = f_t(x_t ; past),    f_t invertible: triangular over the channels, or of coupling layers
     log p(x_{1:T}) = sum_t log N(z_t; 0, I) + log |det d f_t / d x_t|                    (exact)
     sample: z ~ N(0, I),    x_t = f_t^{-1}(z_t ; past)
 
@@ -13,12 +13,14 @@ direction, and they are each other's mirror:
 
 Conditioned on observations with one network this is the law of an autoregressive model with the
 same emission; what the flow adds is the code. Where the model is right, the codes of sequences are
-standard normal and independent. (Normalising flows: Rezende and Mohamed 2015; autoregressive ones:
+standard normal and independent. A base p(z_t | z_{<t}) may stand for N(0, I) (flow_base.py): it is
+one more map of codes. (Normalising flows: Rezende and Mohamed 2015; autoregressive ones:
 Papamakarios et al. 2017, and their mirror, Kingma et al. 2016.)
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,11 +30,11 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.steps import show_step
 from seqlatent.distributions.emission import choose_emission
-from seqlatent.distributions.families import Family
 from seqlatent.distributions.flows import Flow
 from seqlatent.distributions.heads import StepDistribution
 from seqlatent.errors import InputError
 from seqlatent.models.base import History, ModelOptions, SequenceModel
+from seqlatent.models.flow_base import AutoregressiveBase
 from seqlatent.nn.attention import Transformer
 from seqlatent.nn.causal import CausalNetwork
 from seqlatent.nn.convolution import Convolution
@@ -40,6 +42,7 @@ from seqlatent.nn.recurrent import Recurrent
 
 CONDITIONS = ("observations", "latents")
 NETWORKS = ("gru", "cnn", "transformer")
+BASES = ("normal", "autoregressive")
 # By measurement: against a spline or sinh-arcsinh alone it lost the fewest nats on heavy tails, and
 # on two modes no more than the spline.
 DEFAULT_EMISSION = "sinh-arcsinh-spline"
@@ -57,6 +60,14 @@ class FlowOptions(ModelOptions):
     )
     network: str = field(
         default="gru", metadata={"help": "what reads the past", "choices": NETWORKS}
+    )
+    base: str = field(
+        default="normal",
+        metadata={
+            "help": "density of z: normal, N(0, I), or autoregressive, p(z_t | z_{<t}) by a GRU "
+            "(sampling then goes step by step)",
+            "choices": BASES,
+        },
     )
     hidden_dim: int = field(default=64, metadata={"help": "size of the network", "min": 1})
     num_layers: int = field(
@@ -83,6 +94,10 @@ class FlowModel(SequenceModel):
         self.network = self._build_network()
         # As in the autoregressive models, the maps also see the last step without a network.
         self.head = self.build_head(self.network.out_dim + self.input_dim)
+        autoregressive = options.base == "autoregressive"
+        self.base = (
+            AutoregressiveBase(self.code_dim, options.hidden_dim) if autoregressive else None
+        )
 
     def _build_network(self) -> CausalNetwork:
         o = self.options
@@ -115,7 +130,7 @@ class FlowModel(SequenceModel):
             InputError: for a missing value when z_t is to be conditioned on: it has no code.
         """
         if self.in_parallel:
-            return
+            return super().check(data)
         for s in data:
             missing = ~torch.from_numpy(s.x).isfinite()
             if missing.any():
@@ -161,29 +176,38 @@ class FlowModel(SequenceModel):
             last = self.embed(value, torch.ones_like(value, dtype=torch.bool))
         return History(history.scaling, last, network)
 
-    def _params(
-        self, batch: SequenceBatch, history: History | None
-    ) -> tuple[Tensor, Tensor, History]:
-        """Scaled values y (B, T, D), their maps' parameters (B, T, D, P), the history after."""
+    def _read(self, batch: SequenceBatch, history: History | None) -> "_Reading":
+        """The codes of a batch, with the parts of its density."""
         history = history or self.begin(batch)
-        y = history.scaling.forward(batch.x)
+        network, base = history.network or (None, None)
+        y, within = history.scaling.forward(batch), history._replace(network=network)
         covariates = self.covariate_scaler(batch.covariates)
+        laws: list[StepDistribution] = []
         if self.in_parallel:
-            laws, after = self._pass(y, batch.observed, covariates, history)
-            return y, laws.params(y), after
-        steps: list[Tensor] = []
+            law, after = self._pass(y, batch.observed, covariates, within)
+            laws.append(law)
+            z, log_det = law.map(y)
+        else:
+            parts: list[tuple[Tensor, Tensor]] = []
 
-        def code(laws: StepDistribution, now: Tensor) -> Tensor:
-            steps.append(laws.params(now))
-            return self.value_law.encode(steps[-1], now)
+            def code(law: StepDistribution, now: Tensor) -> Tensor:
+                laws.append(law)
+                parts.append(law.map(now))
+                return parts[-1][0]
 
-        after = self._walk(y, covariates, history, code)
-        return y, torch.cat(steps, 1), after
+            after = self._walk(y, covariates, within, code)
+            z, log_det = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+        log_det = log_det - history.scaling.log_scale(batch.observed)
+        slope = torch.zeros_like(z)
+        if self.base is not None:
+            z, slope, base = self.base(z, batch.observed, base or self.base.begin(len(z)))
+        return _Reading(y, laws, z, slope, log_det, after._replace(network=(after.network, base)))
 
     def code(self, batch: SequenceBatch, history: History | None = None) -> tuple[Tensor, History]:
-        """(B, T, D) codes z of the values, NaN where there is none, and the history after."""
-        y, params, after = self._params(batch, history)
-        return torch.where(batch.observed, self.value_law.encode(params, y), torch.nan), after
+        """(B, T, D) codes of the values, N(0, I) where the model is right, NaN where there is none,
+        and the history after."""
+        r = self._read(batch, history)
+        return torch.where(batch.observed, r.code, torch.nan), r.after
 
     def decode(self, z: Tensor, covariates: Tensor, history: History) -> tuple[Tensor, History]:
         """The values that codes stand for, the exact inverse of `code`.
@@ -196,18 +220,24 @@ class FlowModel(SequenceModel):
         Returns:
             (B, T, D) values in data units, and the history after.
         """
-        scaled = self.covariate_scaler(covariates)
-        if not self.in_parallel:
-            laws, after = self._pass(z, torch.ones_like(z, dtype=torch.bool), scaled, history)
-            return history.scaling.inverse(_values(laws, z)), after
-        steps: list[Tensor] = []
+        network, base = history.network or (None, None)
+        if self.base is not None:
+            z, base = self.base.inverse(z, base or self.base.begin(len(z)))
+        within, scaled = history._replace(network=network), self.covariate_scaler(covariates)
+        if self.in_parallel:
+            steps: list[Tensor] = []
 
-        def value(laws: StepDistribution, now: Tensor) -> Tensor:
-            steps.append(_values(laws, now))
-            return steps[-1]
+            def value(law: StepDistribution, now: Tensor) -> Tensor:
+                steps.append(law.invert(now))
+                return steps[-1]
 
-        after = self._walk(z, scaled, history, value)
-        return history.scaling.inverse(torch.cat(steps, 1)), after
+            after = self._walk(z, scaled, within, value)
+            y = torch.cat(steps, 1)
+        else:
+            law, after = self._pass(z, torch.ones_like(z, dtype=torch.bool), scaled, within)
+            y = law.invert(z)
+        x = history.scaling.inverse(y)
+        return x, after._replace(network=(after.network, base)).at(x[:, -1:])
 
     # -- the contract of every model --------------------------------------------------------------
 
@@ -221,14 +251,12 @@ class FlowModel(SequenceModel):
     def _terms(
         self, batch: SequenceBatch, history: History | None
     ) -> tuple[dict[str, Tensor], History]:
-        """log N(z_t; 0, I) and log |det df_t / dx_t|, (B, T) each."""
-        y, params, after = self._params(batch, history)
-        z, log_slope = self.value_law.map(params, y)
-        base = torch.where(batch.observed, self.value_law.base_log_prob(z), 0.0).sum(-1)
-        log_det = torch.where(batch.observed, log_slope, 0.0).sum(-1)
-        log_det = log_det - after.scaling.log_scale(batch.observed)
-        terms = {"base": base, "log_det": log_det}
-        return {k: torch.where(batch.scored, v, 0.0) for k, v in terms.items()}, after
+        """log p(z_t | z_{<t}) and log |det df_t / dx_t|, (B, T) each."""
+        r = self._read(batch, history)
+        base = self.value_law.base_log_prob(r.code) + r.base_slope
+        base = torch.where(batch.observed, base, 0.0).sum(-1)
+        terms = {"base": base, "log_det": r.log_det}
+        return {k: torch.where(batch.scored, v, 0.0) for k, v in terms.items()}, r.after
 
     def terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
         return self._terms(batch, None)[0]
@@ -238,11 +266,12 @@ class FlowModel(SequenceModel):
 
     def at_floor(self, batch: SequenceBatch) -> Tensor:
         """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor."""
-        y, params, _ = self._params(batch, None)
-        return self.value_law.at_floor(params, y)
+        r = self._read(batch, None)
+        steps = r.y.split(r.y.shape[1] if self.in_parallel else 1, 1)
+        return torch.cat([law.at_floor(y) for law, y in zip(r.laws, steps, strict=True)], 1)
 
     def read(self, batch: SequenceBatch, history: History | None = None) -> History:
-        return self._params(batch, history)[2]
+        return self._read(batch, history).after
 
     def sample_step(
         self, history: History, covariates: Tensor, generator: torch.Generator | None
@@ -259,11 +288,21 @@ class FlowModel(SequenceModel):
         return self.decode(torch.cat(z, 1), covariates, history)
 
 
-def _values(laws: StepDistribution, z: Tensor) -> Tensor:
-    """(B, T, D) codes to values, one channel after another: each map sees the channels before."""
+class _Reading(NamedTuple):
+    """What a pass over a batch gives.
 
-    def value(family: Family, params: Tensor, d: int) -> Tensor:
-        assert isinstance(family, Flow)
-        return family.decode(params, z[..., d])
+    Attributes:
+        y: (B, T, D) scaled values.
+        laws: of all steps at once, or one for each.
+        code: (B, T, D) what is N(0, I): z, or e where the base is autoregressive.
+        base_slope: (B, T, D) log de/dz; 0 where the base is N(0, I).
+        log_det: (B, T) log |det df_t / dx_t|, x in data units.
+        after: the history after.
+    """
 
-    return laws.in_turn(value)
+    y: Tensor
+    laws: list[StepDistribution]
+    code: Tensor
+    base_slope: Tensor
+    log_det: Tensor
+    after: History

@@ -122,7 +122,7 @@ class LinearGaussianModel(SequenceModel):
         B, T, D = batch.x.shape
         m, P = history.network or (s.m0.expand(B, -1), s.P0[None])
         r = torch.where(
-            seen, history.scaling.forward(batch.x, DOUBLE) - self._offset(batch.covariates), 0.0
+            seen, history.scaling.forward(batch, DOUBLE) - self._offset(batch.covariates), 0.0
         )
         if len(P) == 1 and bool(seen.all()):
             seen = seen[:1]

@@ -1,0 +1,86 @@
+"""What the benchmarks share: fresh models, calls that take turns, tables and a file of rows."""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from seqlatent.data.description import DataDescription
+from seqlatent.data.simulate import PROCESSES
+from seqlatent.models.base import SequenceModel
+from seqlatent.models.registry import build_model, model_class
+from seqlatent.options import make
+
+BATCH, STEPS = 64, 128  # of a training step
+
+
+def new_model(family: str, options: dict[str, Any], seed: int, length: int) -> SequenceModel:
+    """A model with fresh parameters for the benchmark's process."""
+    description = DataDescription.of(PROCESSES["ar2"]().sample(BATCH, length, seed))
+    emission, _ = model_class(family).choose_emission(description)
+    torch.manual_seed(seed)
+    return build_model(
+        family, make(model_class(family).Options, {"emission": emission, **options}), description
+    )
+
+
+def training_step(model: SequenceModel, loss: Callable[[], Tensor]) -> Callable[[], None]:
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+
+    def step() -> None:
+        loss().backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def take_turns(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every call in every round, after two rounds to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for i in tqdm(range(-2, rounds), unit="round", leave=False):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if i >= 0:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(ours: list[float], theirs: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def show(header: list[str], rows: Iterable[list[str]]) -> None:
+    lines = [header, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    for line in lines:
+        cells = zip(line, widths, strict=True)
+        print("  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(cells)))
+    print(flush=True)
+
+
+def number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def bound(sign: str, value: float | None) -> str:
+    return "" if value is None else f"{sign} {value:g}"
+
+
+def say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def add_row(path: Path, command: str, row: dict[str, Any]) -> None:
+    """Add a row to those of earlier runs, kept by command."""
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    content.setdefault(command, []).append(row)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
