@@ -40,6 +40,7 @@ EMISSIONS: dict[str, str] = {  # emission: the kind of data that it is for
     "spline": "real",
     "sinh-arcsinh-spline": "real",
     "bernoulli": "binary",
+    "subset": "binary",
     "categorical": "category",
     "poisson": "count",
     "negative-binomial": "count",

@@ -20,10 +20,13 @@ from seqlatent.distributions.families import (
 )
 from seqlatent.distributions.flows import Flow
 from seqlatent.distributions.heads import Head
+from seqlatent.distributions.subset import SubsetHead
 from seqlatent.errors import InputError, did_you_mean
 
 CHANNELS = ("auto", "independent", "autoregressive")
 COUNT_LIMIT = 100.0  # counts with a larger mean are as good as continuous
+# From here on a step is read as the set of its active channels, if these are few.
+SUBSET_CHANNELS, SUBSET_SHARE = 16, 0.25
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class EmissionOptions:
         default="auto",
         metadata={
             "help": "law of a value: auto, normal, student-t, mixture, sinh-arcsinh, spline, "
-            "sinh-arcsinh-spline, bernoulli, categorical, poisson, negative-binomial"
+            "sinh-arcsinh-spline, bernoulli, subset (of the channels that are 1), categorical, "
+            "poisson, negative-binomial"
         },
     )
     num_components: int = field(
@@ -45,13 +49,21 @@ class EmissionOptions:
         default="auto",
         metadata={
             "help": "independent given the features, or autoregressive, one channel after another; "
-            "auto: autoregressive where there are several real channels",
+            "auto: autoregressive where there are several",
             "choices": CHANNELS,
         },
     )
-    channel_dim: int = field(
-        default=32,
-        metadata={"help": "hidden units of a channel's conditional (autoregressive)", "min": 1},
+    channel_dim: int | None = field(
+        default=None,
+        metadata={
+            "help": "hidden units of a channel's law given those before it (default: 32, and 256 "
+            "for subset)",
+            "min": 1,
+        },
+    )
+    channel_dropout: float = field(
+        default=0.0,
+        metadata={"help": "share of these units dropped in training", "min": 0, "below": 1},
     )
 
 
@@ -66,6 +78,7 @@ FAMILIES: dict[str, Callable[[DataDescription, EmissionOptions, Sequence[float]]
         data.channels, units, SinhArcsinh(), Spline(options.num_bins)
     ),
     "bernoulli": lambda data, options, units: Bernoulli(),
+    "subset": lambda data, options, units: Bernoulli(),  # its values; see `build_head`
     "categorical": lambda data, options, units: Categorical(_num_classes(data)),
     "poisson": lambda data, options, units: Poisson(data.channels),
     "negative-binomial": lambda data, options, units: NegativeBinomial(data.channels),
@@ -99,6 +112,9 @@ def choose_emission(
     low, high = min(c.minimum for c in seen), max(c.maximum for c in seen)
     integer = all(c.integer for c in seen)
     if integer and low >= 0 and high == 1:
+        active = sum(c.loc for c in seen)
+        if data.num_channels >= SUBSET_CHANNELS and active < SUBSET_SHARE * data.num_channels:
+            return "subset", f"0 or 1, and on average {active:.1f} of {data.num_channels} are 1"
         return "bernoulli", "every value is 0 or 1"
     if integer and low >= 0 and high > 1 and max(c.loc for c in seen) < COUNT_LIMIT:
         return "negative-binomial", f"whole numbers from {low:g} to {high:g}"
@@ -127,14 +143,16 @@ def build_family(data: DataDescription, options: EmissionOptions, units: Sequenc
 
 def build_head(
     family: Family, num_channels: int, options: EmissionOptions, in_dim: int
-) -> Head | AutoregressiveHead:
+) -> Head | AutoregressiveHead | SubsetHead:
     """The head of D channels for features of size `in_dim`."""
-    real = not family.discrete
-    if num_channels > 1 and (
-        options.channels == "autoregressive" or (options.channels == "auto" and real)
-    ):
-        return AutoregressiveHead(family, in_dim, num_channels, options.channel_dim)
-    return Head(family, in_dim, num_channels)
+    size, dropout = options.channel_dim, options.channel_dropout
+    if num_channels == 1:
+        return Head(family, in_dim, num_channels)
+    if options.emission == "subset":
+        return SubsetHead(in_dim, num_channels, size or 256, dropout)
+    if options.channels == "independent":
+        return Head(family, in_dim, num_channels)
+    return AutoregressiveHead(family, in_dim, num_channels, size or 32, dropout)
 
 
 def check_support(name: str, data: DataDescription) -> None:
@@ -148,10 +166,12 @@ def check_support(name: str, data: DataDescription) -> None:
                 f"column '{c.name}' holds labels, which emission={name} cannot; "
                 "use emission=categorical"
             )
-        if name == "bernoulli" and not (c.integer and c.minimum >= 0 and c.maximum <= 1):
+        if name in ("bernoulli", "subset") and not (
+            c.integer and c.minimum >= 0 and c.maximum <= 1
+        ):
             wrong = c.minimum if c.minimum < 0 else c.maximum
             raise InputError(
-                f"column '{c.name}' holds values such as {wrong:g}: emission=bernoulli needs 0 or 1"
+                f"column '{c.name}' holds values such as {wrong:g}: emission={name} needs 0 or 1"
             )
         if name in ("poisson", "negative-binomial") and not (c.integer and c.minimum >= 0):
             raise InputError(

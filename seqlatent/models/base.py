@@ -28,6 +28,7 @@ from seqlatent.distributions.emission import (
 )
 from seqlatent.distributions.families import soft_clip
 from seqlatent.distributions.heads import Head
+from seqlatent.distributions.subset import SubsetHead
 from seqlatent.errors import InputError
 
 
@@ -96,7 +97,7 @@ class SequenceModel(nn.Module):
         self.embedding_dim = description.num_channels * (self.value_law.num_features + 1)
         self.input_dim = self.embedding_dim + len(description.covariate_names)
 
-    def build_head(self, in_dim: int) -> Head | AutoregressiveHead:
+    def build_head(self, in_dim: int) -> Head | AutoregressiveHead | SubsetHead:
         """A head p(x_t | h_t) for features of size `in_dim`."""
         return build_head(self.value_law, self.description.num_channels, self.options, in_dim)
 
