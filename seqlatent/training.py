@@ -166,6 +166,7 @@ class Trainer:
     def validate(self, rate: float) -> None:
         """Score the held-out data, keep the best parameters, and count stalls."""
         model = self.average.module if self.average else self.model
+        assert isinstance(model, SequenceModel)
         value = mean_log_prob(model, self.valid, self.options.num_particles, self.seed)
         if not math.isfinite(value):
             raise TrainingError(

@@ -17,11 +17,9 @@ D = 6
 SUBSETS = torch.tensor(list(itertools.product([0.0, 1.0], repeat=D)))  # (64, 6)
 
 
-def head(kind: str, channels: int = D) -> torch.nn.Module:
+def head(kind: str) -> SubsetHead | AutoregressiveHead:
     torch.manual_seed(0)
-    made = (
-        SubsetHead(4, channels, 8) if kind == "subset" else AutoregressiveHead(Bernoulli(), 4, 6, 8)
-    )
+    made = SubsetHead(4, D, 8) if kind == "subset" else AutoregressiveHead(Bernoulli(), 4, D, 8)
     stir(made, 0.5)
     return made.eval()
 
@@ -52,15 +50,17 @@ def test_draws_have_the_subsets_probabilities(kind: str):
 def test_the_product_of_the_choices_is_the_probability():
     """The chain rule by hand: torch's own GRU over the choices, one softmax after another."""
     made, h, size = head("subset"), features(1), 8
-    cell = torch.nn.GRUCell(3 * size, size)
+    assert isinstance(made, SubsetHead)
+    cell = torch.nn.GRUCell(size, size)
     with torch.no_grad():
-        cell.weight_ih.copy_(torch.eye(3 * size))
-        cell.bias_ih.zero_()
+        cell.weight_ih.copy_(made.input.weight)
+        cell.bias_ih.copy_(made.input.bias)
         cell.weight_hh.copy_(made.recurrent.weight)
         cell.bias_hh.copy_(made.recurrent.bias)
-    s, last, expected = torch.tanh(made.first(h)), -1, torch.tensor(0.0)
+    context = made.context(h)
+    s, last, expected = torch.tanh(context), -1, torch.tensor(0.0)
     for choice in (1, 2, 4, D):  # the set {1, 2, 4}, then "end"
-        s = cell(made.given(h) + (made.chosen[last] if last >= 0 else 0.0), s)
+        s = cell(context + (made.chosen[last] if last >= 0 else 0.0), s)
         logits = made.out(s)[0]
         logits[: last + 1] = -torch.inf
         expected = expected + logits.log_softmax(-1)[choice]

@@ -2,10 +2,13 @@
 
     y = (x - loc) / scale        log p(x) = log p(y) - sum_d log scale_d
 
+Counts, labels and other values that have no scale are left as they are. The rest:
+
 `global`: loc and scale of the training data; `prefix`: of each series' own first `context_length`
 values, which are conditioned on and never scored; `none`: the identity.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -36,20 +39,35 @@ class Scaling(NamedTuple):
 
 
 class Scaler(nn.Module):
-    """Chooses a batch's `Scaling`."""
+    """Chooses a batch's `Scaling`.
+
+    Args:
+        description: the training data's.
+        scaling: one of `SCALINGS`.
+        left_alone: for each channel, whether it is never scaled; by default none is.
+    """
 
     loc: Tensor
     scale: Tensor
+    left_alone: Tensor
 
-    def __init__(self, description: DataDescription, scaling: str = "global"):
+    def __init__(
+        self,
+        description: DataDescription,
+        scaling: str = "global",
+        left_alone: Sequence[bool] = (),
+    ):
         super().__init__()
         if scaling not in SCALINGS:
             raise InputError(f"scaling '{scaling}' is not one of {', '.join(SCALINGS)}")
         self.scaling = scaling
-        identity = scaling == "none"
         channels = description.channels
-        loc = [0.0 if identity else c.loc for c in channels]
-        scale = [1.0 if identity else c.scale for c in channels]
+        alone = list(left_alone) or [False] * len(channels)
+        if scaling == "none" or all(alone):
+            self.scaling, alone = "none", [True] * len(channels)
+        loc = [0.0 if a else c.loc for a, c in zip(alone, channels, strict=True)]
+        scale = [1.0 if a else c.scale for a, c in zip(alone, channels, strict=True)]
+        self.register_buffer("left_alone", torch.tensor(alone), persistent=False)
         self.register_buffer("loc", torch.tensor(loc, dtype=torch.float64))
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
 
@@ -70,5 +88,5 @@ class Scaler(nn.Module):
         # One value gives no spread, and a flat start would give a scale of 0: lean on training's.
         prior = (0.1 * fixed.scale) ** 2
         scale = ((square + prior) / count.clamp(min=1)).sqrt()
-        known = count > 0
+        known = (count > 0) & ~self.left_alone
         return Scaling(torch.where(known, loc, fixed.loc), torch.where(known, scale, fixed.scale))

@@ -53,7 +53,7 @@ class AutoregressiveHead(nn.Module):
         self.skip = nn.Linear(in_dim, num_channels * family.num_params)
         with torch.no_grad():
             self.skip.weight.mul_(0.5)
-            self.skip.bias.copy_(family.initial().repeat(num_channels))
+            self.skip.bias.copy_(family.initials(num_channels))
 
     def forward(self, h: Tensor, observed: Tensor | None = None) -> "ChannelAutoregression":
         return ChannelAutoregression(self, self.context(h), self.skip(h), observed)

@@ -4,7 +4,7 @@ The active channels k_1 < k_2 < ... < k_n are drawn in ascending order, each by 
 channels above the last one, until "end":
 
     p(x_t | h_t) = prod_{j=1}^{n+1} p(k_j | h_t, k_1, ..., k_{j-1}),    k_{n+1} = end
-    s_j = GRU(s_{j-1}; V h_t + E k_{j-1}),    s_0 = tanh(W h_t),    logits_j = U s_j + c
+    s_j = GRU(s_{j-1}; W h_t + e_{k_{j-1}}),    s_0 = tanh(W h_t),    logits_j = U s_j + c
 
 A small recurrent network over the channels stands inside every step of the one over time. A step
 costs n + 1 softmaxes in place of the D Bernoullis of `autoregressive.py`: 88 piano keys, four of
@@ -34,29 +34,28 @@ class SubsetHead(nn.Module):
     def __init__(self, in_dim: int, num_channels: int, hidden_dim: int = 256, dropout: float = 0.0):
         super().__init__()
         self.family, self.num_channels = Bernoulli(), num_channels
-        self.first = nn.Linear(in_dim, hidden_dim)  # W
-        self.given = nn.Linear(in_dim, 3 * hidden_dim)  # V
-        # E: after the last channel only "end" is left, which needs no vector.
-        self.chosen = nn.Parameter(torch.randn(num_channels - 1, 3 * hidden_dim))
+        self.context = nn.Linear(in_dim, hidden_dim)  # W
+        # e: after the last channel only "end" is left, which needs no vector. Vectors of size 1
+        # before a shared matrix learn far faster than small ones behind it.
+        self.chosen = nn.Parameter(torch.randn(num_channels - 1, hidden_dim))
+        self.input = nn.Linear(hidden_dim, 3 * hidden_dim)
         self.recurrent = nn.Linear(hidden_dim, 3 * hidden_dim)
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(hidden_dim, num_channels + 1)
-        with torch.no_grad():
-            self.chosen.mul_(1 / math.sqrt(hidden_dim))
-            for gate in self.recurrent.weight.chunk(3):
-                nn.init.orthogonal_(gate)
 
     def forward(self, h: Tensor, observed: Tensor | None = None) -> "Subset":
-        return Subset(self, torch.tanh(self.first(h)), self.given(h), observed)
+        return Subset(self, self.context(h), observed)
 
-    def advance(self, s: Tensor, given: Tensor, last: Tensor) -> Tensor:
-        """s_j from s_{j-1} (R, hidden_dim), V h_t (R, 3 hidden_dim) and k_{j-1} (R,), which is -1
-        where nothing has been chosen yet."""
-        vectors = F.embedding(last + 1, F.pad(self.chosen, (0, 0, 1, 0)))  # zeros for -1
-        a_reset, a_keep, a_new = (given + vectors).chunk(3, -1)
+    def advance(self, s: Tensor, given: Tensor) -> Tensor:
+        """s_j from s_{j-1} (R, hidden_dim) and the gates' share of W h_t + e (R, 3 hidden_dim)."""
+        a_reset, a_keep, a_new = given.chunk(3, -1)
         b_reset, b_keep, b_new = self.recurrent(s).chunk(3, -1)
         new = torch.tanh(a_new + torch.sigmoid(a_reset + b_reset) * b_new)
         return new + torch.sigmoid(a_keep + b_keep) * (s - new)
+
+    def vectors(self) -> Tensor:
+        """(D, 3 hidden_dim) the gates' share of e_k at k + 1; zeros where nothing was chosen."""
+        return F.pad(F.linear(self.chosen, self.input.weight), (0, 0, 1, 0))
 
     def log_mass(self, s: Tensor, last: Tensor, observed: Tensor | None) -> Tensor:
         """(R, D + 1) log p(k_j | .) of every channel and, as the last, of "end"."""
@@ -82,14 +81,14 @@ class Subset(StepDistribution):
     this is the law of the observed channels given the pattern of what is missing.
     """
 
-    def __init__(self, head: SubsetHead, first: Tensor, given: Tensor, observed: Tensor | None):
-        self.head, self.first, self.given = head, first, given
-        shape = torch.Size((*first.shape[:-1], head.num_channels))
+    def __init__(self, head: SubsetHead, context: Tensor, observed: Tensor | None):
+        self.head, self.context = head, context
+        shape = torch.Size((*context.shape[:-1], head.num_channels))
         super().__init__(head.family, shape, observed)
 
     def log_prob(self, value: Tensor) -> Tensor:
         head, D = self.head, self.head.num_channels
-        lead = torch.broadcast_shapes(value.shape[:-1], self.first.shape[:-1])
+        lead = torch.broadcast_shapes(value.shape[:-1], self.context.shape[:-1])
         active = _rows(value, lead) > 0.5
         observed = None
         if self.observed is not None and not bool(self.observed.all()):
@@ -103,13 +102,14 @@ class Subset(StepDistribution):
         order = keys.masked_fill(~active, D).sort(1).values[place]
         order = F.pad(order, (1, 1), value=D)[:, : width + 1]  # k_0, k_1, ..., ends behind
         order[:, 0] = -1
-        s, given = _rows(self.first, lead)[place], _rows(self.given, lead)[place]
+        context = _rows(self.context, lead)[place]
+        s, given, vectors = torch.tanh(context), head.input(context), head.vectors()
         states, open_steps = [], [int((needed > j).sum()) for j in range(width)]
         for j, n in enumerate(open_steps):
-            s = head.advance(s[:n], given[:n], order[:n, j])
+            s = head.advance(s[:n], given[:n] + F.embedding(order[:n, j] + 1, vectors))
             states.append(s)
         if not states:
-            return self.first.new_zeros(lead)
+            return self.context.new_zeros(lead)
         rows = torch.cat([place[:n] for n in open_steps])
         last = torch.cat([order[:n, j] for j, n in enumerate(open_steps)])
         choice = torch.cat([order[:n, j + 1] for j, n in enumerate(open_steps)])
@@ -121,12 +121,13 @@ class Subset(StepDistribution):
     @torch.no_grad()
     def draw(self, generator: torch.Generator | None = None) -> Tensor:
         head, D = self.head, self.head.num_channels
-        lead = self.first.shape[:-1]
-        s, given = _rows(self.first, lead), _rows(self.given, lead)
+        lead = self.context.shape[:-1]
+        context, vectors = _rows(self.context, lead), head.vectors()
+        s, given = torch.tanh(context), head.input(context)
         x, rows = s.new_zeros(len(s), D), torch.arange(len(s), device=s.device)
         last = torch.full_like(rows, -1)
         while len(rows):
-            s = head.advance(s, given, last)
+            s = head.advance(s, given + vectors[last + 1])
             mass = head.log_mass(s, last, None).exp()
             choice = torch.multinomial(mass, 1, generator=generator)[:, 0]
             x[rows[choice < D], choice[choice < D]] = 1.0
@@ -140,8 +141,8 @@ class Subset(StepDistribution):
     def expand(self, batch_shape: torch.Size, _instance: object = None) -> "Subset":
         if torch.Size(batch_shape) == self.batch_shape:
             return self
-        first, given = (v.expand(*batch_shape, v.shape[-1]) for v in (self.first, self.given))
-        return Subset(self.head, first, given, self.observed)
+        context = self.context.expand(*batch_shape, self.context.shape[-1])
+        return Subset(self.head, context, self.observed)
 
 
 def _rows(value: Tensor, lead: torch.Size) -> Tensor:

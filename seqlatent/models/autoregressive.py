@@ -38,8 +38,6 @@ class AutoregressiveOptions(ModelOptions):
 class Autoregressive(SequenceModel):
     """A causal network over past values and a head; a subclass builds the network."""
 
-    options: AutoregressiveOptions
-
     def __init__(self, options: ModelOptions, description: DataDescription):
         super().__init__(options, description)
         self.network = self.build_network(self.input_dim)
