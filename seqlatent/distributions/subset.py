@@ -48,10 +48,12 @@ class SubsetHead(nn.Module):
 
     def advance(self, s: Tensor, given: Tensor) -> Tensor:
         """s_j from s_{j-1} (R, hidden_dim) and the gates' share of W h_t + e (R, 3 hidden_dim)."""
-        a_reset, a_keep, a_new = given.chunk(3, -1)
-        b_reset, b_keep, b_new = self.recurrent(s).chunk(3, -1)
-        new = torch.tanh(a_new + torch.sigmoid(a_reset + b_reset) * b_new)
-        return new + torch.sigmoid(a_keep + b_keep) * (s - new)
+        size = s.shape[-1]
+        recurrent = self.recurrent(s)
+        gates = torch.sigmoid(given[:, : 2 * size] + recurrent[:, : 2 * size])
+        reset, keep = gates.chunk(2, -1)
+        new = torch.tanh(given[:, 2 * size :] + reset * recurrent[:, 2 * size :])
+        return torch.lerp(new, s, keep)
 
     def vectors(self) -> Tensor:
         """(D, 3 hidden_dim) the gates' share of e_k at k + 1; zeros where nothing was chosen."""
@@ -90,13 +92,17 @@ class Subset(StepDistribution):
         head, D = self.head, self.head.num_channels
         lead = torch.broadcast_shapes(value.shape[:-1], self.context.shape[:-1])
         active = _rows(value, lead) > 0.5
-        observed = None
-        if self.observed is not None and not bool(self.observed.all()):
-            observed = _rows(self.observed, lead)
+        observed = None if self.observed is None else _rows(self.observed, lead)
+        if observed is not None:
             active = active & observed
         # A step needs a choice for each active channel and one for "end", unless it is certain.
+        needed = active.sum(1) + ~active[:, D - 1]
+        if observed is not None:
+            needed = needed * observed.any(1)  # nothing is asked of padding
+            if bool((observed.all(1) | ~observed.any(1)).all()):
+                observed = None  # no step lacks a part alone
         # With the longest steps first, those that still choose are always the leading ones.
-        needed, place = (active.sum(1) + ~active[:, D - 1]).sort(descending=True)
+        needed, place = needed.sort(descending=True)
         width = int(needed[0]) if len(needed) else 0
         keys = torch.arange(D, device=active.device).expand_as(active)
         order = keys.masked_fill(~active, D).sort(1).values[place]
