@@ -2,6 +2,7 @@
 
     scripts/benchmark speed [--threads 1] [--quick]
     scripts/benchmark flow [--threads 1] [--quick]
+    scripts/benchmark heads [--threads 1] [--quick]
     scripts/benchmark seeds [--num-seeds 10] [--steps 300]
     scripts/benchmark regret --process switching-ar --models rnn latent:emission=normal --minutes 2
 
@@ -10,6 +11,8 @@ networks*: the same torch modules on tensors of the same shapes under a mean-squ
 densities, Pyro or scaling. That is the floor. The latent-variable model also stands beside the
 textbook way to write it, a Python loop with one Pyro site for every time step. Times on a busy
 machine drift, so the variants take turns, and a ratio is the median of the rounds' own ratios.
+
+`heads` times a set of channels against one channel after another.
 
 `seeds` fits the latent-variable presets to bundled data from many seeds, and counts the fits that
 break down or collapse.
@@ -32,6 +35,7 @@ from typing import Any
 import numpy as np
 import torch
 from benchmark_flow import run_flow
+from benchmark_heads import run_heads
 from benchmark_seeds import run_seeds
 from benchmark_speed import run_speed
 from benchmark_tools import add_row, say, show
@@ -48,7 +52,8 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     speed = commands.add_parser("speed", help="training steps, sampling and scoring, timed")
     flow = commands.add_parser("flow", help="the flow's two directions and its maps, timed")
-    for command in (speed, flow):
+    heads = commands.add_parser("heads", help="the heads of many binary channels, timed")
+    for command in (speed, flow, heads):
         command.add_argument("--quick", action="store_true", help="fewer rounds: rough numbers")
     regret = commands.add_parser("regret", help="nats per step below the truth")
     regret.add_argument("--process", nargs="+", default=["all"], help=", ".join(PROCESSES))
@@ -64,7 +69,7 @@ def main() -> int:
     seeds.add_argument("--models", nargs="+", default=["latent", "vrnn", "srnn", "dmm"])
     seeds.add_argument("--num-seeds", type=int, default=10)
     seeds.add_argument("--steps", type=int, default=300, help="of each fit")
-    for command in (speed, flow, regret, seeds):
+    for command in (speed, flow, heads, regret, seeds):
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--threads", type=int, default=torch.get_num_threads())
         command.add_argument("--out", type=Path, default=Path("benchmark.json"))
@@ -73,7 +78,13 @@ def main() -> int:
         parser.error(f"--threads {args.threads}: at least 1")
     torch.set_num_threads(args.threads)
     settings = {"seed": args.seed, "threads": args.threads, "torch": torch.__version__}
-    runs = {"speed": run_speed, "flow": run_flow, "regret": run_regret, "seeds": run_seeds}
+    runs = {
+        "speed": run_speed,
+        "flow": run_flow,
+        "heads": run_heads,
+        "regret": run_regret,
+        "seeds": run_seeds,
+    }
     try:
         for row in runs[args.command](args):
             add_row(args.out, args.command, {**row, **settings})

@@ -6,19 +6,23 @@ budget is in steps).
 
 The learning rate warms up, stays, falls by a factor when the validation score stalls, and falls to
 nearly nothing over the last part of the budget. What is kept is the best model by validation score.
+With `average` what is validated and kept is an exponential moving average of the parameters, which
+forgets the noise of single steps (Polyak and Juditsky 1992).
 """
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
+from seqlatent.augmentation import augment, check_augmentation
 from seqlatent.checkpoint import fingerprint, load_state, save_state
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
@@ -83,6 +87,7 @@ class Trainer:
             model.parameters(), self.highest_rate, betas=(0.9, 0.99), fused=on_cpu
         )
         self.wrapped, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.average = averaged(model, options.average) if options.average else None
         steps_per_epoch = sum(1 for _ in self._first_epoch())
         self.eval_every = options.eval_every or int(np.clip(steps_per_epoch, 25, 100))
         self.step, self.decays, self.stale = 0, 0, 0
@@ -130,7 +135,7 @@ class Trainer:
         torch.manual_seed((self.seed * 1_000_003 + self.step * 31 + parallel.process_index) % 2**63)
         sequences = self.batches.sequences(self.step)
         share = sequences[parallel.process_index :: parallel.num_processes] or sequences
-        batch = hide(collate(share), o.hide).to(parallel.device)
+        batch = augment(collate(share), o, self.model).to(parallel.device)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(progress)
         loss = self.wrapped(batch, self.step)
@@ -153,12 +158,16 @@ class Trainer:
             )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.update_parameters(self.model)
         self.step += 1
         self.loss_sum, self.loss_count = self.loss_sum + value, self.loss_count + 1
 
     def validate(self, rate: float) -> None:
         """Score the held-out data, keep the best parameters, and count stalls."""
-        value = mean_log_prob(self.model, self.valid, self.options.num_particles, self.seed)
+        model = self.average.module if self.average else self.model
+        assert isinstance(model, SequenceModel)
+        value = mean_log_prob(model, self.valid, self.options.num_particles, self.seed)
         if not math.isfinite(value):
             raise TrainingError(
                 f"at training step {self.step} the validation score is {value}; lower "
@@ -168,7 +177,7 @@ class Trainer:
         self.stale = 0 if value > self.best + 1e-4 or annealing else self.stale + 1
         if value > self.best:
             self.best, self.best_step = value, self.step
-            self.best_weights = _copy(self.model.state_dict())
+            self.best_weights = _copy(model.state_dict())
         if self.stale >= self.options.patience:
             self.decays, self.stale = self.decays + 1, 0
         self.history.append(
@@ -185,6 +194,8 @@ class Trainer:
     def save(self, run: Path, identity: dict[str, Any]) -> None:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best_weights.items()}
+        if self.average:
+            tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         for i, p in enumerate(self.model.parameters()):
             for k, v in self.optimizer.state.get(p, {}).items():
                 tensors[f"adam.{i}.{k}"] = v
@@ -205,6 +216,8 @@ class Trainer:
 
         self.model.load_state_dict(part("model."))
         self.best_weights = part("best.")
+        if self.average:
+            self.average.load_state_dict(part("average."))
         for i, p in enumerate(self.model.parameters()):
             moments = part(f"adam.{i}.")
             if moments:
@@ -261,6 +274,7 @@ def fit(
     """
     check_device(device)
     model.check(train)
+    check_augmentation(model, options)
     identity = {
         "data": [fingerprint(train), fingerprint(valid)],
         "family": model.family,
@@ -354,19 +368,21 @@ def _locate(model: SequenceModel, batch: SequenceBatch, part: list[Sequence], st
     return f"at training step {step} the loss is not finite; lower learning_rate"
 
 
-def hide(batch: SequenceBatch, share: float) -> SequenceBatch:
-    """The batch with a share of its values gone, at random: practice in going on without them."""
-    if share == 0:
-        return batch
-    kept = batch.observed & (torch.rand(batch.x.shape) >= share)
-    return replace(batch, x=torch.where(kept, batch.x, 0.0), observed=kept)
-
-
 def _penalty(model: SequenceModel, l1: float, l2: float) -> Tensor:
     weights = [p for p in model.parameters() if p.dim() > 1]  # biases go free
     size = torch.stack([w.abs().sum() for w in weights]).sum()
     square = torch.stack([w.square().sum() for w in weights]).sum()
     return l1 * size + l2 * square
+
+
+def averaged(model: SequenceModel, decay: float) -> AveragedModel:
+    """A copy of a model that follows its parameters: each update goes a share 1 - decay of the way
+    to them, and a larger share among the first, so that the random start is soon forgotten."""
+
+    def follow(mean: Tensor, now: Tensor, count: Tensor | int) -> Tensor:
+        return mean.lerp(now, max(1 - decay, 9 / (10 + int(count))))
+
+    return AveragedModel(model, avg_fn=follow)
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -66,6 +66,30 @@ class TrainingOptions:
     clip_norm: float = field(
         default=1.0, metadata={"help": "largest norm of the gradient", "above": 0}
     )
+    average: float = field(
+        default=0.0,
+        metadata={
+            "help": "keep a moving average of the parameters with this decay, such as 0.995; 0: "
+            "the parameters themselves",
+            "min": 0,
+            "below": 1,
+        },
+    )
+    shift_channels: int = field(
+        default=0,
+        metadata={
+            "help": "channels by which a training sequence is moved up or down at the most, such "
+            "as semitones of a piano roll",
+            "min": 0,
+        },
+    )
+    noise: float = field(
+        default=0.0,
+        metadata={
+            "help": "normal noise on training values, in standard deviations of their channel",
+            "min": 0,
+        },
+    )
     hide: float = field(
         default=0.0,
         metadata={

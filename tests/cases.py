@@ -36,13 +36,18 @@ EMISSIONS: dict[str, str] = {  # emission: the kind of data that it is for
     "normal": "real",
     "student-t": "real",
     "mixture": "real",
+    "covariance-mixture": "real",
     "sinh-arcsinh": "real",
     "spline": "real",
     "sinh-arcsinh-spline": "real",
     "bernoulli": "binary",
+    "subset": "binary",
     "categorical": "category",
+    "ordinal": "category",
     "poisson": "count",
     "negative-binomial": "count",
+    "zero-inflated": "count",
+    "mixed": "real",
 }
 
 MODELS: dict[str, tuple[str, dict]] = {

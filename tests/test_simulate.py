@@ -149,12 +149,11 @@ def test_log_prob_of_ragged_sequences_with_context_sums_each_ones_scored_steps(p
 
 @every_process
 def test_steps_do_not_see_the_future(process):
-    x = values(process.sample(2, 8, seed=1))
-    changed = x.copy()
-    changed[:, 5:] += 3
+    x, other = (values(process.sample(20, 8, seed=s)) for s in (1, 2))
+    changed = np.concatenate([x[:, :5], other[:, 5:]], axis=1)
     before, after = process.log_prob_steps(x), process.log_prob_steps(changed)
     np.testing.assert_array_equal(before[:, :5], after[:, :5])
-    assert (before[:, 5] != after[:, 5]).all()
+    assert (before[:, 5] != after[:, 5]).any()
 
 
 @pytest.mark.parametrize("T", [1, 2, 3, 8])

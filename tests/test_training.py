@@ -13,6 +13,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.simulate import PROCESSES
 from seqlatent.data.splits import split
 from seqlatent.errors import InputError
+from seqlatent.models.base import SequenceModel
 from seqlatent.options import make
 from seqlatent.scoring import mean_log_prob, score
 from seqlatent.training import Trainer, TrainingError, fit
@@ -57,6 +58,51 @@ def test_a_killed_fit_goes_on_as_if_it_had_not_been_killed(
         assert [h[key] for h in result.history] == [h[key] for h in straight.history]
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_killed_fit_with_a_moving_average_and_augmentation_goes_on_exactly(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("seqlatent.training.CHECKPOINT_SECONDS", 0.0)
+    data = split(dataset("binary", channels=6, num=20, steps=10), 0.2, "series")
+    for s in data[0]:
+        s.x[:, 4:] = 0  # room to move to
+    chosen = options(average=0.9, shift_channels=2, hide=0.05)
+
+    def made() -> SequenceModel:
+        return model("rnn", "subset", data[0], input_dropout=0.1, channel_dropout=0.1)
+
+    def kill(trainer: Trainer) -> None:
+        if trainer.step == 13:
+            raise Killed
+
+    whole, resumed = made(), made()
+    straight = fit(whole, *data, chosen)
+    with pytest.raises(Killed):
+        fit(made(), *data, chosen, run=tmp_path, report=kill)
+    result = fit(resumed, *data, chosen, run=tmp_path, resume=True)
+    for key in ("train_loss", "valid_log_prob"):
+        assert [h[key] for h in result.history] == [h[key] for h in straight.history]
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_moving_average_is_what_is_validated_and_kept(data):
+    seen: list[list[torch.Tensor]] = []
+
+    def note(trainer: Trainer) -> None:
+        seen.append([p.detach().clone() for p in trainer.model.parameters()])
+
+    m = model("rnn")
+    chosen = options(average=0.8, max_steps=6, eval_every=6, patience=100)
+    result = fit(m, *data, chosen, report=note)
+    mean = seen[0]
+    for count, now in enumerate(seen[1:], start=1):
+        step = max(0.2, 9 / (10 + count))
+        mean = [a + step * (b - a) for a, b in zip(mean, now, strict=True)]
+    for kept, expected in zip(m.parameters(), mean, strict=True):
+        torch.testing.assert_close(kept.detach(), expected)
+    assert mean_log_prob(m, data[1], 8) == result.valid_log_prob
 
 
 def test_resume_refuses_other_data_or_options(data, tmp_path):

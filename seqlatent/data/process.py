@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence as Seq
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -21,6 +22,11 @@ class Process(ABC):
         """D, the number of values at each step."""
         return 1
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the codes 0, 1, ... stand for, where values are labels; none where numbers."""
+        return ()
+
     def sample(self, num_sequences: int, length: int, seed: int) -> SequenceDataset:
         """Draw N independent sequences of T steps; the same seed gives the same sequences."""
         require(
@@ -29,7 +35,8 @@ class Process(ABC):
             f"of {length}",
         )
         x = self._draw(np.random.default_rng(seed), num_sequences, length)
-        return SequenceDataset.from_arrays(x, name=f"{type(self).__name__} sample")
+        data = SequenceDataset.from_arrays(x, name=f"{type(self).__name__} sample")
+        return replace(data, categories={t: self.labels for t in data.targets if self.labels})
 
     def log_prob_steps(self, x: np.ndarray) -> np.ndarray:
         """log p(x_t | x_{<t}) in nats of values (N, T, D), as (N, T)."""

@@ -2,6 +2,8 @@
 
     y = (x - loc) / scale        log p(x) = log p(y) - sum_d log scale_d
 
+Counts, labels and other values that have no scale are left as they are. The rest:
+
 `global`: loc and scale of the training data; `prefix`: of each series' own first `context_length`
 values, which are conditioned on and never scored; `none`: the identity. With `increments`, loc is
 the value before, and scale that of the training data's increments:
@@ -13,6 +15,7 @@ x. Where a value lacks, the last one that was observed stands for it. The first 
 it belongs to the context.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -70,19 +73,35 @@ class Scaling(NamedTuple):
 
 
 class Scaler(nn.Module):
-    """Chooses a batch's `Scaling`."""
+    """Chooses a batch's `Scaling`.
+
+    Args:
+        description: the training data's.
+        scaling: one of `SCALINGS`.
+        left_alone: for each channel, whether it is never scaled; by default none is.
+    """
 
     loc: Tensor
     scale: Tensor
+    left_alone: Tensor
 
-    def __init__(self, description: DataDescription, scaling: str = "global"):
+    def __init__(
+        self,
+        description: DataDescription,
+        scaling: str = "global",
+        left_alone: Sequence[bool] = (),
+    ):
         super().__init__()
         if scaling not in SCALINGS:
             raise InputError(f"scaling '{scaling}' is not one of {', '.join(SCALINGS)}")
         self.scaling = scaling
-        loc = [0.0 if scaling == "none" else c.loc for c in description.channels]
+        alone = list(left_alone) or [False] * description.num_channels
+        if scaling == "none" or all(alone):
+            self.scaling, alone = "none", [True] * description.num_channels
+        sizes = zip(alone, description.channels, units(description, scaling), strict=True)
+        loc, scale = zip(*((0.0, 1.0) if a else (c.loc, u) for a, c, u in sizes), strict=True)
+        self.register_buffer("left_alone", torch.tensor(alone), persistent=False)
         self.register_buffer("loc", torch.tensor(loc, dtype=torch.float64))
-        scale = units(description, scaling)
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
 
     def forward(self, batch: SequenceBatch | None) -> Scaling:
@@ -106,5 +125,5 @@ class Scaler(nn.Module):
         # One value gives no spread, and a flat start would give a scale of 0: lean on training's.
         prior = (0.1 * fixed.scale) ** 2
         scale = ((square + prior) / count.clamp(min=1)).sqrt()
-        known = count > 0
+        known = (count > 0) & ~self.left_alone
         return Scaling(torch.where(known, loc, fixed.loc), torch.where(known, scale, fixed.scale))

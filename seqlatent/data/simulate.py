@@ -29,6 +29,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from seqlatent.data.discrete import CoupledBinary, OrderTwoChain
 from seqlatent.data.process import Process, lag, normal_log_prob, require, require_scale
 from seqlatent.data.regimes import HiddenMarkov, SwitchingAutoregressive
 
@@ -357,6 +358,8 @@ PROCESSES: dict[str, type[Process]] = {
     "switching-ar": SwitchingAutoregressive,
     "counts": PoissonCounts,
     "hmm": HiddenMarkov,
+    "coupled-binary": CoupledBinary,
+    "order-two-chain": OrderTwoChain,
     "garch": Garch,
     "skewed-ar": SkewedAutoregressive,
     "banana": Banana,

@@ -27,10 +27,19 @@ class AutoregressiveHead(nn.Module):
         in_dim: size of h_t.
         num_channels: D, at least 2: one channel has nothing before it.
         hidden_dim: size of each channel's hidden layer.
+        dropout: share of its units dropped, in training.
     """
 
-    def __init__(self, family: Family, in_dim: int, num_channels: int, hidden_dim: int = 32):
+    def __init__(
+        self,
+        family: Family,
+        in_dim: int,
+        num_channels: int,
+        hidden_dim: int = 32,
+        dropout: float = 0.0,
+    ):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.family, self.num_channels = family, num_channels
         self.context = nn.Linear(in_dim, hidden_dim, bias=False)
         self.bias = nn.Parameter(torch.randn(num_channels, hidden_dim) * 0.1)
@@ -44,7 +53,7 @@ class AutoregressiveHead(nn.Module):
         self.skip = nn.Linear(in_dim, num_channels * family.num_params)
         with torch.no_grad():
             self.skip.weight.mul_(0.5)
-            self.skip.bias.copy_(family.initial().repeat(num_channels))
+            self.skip.bias.copy_(family.initials(num_channels))
 
     def forward(self, h: Tensor, observed: Tensor | None = None) -> "ChannelAutoregression":
         return ChannelAutoregression(self, self.context(h), self.skip(h), observed)
@@ -68,7 +77,8 @@ class ChannelAutoregression(StepDistribution):
         added = torch.einsum("...df,dfh->...dh", given, head.before).cumsum(-2)
         a = self.context[..., None, :] + head.bias + F.pad(added, (0, 0, 1, 0))
         skip = self.skip.unflatten(-1, (head.num_channels, -1))
-        return torch.einsum("...dh,dhp->...dp", F.silu(a), head.out) + skip
+        hidden = head.dropout(F.silu(a))
+        return torch.einsum("...dh,dhp->...dp", hidden, head.out) + skip
 
     def draw(self, generator: torch.Generator | None = None) -> Tensor:
         return self.in_turn(lambda family, params, d: family.draw(params, generator))

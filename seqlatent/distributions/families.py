@@ -9,11 +9,14 @@ import copy
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import ChannelDescription
+from seqlatent.errors import InputError
 
 SOFTPLUS_ONE = math.log(math.e - 1)  # softplus of it is 1
 
@@ -45,9 +48,17 @@ class Family(nn.Module):
         view._buffers = {name: b if b is None else b[d] for name, b in self._buffers.items()}
         return view
 
+    def discrete_channels(self, num_channels: int) -> tuple[bool, ...]:
+        """Of each of D channels, whether its values are never rescaled."""
+        return (self.discrete,) * num_channels
+
     def initial(self) -> Tensor:
         """(P,) raw parameters to begin training at."""
         return torch.zeros(self.num_params)
+
+    def initials(self, num_channels: int) -> Tensor:
+        """(D P,) raw parameters of all channels to begin training at."""
+        return self.initial().repeat(num_channels)
 
     def features(self, x: Tensor) -> Tensor:
         """(...) values -> (..., num_features) what a network is given."""
@@ -56,6 +67,13 @@ class Family(nn.Module):
     def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
         """(...) how far, 0 to 1, a value's density rests on the floor of the scale."""
         return torch.zeros_like(x)
+
+    def check(self, data: SequenceDataset) -> None:
+        """Refuse values that training has left no room for.
+
+        Raises:
+            InputError: naming the series.
+        """
 
 
 def soft_clip(x: Tensor, limit: float = 8.0) -> Tensor:
@@ -120,7 +138,7 @@ class StudentT(LocationScale):
     def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
         loc, scale, df = self._parts(params)
         normal = torch.randn(loc.shape, generator=generator, device=loc.device)
-        gamma = _gamma(df / 2, generator)
+        gamma = standard_gamma(df / 2, generator)
         return loc + scale * normal / (2 * gamma / df).clamp(min=1e-12).sqrt()
 
 
@@ -153,7 +171,7 @@ class Mixture(LocationScale):
 
     def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
         logits, loc, raw = params.chunk(3, -1)
-        component = _draw_class(logits, generator)[..., None]
+        component = draw_class(logits, generator)[..., None]
         loc, raw = loc.gather(-1, component)[..., 0], raw.gather(-1, component)[..., 0]
         noise = torch.randn(loc.shape, generator=generator, device=loc.device)
         return loc + self.scale(raw, self.floor) * noise
@@ -181,101 +199,88 @@ class Bernoulli(Family):
         return torch.bernoulli(torch.sigmoid(params[..., 0]), generator=generator)
 
 
-class Categorical(Family):
+class _Classes(Family):
+    """Values 0, ..., C - 1, and no others."""
+
+    num_classes: int
+
+    def check(self, data: SequenceDataset) -> None:
+        for s in data:
+            if np.nanmax(s.x, initial=0) >= self.num_classes:
+                raise InputError(
+                    f"{data.name}: series {s.unique_id} holds the category {np.nanmax(s.x):g}; "
+                    f"training had 0 to {self.num_classes - 1}"
+                )
+
+
+class Categorical(_Classes):
     """Mass of x in {0, ..., C - 1}, from C logits."""
 
     discrete = True
 
     def __init__(self, num_classes: int):
         super().__init__()
-        self.num_params = self.num_features = num_classes
+        self.num_params = self.num_features = self.num_classes = num_classes
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         return F.log_softmax(params, -1).gather(-1, x.long()[..., None])[..., 0]
 
     def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        return _draw_class(params, generator).to(params)
+        return draw_class(params, generator).to(params)
 
     def features(self, x: Tensor) -> Tensor:
         return F.one_hot(x.long(), self.num_features).to(x)
 
 
-class _Count(Family):
-    """Families of counts 0, 1, 2, ...
+class Ordinal(_Classes):
+    """Mass of ordered categories x in {0, ..., C - 1}: a logistic variable, cut into C pieces by
+    learned cuts that all steps share (the proportional-odds model, McCullagh 1980).
 
-    The mean is a softplus times the data's own level, not an exponential: fed back through a
-    network over a long forecast, an exponential explodes.
+        p(x <= k) = sigmoid((cut_k - loc) / scale)
     """
 
-    discrete, num_features = True, 2
-    level: Tensor
+    num_params, discrete = 2, True
 
-    def __init__(self, channels: tuple[ChannelDescription, ...]):
+    def __init__(self, num_classes: int):
         super().__init__()
-        level = [max(c.loc, 0.1) for c in channels]
-        self.register_buffer("level", torch.tensor(level))
+        self.num_classes = max(2, num_classes)  # a cut needs two sides
+        self.num_features = self.num_classes - 1
+        self.gaps = nn.Parameter(torch.full((self.num_classes - 2,), SOFTPLUS_ONE))
 
-    def mean(self, raw: Tensor) -> Tensor:
-        return self.level.double() * (1e-6 + F.softplus(raw.double()))
+    def _bounds(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., C) the lower and upper bound of every piece, in logits; the outermost are far out,
+        where a sigmoid is 0 or 1 in single precision."""
+        cuts = F.pad((1e-3 + F.softplus(self.gaps)).cumsum(0), (1, 0))
+        cuts = cuts - cuts[-1] / 2  # around zero, whatever the number of classes
+        loc, raw = params[..., :1], params[..., 1:]
+        inner = ((cuts - loc) / (0.05 + F.softplus(raw))).clamp(-1e4, 1e4)
+        return F.pad(inner, (1, 0), value=-2e4), F.pad(inner, (0, 1), value=2e4)
+
+    def log_masses(self, params: Tensor) -> Tensor:
+        """(..., C), by sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b))."""
+        low, high = self._bounds(params)
+        width = (high - low).clamp(min=1e-6)
+        return F.logsigmoid(high) + F.logsigmoid(-low) + torch.log(-torch.expm1(-width))
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        return self.log_masses(params).gather(-1, x.long()[..., None])[..., 0]
+
+    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+        return draw_class(self.log_masses(params), generator).to(params)
+
+    def initial(self) -> Tensor:
+        return torch.tensor([0.0, SOFTPLUS_ONE])
 
     def features(self, x: Tensor) -> Tensor:
-        return torch.stack([torch.log1p(x), soft_clip(x / self.level)], -1)
+        """Whether x lies above each class but the last: the order is there to see."""
+        return (x[..., None] > torch.arange(self.num_features, device=x.device)).to(x)
 
 
-class Poisson(_Count):
-    """mean^x exp(-mean) / x!."""
-
-    num_params = 1
-
-    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        mean, count = self.mean(params[..., 0]), x.double()
-        return (count * mean.log() - mean - torch.lgamma(count + 1)).to(params)
-
-    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        return torch.poisson(self.mean(params[..., 0]), generator=generator).to(params)
-
-    def initial(self) -> Tensor:
-        return torch.tensor([SOFTPLUS_ONE])
-
-
-class NegativeBinomial(_Count):
-    """A Poisson law whose mean is gamma distributed: variance mean + mean^2 / r.
-
-    Log masses are computed in double precision: lgamma(x + r) - lgamma(r) cancels.
-    """
-
-    num_params = 2
-
-    def _parts(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        r = (2.0 + params[..., 1].double()).clamp(-7, 12).exp()
-        return self.mean(params[..., 0]), r
-
-    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        mean, r = self._parts(params)
-        count = x.double()
-        log_prob = (
-            torch.lgamma(count + r)
-            - torch.lgamma(r)
-            - torch.lgamma(count + 1)
-            - r * torch.log1p(mean / r)
-            + count * (mean.log() - torch.log(r + mean))
-        )
-        return log_prob.to(params)
-
-    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        mean, r = self._parts(params)
-        rate = _gamma(r, generator) * mean / r
-        return torch.poisson(rate, generator=generator).to(params)
-
-    def initial(self) -> Tensor:
-        return torch.tensor([SOFTPLUS_ONE, 0.0])
-
-
-def _draw_class(logits: Tensor, generator: torch.Generator | None) -> Tensor:
+def draw_class(logits: Tensor, generator: torch.Generator | None) -> Tensor:
     flat = logits.reshape(-1, logits.shape[-1]).softmax(-1)
     return torch.multinomial(flat, 1, generator=generator).reshape(logits.shape[:-1])
 
 
-def _gamma(shape: Tensor, generator: torch.Generator | None) -> Tensor:
+def standard_gamma(shape: Tensor, generator: torch.Generator | None) -> Tensor:
     """Standard gamma draws; torch's distribution of that name takes no generator."""
     return torch._standard_gamma(shape.contiguous(), generator=generator)  # pyright: ignore

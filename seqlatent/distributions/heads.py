@@ -119,7 +119,7 @@ class Head(nn.Module):
         super().__init__()
         self.family, self.num_channels = family, num_channels
         self.linear = nn.Linear(in_dim, num_channels * family.num_params)
-        start_at(self.linear, family.initial().repeat(num_channels))
+        start_at(self.linear, family.initials(num_channels))
 
     def forward(self, h: Tensor, observed: Tensor | None = None) -> StepDistribution:
         params = self.linear(h).unflatten(-1, (self.num_channels, -1))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
@@ -20,6 +21,18 @@ from seqlatent.nn.causal import CausalNetwork
 from seqlatent.nn.convolution import Convolution
 from seqlatent.nn.layers import ACTIVATIONS
 from seqlatent.nn.recurrent import Recurrent
+
+
+@dataclass(frozen=True)
+class AutoregressiveOptions(ModelOptions):
+    input_dropout: float = field(
+        default=0.0,
+        metadata={
+            "help": "share of the last values' features dropped in training",
+            "min": 0,
+            "below": 1,
+        },
+    )
 
 
 class Autoregressive(SequenceModel):
@@ -38,6 +51,7 @@ class Autoregressive(SequenceModel):
     def _step_laws(
         self, u: Tensor, observed: Tensor | None, history: History | None
     ) -> tuple[StepDistribution, object]:
+        u = F.dropout(u, self.options.input_dropout, self.training)
         h, network = self.network(u, history.network if history else None)
         return self.head(torch.cat([h, u], -1), observed), network
 
@@ -85,7 +99,7 @@ class Autoregressive(SequenceModel):
 
 
 @dataclass(frozen=True)
-class RNNOptions(ModelOptions):
+class RNNOptions(AutoregressiveOptions):
     cell: str = field(
         default="gru", metadata={"help": "recurrent cell", "choices": ("gru", "lstm")}
     )
@@ -113,7 +127,7 @@ class RNNModel(Autoregressive):
 
 
 @dataclass(frozen=True)
-class TransformerOptions(ModelOptions):
+class TransformerOptions(AutoregressiveOptions):
     hidden_dim: int = field(default=64, metadata={"help": "width", "min": 1})
     num_layers: int = field(default=2, metadata={"help": "blocks", "min": 1})
     num_heads: int = field(default=4, metadata={"help": "attention heads", "min": 1})
@@ -149,7 +163,7 @@ class TransformerModel(Autoregressive):
 
 
 @dataclass(frozen=True)
-class CNNOptions(ModelOptions):
+class CNNOptions(AutoregressiveOptions):
     hidden_dim: int = field(default=64, metadata={"help": "channels of every block", "min": 1})
     num_layers: int = field(
         default=5,

@@ -20,17 +20,16 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.scaling import SCALINGS, Scaler, Scaling, units
 from seqlatent.data.steps import show_step
-from seqlatent.distributions.autoregressive import AutoregressiveHead
-from seqlatent.distributions.coupling import CouplingHead
 from seqlatent.distributions.emission import (
     FAMILIES,
     EmissionOptions,
+    StepHead,
     build_family,
     build_head,
+    check_values,
     choose_emission,
 )
 from seqlatent.distributions.families import soft_clip
-from seqlatent.distributions.heads import Head
 from seqlatent.errors import InputError
 
 
@@ -59,8 +58,8 @@ class History(NamedTuple):
     Attributes:
         scaling: the sequences' affine maps; their leading dimension may be 1, for all. Who drew or
             read the last values moves it on to them, by `at`.
-        last: (B, 1, F) embedding of the last value; zeros before the first, and always where a
-            model has no networks to give it to.
+        last: (B, 1, F) embedding of the last value; before the first, of one that is missing.
+            Zeros where a model has no networks to give it to.
         network: states of the model's networks or of its filter; None before the first step.
     """
 
@@ -103,24 +102,29 @@ class SequenceModel(nn.Module):
                 f"model '{self.family}' cannot have emission={options.emission}, only "
                 f"{', '.join(self.emissions)}; choose another model (--model)"
             )
-        if self.value_law.discrete and options.scaling == "increments":
+        discrete = self.value_law.discrete_channels(description.num_channels)
+        if any(discrete) and options.scaling == "increments":
             raise InputError(
                 f"scaling=increments is for real values, and emission={options.emission} for counts"
                 " or labels; use scaling=none"
             )
-        self.scaler = Scaler(description, "none" if self.value_law.discrete else options.scaling)
+        self.scaler = Scaler(description, options.scaling, discrete)
         self.covariate_scaler = CovariateScaler(description)
         self.embedding_dim = description.num_channels * (self.value_law.num_features + 1)
         self.input_dim = self.embedding_dim + len(description.covariate_names)
 
-    def build_head(self, in_dim: int) -> Head | AutoregressiveHead | CouplingHead:
+    def build_head(self, in_dim: int) -> StepHead:
         """A head p(x_t | h_t) for features of size `in_dim`."""
         return build_head(self.value_law, self.description.num_channels, self.options, in_dim)
 
     def embed(self, y: Tensor, observed: Tensor) -> Tensor:
-        """(..., D) scaled values -> (..., F) features, zero where missing, with observed flags."""
+        """(..., D) scaled values -> (..., F) features, zero where missing, and flags of what is.
+
+        The flags say what is missing, not what is there: many inputs that are always 1 would be one
+        bias with a learning rate many times too high.
+        """
         features = self.value_law.features(y) * observed[..., None]
-        return torch.cat([features.flatten(-2), observed.to(y)], -1)
+        return torch.cat([features.flatten(-2), (~observed).to(y)], -1)
 
     def inputs(
         self, batch: SequenceBatch, history: History | None
@@ -138,7 +142,8 @@ class SequenceModel(nn.Module):
         """The history before the first step, of a batch or (None) of one that has yet to begin."""
         scaling = self.scaler(batch)
         size = 1 if batch is None else len(batch.x)
-        last = torch.zeros(size, 1, self.embedding_dim, device=scaling.loc.device)
+        nothing = torch.zeros(size, 1, self.description.num_channels, device=scaling.loc.device)
+        last = self.embed(nothing, torch.zeros_like(nothing, dtype=torch.bool))
         return History(scaling, last, None)
 
     # -- what a subclass may know better ----------------------------------------------------------
@@ -156,8 +161,9 @@ class SequenceModel(nn.Module):
         """Refuse, before long work, data that the model cannot read.
 
         Raises:
-            InputError: naming the series and the channel.
+            InputError: naming the series or the channel.
         """
+        check_values(self.value_law, data)
         if self.options.channels != "coupling":
             return
         for s in data:

@@ -1,0 +1,243 @@
+"""Piano rolls: the literature's table with our models beside it.
+
+    scripts/reproduce music --data FOLDER [--out music] [--sets jsb nottingham] [--models rnn]
+
+FOLDER holds `jsb_chorales.npz` and `nottingham.npz`: for each of the literature's parts, `train`,
+`valid` and `test`, `PART_notes` (MIDI pitches 21 to 108, all steps end to end), `PART_note_counts`
+(how many of them sound at each step) and `PART_lengths` (steps of each sequence). They are written
+as long tables, `unique_id, ds` and a column for each of the 88 keys, and read like any other data.
+
+The measure is the literature's: the negative log-likelihood in nats, summed over the 88 keys and
+divided by the number of steps, all steps of the test part alike, the first ones too. Models are
+chosen by the `valid` part; `test` is scored once, at the end. A run that was interrupted goes on
+where it was, and finished fits are not made again. Figures are kept in OUT/music.json.
+
+*Mean over keys* is the same model asked K times, with the music moved up or down by at most so many
+semitones; its p(x_t | x_{<t}) is the mean of the K answers, which is again an exact law.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from benchmark_tools import say, show
+
+from seqlatent.api import CLASSES, Model, load_model
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.readers import load
+from seqlatent.errors import InputError, did_you_mean
+
+FILES = {"jsb": "jsb_chorales", "nottingham": "nottingham"}
+PARTS = ("train", "valid", "test")
+LOWEST, KEYS = 21, 88  # the piano's, as MIDI pitches
+SHIFTS = 4  # semitones up and down that the mean over keys goes
+
+# name, test nats per step on jsb and on nottingham, kind
+LITERATURE = [
+    ("LSTM (Bai et al. 2018)", 8.45, 3.29, "exact"),
+    ("TCN (Bai et al. 2018)", 8.10, 3.07, "exact"),
+    ("VRNN, FIVO (Maddison et al. 2017)", 7.40, 2.99, "bound"),
+    ("DMM (Krishnan et al. 2017)", 6.39, 2.77, "importance sampling"),
+    ("RNN-NADE (Boulanger-Lewandowski et al. 2012)", 5.19, 2.31, "exact"),
+    ("DMM-Aug-NADE (Krishnan et al. 2017)", 5.12, 2.31, "importance sampling"),
+    ("LV-RNN, NASMC (Gu et al. 2015)", 3.99, 2.72, "SMC estimate"),
+]
+
+NUM_PARTICLES = 512  # of a test score that is an estimate, in each of four filters
+
+LATENT = {"emission": "bernoulli", "channels": "independent", "latent_dim": 32}
+RNN = {"emission": "subset", "hidden_dim": 256, "num_layers": 2, "channel_dim": 256}
+# set: model: options of the model and of training, chosen on the valid parts
+RECIPES: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
+    "jsb": {
+        "rnn": (
+            {**RNN, "dropout": 0.35, "channel_dropout": 0.35},
+            {"max_steps": 3000, "batch_size": 8, "learning_rate": 4e-3, "shift_channels": 6,
+             "average": 0.995, "eval_every": 200, "patience": 1000},
+        ),
+        "dmm": (
+            {**LATENT, "hidden_dim": 100, "kl_anneal_steps": 300},
+            {"max_steps": 6000, "batch_size": 20, "learning_rate": 3e-3, "average": 0.99,
+             "eval_every": 200, "patience": 1000},
+        ),
+    },
+    "nottingham": {
+        "rnn": (
+            {**RNN, "dropout": 0.2, "channel_dropout": 0.2},
+            {"max_steps": 6000, "batch_size": 16, "learning_rate": 3e-3, "shift_channels": 5,
+             "average": 0.995, "eval_every": 500, "patience": 1000, "window_length": 128,
+             "window_context": 64},
+        ),
+    },
+}  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="The table of piano rolls.")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the .npz files")
+    parser.add_argument("--out", type=Path, default=Path("music"), help="fits and figures")
+    parser.add_argument("--sets", nargs="+", default=list(FILES), help=", ".join(FILES))
+    parser.add_argument("--models", nargs="+", default=["rnn"], help="of RECIPES in this file")
+    parser.add_argument("--max-steps", type=int, help="training steps, in place of the recipe's")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    try:
+        for name in args.sets:
+            if name not in FILES:
+                raise InputError(f"unknown set '{name}'{did_you_mean(name, FILES)}")
+            for model in args.models:
+                if model not in RECIPES[name]:
+                    raise InputError(f"no recipe for '{model}'{did_you_mean(model, RECIPES[name])}")
+                measure(name, model, args)
+        show_table(args.out / "music.json")
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def read_rolls(folder: Path, name: str, out: Path) -> dict[str, SequenceDataset]:
+    """The three parts, through a table each."""
+    path = folder / f"{FILES[name]}.npz"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file (--data)")
+    arrays = np.load(path)
+    parts = {}
+    for part in PARTS:
+        table = out / f"{name}-{part}.parquet"
+        if not table.exists():
+            try:
+                frame = roll_table(*(arrays[f"{part}_{k}"] for k in
+                                     ("notes", "note_counts", "lengths")))  # fmt: skip
+            except KeyError as error:
+                raise InputError(f"{path}: the array {error} is not there") from None
+            out.mkdir(parents=True, exist_ok=True)
+            frame.to_parquet(table)
+        parts[part] = load(table)
+    return parts
+
+
+def roll_table(notes: np.ndarray, counts: np.ndarray, lengths: np.ndarray) -> pd.DataFrame:
+    """`unique_id, ds` and the keys `k21` to `k108`, each 0 or 1."""
+    roll = np.zeros((len(counts), KEYS), dtype=np.int8)
+    roll[np.repeat(np.arange(len(counts)), counts), notes.astype(int) - LOWEST] = 1
+    frame = pd.DataFrame(roll, columns=[f"k{LOWEST + d}" for d in range(KEYS)])
+    frame.insert(0, "ds", np.concatenate([np.arange(n) for n in lengths]))
+    frame.insert(0, "unique_id", np.repeat([f"{i:04d}" for i in range(len(lengths))], lengths))
+    return frame
+
+
+def measure(name: str, model: str, args: argparse.Namespace) -> None:
+    """Fit a recipe and score its test part, unless that has been done."""
+    options, training = RECIPES[name][model]
+    if args.max_steps is not None:
+        training = {**training, "max_steps": args.max_steps}
+    figures = args.out / "music.json"
+    rows = json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else []
+    identity = {"set": name, "model": model, "seed": args.seed,
+                "options": options, "training": training}  # fmt: skip
+    if any(all(row.get(k) == v for k, v in identity.items()) for row in rows):
+        return
+    data = read_rolls(args.data, name, args.out)
+    run = args.out / f"{name}-{model}-{args.seed}"
+    fitted = fit(model, options, training, data, run, args.seed)
+    module = fitted.module
+    say(f"{name}, {model}: scoring the test part")
+    scores, steps = fitted.score(data["test"], num_particles=NUM_PARTICLES)
+    kind = str(scores["kind"].iloc[0])
+    many = None
+    if kind == "exact":  # a mean of estimates would need their errors to be independent
+        many = float(-mean_over_keys(fitted, data["test"], SHIFTS).mean())
+    row = {
+        **identity,
+        "kind": kind,
+        "num_particles": int(scores["num_particles"].iloc[0]),
+        "std_error": float(np.linalg.norm(scores["std_error"]) / len(steps)),
+        "nats_per_step": float(-steps["log_prob"].to_numpy().mean()),
+        "nats_per_step_mean_over_keys": many,
+        "num_keys": 2 * SHIFTS + 1,
+        "num_steps": len(steps),
+        "valid_nats_per_step": -fitted.fitted["valid_nats_per_step"],
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "seconds": fitted.fitted["seconds"],
+        "steps": fitted.fitted["steps"],
+        "threads": args.threads,
+        "torch": torch.__version__,
+    }
+    figures.write_text(json.dumps([*rows, row], indent=1) + "\n", encoding="utf-8")
+
+
+def fit(
+    model: str,
+    options: dict[str, Any],
+    training: dict[str, Any],
+    data: dict[str, SequenceDataset],
+    run: Path,
+    seed: int,
+) -> Model:
+    """The fitted model: from its folder, or from its last checkpoint, or from the start."""
+    if (run / "config.json").exists():
+        fitted = load_model(run)
+        if fitted.fitted["training"]["max_steps"] != training["max_steps"]:
+            raise InputError(f"{run} holds another fit; choose another --out")
+        return fitted
+    say(f"{run.name}: fitting, {training['max_steps']} steps")
+    return CLASSES[model](**options).fit(
+        data["train"], data["valid"], seed=seed, device="cpu", run=run, resume=True, **training
+    )
+
+
+def mean_over_keys(model: Model, data: SequenceDataset, most: int) -> np.ndarray:
+    """log p(x_t | x_{<t}) of every step in nats, the mean of p over the moves by -most..most."""
+    moves = range(-most, most + 1)
+    members = [model.score(moved(data, k))[1]["log_prob"].to_numpy() for k in moves]
+    return np.logaddexp.reduce(members) - np.log(len(members))
+
+
+def moved(data: SequenceDataset, semitones: int) -> SequenceDataset:
+    """Every sequence in another key.
+
+    Raises:
+        InputError: where a note would leave the keyboard.
+    """
+    x = [s.x for s in data]
+    lost = slice(KEYS - semitones, None) if semitones > 0 else slice(0, -semitones)
+    if any(v[:, lost].any() for v in x):
+        raise InputError(f"{data.name}: {semitones} semitones away a note leaves the keyboard")
+    names = data.targets
+    return SequenceDataset.from_list([np.roll(v, semitones, axis=1) for v in x], names, data.name)
+
+
+def kind_of(row: dict[str, Any]) -> str:
+    return row["kind"] if row["kind"] == "exact" else f"{row['kind']}, {row['num_particles']}"
+
+
+def show_table(figures: Path) -> None:
+    rows = json.loads(figures.read_text(encoding="utf-8"))
+    table = [
+        [name, f"{jsb:.2f}", f"{nottingham:.2f}", kind, "", "", ""]
+        for name, jsb, nottingham, kind in LITERATURE
+    ]
+    for row in rows:
+        size, seconds, seed = f"{row['parameters']:,}", f"{row['seconds']:.0f}", str(row["seed"])
+        for label, key in (
+            (row["model"], "nats_per_step"),
+            (f"{row['model']}, mean over {row['num_keys']} keys", "nats_per_step_mean_over_keys"),
+        ):
+            if row[key] is None:
+                continue
+            value = f"{row[key]:.2f}"
+            jsb, nottingham = (value if row["set"] == s else "" for s in FILES)
+            table.append([label, jsb, nottingham, kind_of(row), size, seconds, seed])
+    show(["test nats per step", *FILES, "kind", "parameters", "seconds", "seed"], table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""The table of piano rolls, on a folder of very little music."""
+
+import importlib
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.errors import InputError
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+
+@pytest.fixture
+def music(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.delitem(sys.modules, "reproduce_music", raising=False)
+    return importlib.import_module("reproduce_music")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three parts of four sequences of five steps, with no, one and two keys in turn."""
+    arrays = {}
+    for part in ("train", "valid", "test"):
+        arrays[f"{part}_lengths"] = np.full(4, 5, dtype=np.int32)
+        arrays[f"{part}_note_counts"] = np.tile([0, 1, 2, 1, 2], 4).astype(np.uint8)
+        arrays[f"{part}_notes"] = np.tile([60, 60, 64, 62, 60, 67], 4).astype(np.uint8)
+    np.savez(tmp_path / "jsb_chorales.npz", **arrays)
+    return tmp_path
+
+
+def test_rolls_are_read_through_tables(music, folder, tmp_path):
+    parts = music.read_rolls(folder, "jsb", tmp_path / "out")
+    assert (tmp_path / "out" / "jsb-train.parquet").is_file()
+    x = parts["train"].sequences[1].x
+    assert parts["train"].targets[60 - 21] == "k60"
+    assert [list(np.flatnonzero(step) + 21) for step in x] == [[], [60], [60, 64], [62], [60, 67]]
+
+
+def test_the_table_is_made_once_and_kept(music, folder, tmp_path, monkeypatch, capsys):
+    small = {"emission": "subset", "hidden_dim": 4, "channel_dim": 4}
+    recipe = {"rnn": (small, {"max_steps": 4, "eval_every": 2, "shift_channels": 6})}
+    monkeypatch.setattr(music, "RECIPES", {"jsb": recipe})
+    args = Namespace(data=folder, out=tmp_path / "out", max_steps=None, seed=0, threads=1)
+    music.measure("jsb", "rnn", args)
+    rows = json.loads((args.out / "music.json").read_text())
+    assert len(rows) == 1
+    row = rows[0]
+    assert (row["kind"], row["num_steps"], row["steps"]) == ("exact", 20, 4)
+    assert 0 < row["nats_per_step"] < 60
+    # The mean of nine laws is one of them at the least, less log 9.
+    assert row["nats_per_step_mean_over_keys"] < row["nats_per_step"] + np.log(9)
+    monkeypatch.setattr(music, "fit", None)  # a second run has nothing to fit
+    music.measure("jsb", "rnn", args)
+    assert json.loads((args.out / "music.json").read_text()) == rows
+    music.show_table(args.out / "music.json")
+    shown = capsys.readouterr().out
+    assert "RNN-NADE" in shown and f"{row['nats_per_step']:.2f}" in shown
+
+
+def test_music_is_moved_as_a_whole_or_not_at_all(music):
+    x = np.zeros((2, 88))
+    x[0, 3], x[1, 86] = 1, 1
+    data = SequenceDataset.from_list([x], [f"k{21 + d}" for d in range(88)])
+    up = music.moved(data, 1).sequences[0].x
+    assert (up[0, 4], up[1, 87]) == (1, 1)
+    for far in (2, -4):
+        with pytest.raises(InputError, match="a note leaves the keyboard"):
+            music.moved(data, far)
+
+
+def test_a_folder_without_the_files_is_refused(music, tmp_path):
+    with pytest.raises(InputError, match=r"jsb_chorales.npz: no such file \(--data\)"):
+        music.read_rolls(tmp_path, "jsb", tmp_path)
