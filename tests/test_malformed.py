@@ -135,7 +135,7 @@ FIT = [
     ("good.csv --emission bernoulli", "'y' emission=bernoulli 0 or 1"),
     ("good.csv --emission categorical", "'y' emission=categorical"),
     ("labels.csv --targets w --emission normal", "'w' labels emission=categorical"),
-    ("labels.csv --targets y,w", "'w' labels 'y' numbers --targets"),
+    ("labels.csv --targets y,w --emission poisson", "'w' labels emission=mixed"),
     ("good.csv --valid 0", "valid=0 above 0"),
     ("good.csv --valid 1", "valid=1 below 1"),
     ("good.csv --valid nan", "valid finite nan"),

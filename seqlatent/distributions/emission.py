@@ -240,8 +240,8 @@ def check_support(name: str, data: DataDescription) -> None:
             continue
         if labelled and name != "categorical":
             raise InputError(
-                f"column '{c.name}' holds labels, which emission={name} cannot; "
-                "use emission=categorical"
+                f"column '{c.name}' holds labels, which emission={name} cannot; use "
+                "emission=categorical, or emission=mixed where there are numbers too"
             )
         if name in ("bernoulli", "subset") and not (
             c.integer and c.minimum >= 0 and c.maximum <= 1
