@@ -309,7 +309,7 @@ def test_estimators_of_one_model_agree(name: str):
     joint, filtered = (spread_over_scored(e.log_prob, batch.scored, batch.context) for e in parts)
     error = 4 * sum(e.variance for e in parts).sqrt() + 1e-4
     assert ((joint - filtered).sum(-1).abs() < error).all()
-    assert error.max() < 0.5
+    assert error.max() < 1
 
 
 @pytest.mark.parametrize("name", ["vrnn", "dmm"])
