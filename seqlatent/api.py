@@ -28,7 +28,7 @@ from seqlatent.data.description import DataDescription
 from seqlatent.data.readers import load, load_future
 from seqlatent.data.splits import split, with_context
 from seqlatent.data.tables import write_table
-from seqlatent.encoding import encode
+from seqlatent.encoding import Codes, codes
 from seqlatent.errors import InputError
 from seqlatent.estimating import CHUNK
 from seqlatent.forecasting import Forecast, forecast, sample
@@ -205,23 +205,47 @@ class Model:
         }
 
     def log_prob(
-        self, data: Any, num_particles: int = 64, seed: int = 0, progress: bool = False
+        self,
+        data: Any,
+        num_particles: int = 64,
+        seed: int = 0,
+        progress: bool = False,
+        estimator: str = "auto",
+        target_error: float | None = None,
     ) -> pd.DataFrame:
-        """Log-likelihood of every sequence: a frame as `seqlatent.scoring.score` describes.
+        """Log-likelihood of every sequence, nats in data units.
+
+        Args:
+            data: whatever `seqlatent.load` reads, with the training data's channels.
+            num_particles: K of the estimate, for models whose density is not exact.
+            seed: of the estimate's noise.
+            progress: show a bar.
+            estimator: `per-step`, `joint`, `smc`, or `auto` by the model's structure.
+            target_error: raise the particles of a sequence until its standard error, in nats per
+                scored step, is at most this; a warning says where that was not reached.
+
+        Returns:
+            a frame with a row per sequence, as `seqlatent.scoring.score` describes it.
 
         Raises:
-            InputError: when the data do not fit the model.
+            InputError: when the data or the estimator do not fit the model.
         """
-        return self.score(data, num_particles, seed, progress)[0]
+        return self.score(data, num_particles, seed, progress, estimator, target_error)[0]
 
     def score(
-        self, data: Any, num_particles: int = 64, seed: int = 0, progress: bool = False
+        self,
+        data: Any,
+        num_particles: int = 64,
+        seed: int = 0,
+        progress: bool = False,
+        estimator: str = "auto",
+        target_error: float | None = None,
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The frame of `log_prob`, and one with a row per step: `unique_id, ds, log_prob`."""
         check_seed(seed)
         data = self._load(data)
         with counting("scoring", len(data), progress) as count:
-            return score(self.module, data, num_particles, seed, count)
+            return score(self.module, data, num_particles, seed, count, estimator, target_error)
 
     def forecast(
         self,
@@ -246,14 +270,30 @@ class Model:
         check_seed(seed)
         return sample(self.module, num_samples, length, seed, start)
 
-    def encode(
-        self, data: Any, num_samples: int = 64, seed: int = 0, progress: bool = False
-    ) -> pd.DataFrame:
-        """Latent codes of sequences; see `seqlatent.encoding.encode`."""
+    def codes(
+        self,
+        data: Any,
+        num_samples: int = 64,
+        seed: int = 0,
+        progress: bool = False,
+        posterior: str = "auto",
+    ) -> Codes:
+        """Latents of sequences, with their draws; see `seqlatent.encoding.codes`."""
         check_seed(seed)
         data = self._load(data)
         with counting("encoding", len(data), progress) as count:
-            return encode(self.module, data, num_samples, seed, count)
+            return codes(self.module, data, num_samples, seed, count, posterior)
+
+    def encode(
+        self,
+        data: Any,
+        num_samples: int = 64,
+        seed: int = 0,
+        progress: bool = False,
+        posterior: str = "auto",
+    ) -> pd.DataFrame:
+        """Mean and scale of every latent, a row per step: the frame of `codes`."""
+        return self.codes(data, num_samples, seed, progress, posterior).to_frame()
 
     @property
     def covariates(self) -> tuple[str, ...]:

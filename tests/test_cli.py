@@ -23,6 +23,8 @@ SCORES = [
     "num_particles",
     "num_observed",
     "nats_per_step",
+    "ess",
+    "gap",
 ]
 QUANTILES = ["q0.05", "q0.1", "q0.25", "q0.5", "q0.75", "q0.9", "q0.95"]
 FORECAST = ["unique_id", "ds", "target", "mean", *QUANTILES]
@@ -254,6 +256,55 @@ def test_estimated_score_says_so(run, latent_run):
     assert set(scores["num_particles"]) == {5}
     assert min(scores["std_error"]) > 0
     assert "iwae, 5 particles, standard error" in out
+    assert "effective sample size" in out
+    gap = scores["gap"].sum() / scores["num_observed"].sum()
+    assert f"raise the bound by {gap:.4f} nats per step" in out
+
+
+@pytest.mark.parametrize(("estimator", "kind"), [("joint", "iwae"), ("smc", "smc")])
+def test_estimator_by_name(estimator, kind, run, latent_run):
+    out, _ = run("score", latent_run, "elnino:test", "--estimator", estimator, "--num-particles",
+                 8, "--out", "s.csv")  # fmt: skip
+    scores = pd.read_csv("s.csv")
+    assert set(scores["kind"]) == {kind}
+    assert f"({kind}, 8 particles, standard error" in out
+    other, _ = run("score", latent_run, "elnino:test", "--num-particles", 8, "--json")
+    assert [row["log_prob"] for row in json.loads(other)] != scores["log_prob"].tolist()
+
+
+def test_particles_are_raised_to_a_target_error(run, latent_run):
+    few, _ = run("score", latent_run, "elnino:test", "--num-particles", 4, "--json")
+    reached = max(row["std_error"] / row["num_observed"] for row in json.loads(few)) / 3
+    out, err = run("score", latent_run, "elnino:test", "--num-particles", 4, "--target-error",
+                   reached, "--out", "s.csv")  # fmt: skip
+    scores = pd.read_csv("s.csv")
+    assert (scores["std_error"] / scores["num_observed"]).max() <= reached
+    assert scores["num_particles"].max() > 4
+    assert f"to {scores['num_particles'].max()} particles" in out
+    assert "did not reach" not in err
+
+
+def test_a_target_error_that_is_not_reached_is_said(run, latent_run, monkeypatch):
+    monkeypatch.setattr("seqlatent.scoring.MAX_PARTICLES", 8)
+    _, err = run("score", latent_run, "elnino:test", "--num-particles", 4, "--target-error", 1e-9)
+    assert "did not reach the target error of 1e-09 nats per step with 8 particles" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--estimator", "best"), "'best' is not one of auto, per-step, joint, smc"),
+        (("--target-error", "0"), "target_error=0 must be above 0"),
+    ],
+)
+def test_estimates_that_cannot_be_made(options, reason, latent_run, capsys):
+    assert run_command(["score", str(latent_run), "elnino:test", *options]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_an_exact_score_has_no_estimator(rnn_run, capsys):
+    assert run_command(["score", str(rnn_run), "elnino:test", "--estimator", "smc"]) == 2
+    assert "computes its likelihood exactly" in capsys.readouterr().err
 
 
 def test_seed_of_the_estimate(run, latent_run):
@@ -398,6 +449,20 @@ def test_encode(run, latent_run):
     assert frame[["z1_scale", "z2_scale"]].to_numpy().min() > 0
     assert out == f"wrote latents of {series} sequences to z.csv\n"
     check_picture("z.png")
+
+
+@pytest.mark.parametrize("posterior", ["filtering", "smoothing"])
+def test_encode_by_the_posterior(posterior, run, latent_run):
+    command = ("encode", latent_run, "elnino:test", "--num-samples", 4)
+    run(*command, "--out", "z.csv", "--posterior", posterior, "--samples-out", "s.parquet")
+    run(*command, "--out", "q.csv")
+    frame, guide = pd.read_csv("z.csv"), pd.read_csv("q.csv")
+    draws = pd.read_parquet("s.parquet")
+    assert list(frame) == list(guide)
+    assert list(draws) == ["unique_id", "ds", "sample_id", "z1", "z2"]
+    assert len(draws) == 4 * len(frame)
+    assert set(draws["sample_id"]) == {0, 1, 2, 3}
+    assert not np.allclose(frame["z1_mean"], guide["z1_mean"])
 
 
 def test_encode_by_an_exact_code(run):

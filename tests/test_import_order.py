@@ -24,10 +24,12 @@ LAYERS = (
         "checkpoint",
         "training_options",
     ),
-    ("scoring",),
+    ("scoring", "posterior"),
     ("training", "forecasting", "encoding", "listing"),
     ("progress",),
     ("api",),
+    ("cli_common",),
+    ("cli_latents",),
     ("cli",),
     ("__main__",),
 )

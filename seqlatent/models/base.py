@@ -217,9 +217,21 @@ class ExactPosterior(Protocol):
 
     latent_dim: int
 
+    def filter(
+        self, batch: SequenceBatch, history: History | None = None
+    ) -> tuple[Tensor, Tensor, History]:
+        """Mean (B, T, Z) and covariance (B, T, Z, Z) of p(z_t | x_{1:t}), and the history after;
+        the covariance's first dimension is 1 where all sequences share it."""
+        ...
+
     def smoother(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
-        """Mean (B, T, Z) and covariance (B, T, Z, Z) of p(z_t | x_{1:T}); the covariance's first
-        dimension is 1 where all sequences share it."""
+        """The same of p(z_t | x_{1:T})."""
+        ...
+
+    def draw_smoothed(
+        self, batch: SequenceBatch, num_samples: int, generator: torch.Generator | None
+    ) -> Tensor:
+        """(S, B, T, Z) joint draws of p(z_{1:T} | x_{1:T})."""
         ...
 
 
