@@ -15,38 +15,40 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 import torch
 
-from seqlatent.checkpoint import CONFIG, CURVE, STATE, clear_state, make_folder, save_model
+from seqlatent.checkpoint import (
+    CONFIG,
+    CURVE,
+    check_folder,
+    clear_state,
+    make_folder,
+    save_model,
+)
 from seqlatent.checkpoint import load_model as load_module
 from seqlatent.data.batch import collate
 from seqlatent.data.calendar import cycles_of, from_data
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
-from seqlatent.data.readers import load, load_future
+from seqlatent.data.readers import load
 from seqlatent.data.splits import split, with_context
 from seqlatent.data.tables import write_table
-from seqlatent.encoding import Codes, codes
-from seqlatent.errors import InputError
-from seqlatent.estimating import CHUNK
-from seqlatent.forecasting import Forecast, forecast, sample
+from seqlatent.fitted import Fitted
 from seqlatent.models.base import SequenceModel
-from seqlatent.models.latent import LatentModel
 from seqlatent.models.registry import MODELS, build_model, model_class
+from seqlatent.notices import announce, warn
 from seqlatent.options import check_seed, make
-from seqlatent.progress import counting, progress_bar
-from seqlatent.reporting import counted
-from seqlatent.scoring import check_data, kind_of, score
+from seqlatent.progress import progress_bar
+from seqlatent.scoring import check_data, kind_of
 from seqlatent.training import FitResult, check_device, is_main_process
 from seqlatent.training import fit as train_model
-from seqlatent.training_options import TrainingOptions, choose_window
+from seqlatent.training_options import TrainingOptions
 
 logger = logging.getLogger("seqlatent")
 
 
-class Model:
+class Model(Fitted):
     """A model of sequences: fit, score, forecast, sample, save.
 
     Attributes:
@@ -73,19 +75,6 @@ class Model:
             for f in fields
         ]
         cls.__signature__ = inspect.Signature(parameters)
-
-    @property
-    def module(self) -> SequenceModel:
-        """The torch module.
-
-        Raises:
-            InputError: before `fit`.
-        """
-        if self._module is None:
-            raise InputError(
-                f"this {type(self).__name__} has not been fitted; call fit(data) first"
-            )
-        return self._module
 
     def fit(
         self,
@@ -154,7 +143,7 @@ class Model:
                 (folder / CONFIG).unlink(missing_ok=True)  # or a killed fit could not be resumed
         if reason:
             logger.info("emission: %s (%s)", chosen.emission, reason)
-        _announce(module, train, held_out, options)
+        announce(module, train, held_out, options)
         try:
             with progress_bar(options, progress) as report:
                 self.result = train_model(
@@ -170,7 +159,7 @@ class Model:
         if folder is not None and is_main_process():
             self.save(folder)
             clear_state(folder)
-        _warn(module, held_out, self.result.steps)
+        warn(module, held_out, self.result.steps)
         return self
 
     def _choose_emission(self, description: DataDescription) -> tuple[Any, str]:
@@ -203,125 +192,6 @@ class Model:
             "valid_kind": kind_of(self.module, options.num_particles),
             "threads": torch.get_num_threads(),
         }
-
-    def log_prob(
-        self,
-        data: Any,
-        num_particles: int = 64,
-        seed: int = 0,
-        progress: bool = False,
-        estimator: str = "auto",
-        target_error: float | None = None,
-    ) -> pd.DataFrame:
-        """Log-likelihood of every sequence, nats in data units.
-
-        Args:
-            data: whatever `seqlatent.load` reads, with the training data's channels.
-            num_particles: K of the estimate, for models whose density is not exact.
-            seed: of the estimate's noise.
-            progress: show a bar.
-            estimator: `per-step`, `joint`, `smc`, or `auto` by the model's structure.
-            target_error: raise the particles of a sequence until its standard error, in nats per
-                scored step, is at most this; a warning says where that was not reached.
-
-        Returns:
-            a frame with a row per sequence, as `seqlatent.scoring.score` describes it.
-
-        Raises:
-            InputError: when the data or the estimator do not fit the model.
-        """
-        return self.score(data, num_particles, seed, progress, estimator, target_error)[0]
-
-    def score(
-        self,
-        data: Any,
-        num_particles: int = 64,
-        seed: int = 0,
-        progress: bool = False,
-        estimator: str = "auto",
-        target_error: float | None = None,
-    ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """The frame of `log_prob`, and one with a row per step: `unique_id, ds, log_prob`."""
-        check_seed(seed)
-        data = self._load(data)
-        with counting("scoring", len(data), progress) as count:
-            return score(self.module, data, num_particles, seed, count, estimator, target_error)
-
-    def forecast(
-        self,
-        data: Any,
-        prediction_length: int,
-        num_samples: int = 500,
-        seed: int = 0,
-        future: Any = None,
-        progress: bool = False,
-    ) -> Forecast:
-        """Sample joint paths of what comes after each sequence; see `seqlatent.forecasting`."""
-        check_seed(seed)
-        data = self._load(data)
-        future = None if future is None else load_future(future, self.covariates)
-        with counting("forecasting", len(data), progress) as count:
-            return forecast(self.module, data, prediction_length, num_samples, seed, future, count)
-
-    def sample(
-        self, num_samples: int, length: int, seed: int = 0, start: str | None = None
-    ) -> SequenceDataset:
-        """Draw whole sequences from nothing; see `seqlatent.forecasting.sample`."""
-        check_seed(seed)
-        return sample(self.module, num_samples, length, seed, start)
-
-    def codes(
-        self,
-        data: Any,
-        num_samples: int = 64,
-        seed: int = 0,
-        progress: bool = False,
-        posterior: str = "auto",
-    ) -> Codes:
-        """Latents of sequences, with their draws; see `seqlatent.encoding.codes`."""
-        check_seed(seed)
-        data = self._load(data)
-        with counting("encoding", len(data), progress) as count:
-            return codes(self.module, data, num_samples, seed, count, posterior)
-
-    def encode(
-        self,
-        data: Any,
-        num_samples: int = 64,
-        seed: int = 0,
-        progress: bool = False,
-        posterior: str = "auto",
-    ) -> pd.DataFrame:
-        """Mean and scale of every latent, a row per step: the frame of `codes`."""
-        return self.codes(data, num_samples, seed, progress, posterior).to_frame()
-
-    @property
-    def covariates(self) -> tuple[str, ...]:
-        """The covariates that come with the data."""
-        names = self.module.description.covariate_names
-        return from_data(names)
-
-    @property
-    def calendar(self) -> tuple[str, ...]:
-        """The cycles that are computed from timestamps."""
-        names = self.module.description.covariate_names
-        return cycles_of(names)
-
-    def _load(self, data: Any) -> SequenceDataset:
-        """Data by the names that the model was fitted with, unless it is a data set already."""
-        description = self.module.description
-        if isinstance(data, SequenceDataset):
-            return data
-        if isinstance(data, list | tuple | np.ndarray):
-            return load(data, targets=description.targets, calendar=self.calendar)
-        return load(
-            data,
-            targets=description.targets,
-            covariates=self.covariates,
-            calendar=self.calendar,
-            id_column=description.id_column,
-            time_column=description.time_column,
-        )
 
     def save(self, run: str | Path) -> None:
         """Write the model to a folder: safetensors and JSON, and the training curve."""
@@ -395,56 +265,3 @@ def load_like(source: Any, data: SequenceDataset) -> SequenceDataset:
         id_column=data.id_column,
         time_column=data.time_column,
     )
-
-
-def check_folder(run: Path, resume: bool, overwrite: bool) -> None:
-    """Refuse, before long work, to lose what a folder holds."""
-    if run.exists() and not run.is_dir():
-        raise InputError(f"{run} is a file; choose another folder (--out)")
-    unfinished = resume and (run / STATE).is_file()
-    if (run / CONFIG).exists() and not (overwrite or unfinished):
-        raise InputError(f"{run} holds a finished model; choose another --out, or --overwrite it")
-    if (run / STATE).is_file() and not (resume or overwrite):
-        raise InputError(f"{run} holds an interrupted fit; go on with --resume, or --overwrite it")
-
-
-def _announce(
-    module: SequenceModel, train: SequenceDataset, valid: SequenceDataset, options: TrainingOptions
-) -> None:
-    window = choose_window(train, options)
-    cut = f", in windows of {window[0]} steps after {window[1]} of context" if window else ""
-    logger.info(
-        "%s: %s parameters; training on %s, %d steps%s; validating on %s",
-        module.family,
-        f"{sum(p.numel() for p in module.parameters()):,}",
-        counted(len(train), "sequence"),
-        int(train.lengths.sum()),
-        cut,
-        counted(len(valid), "sequence"),
-    )
-
-
-def _warn(module: SequenceModel, data: SequenceDataset, steps: int) -> None:
-    """What a user should know before trusting the numbers."""
-    batch = collate(data.sequences[:64]).steps(0, CHUNK)
-    with torch.no_grad():
-        at_floor = module.at_floor(batch)[batch.observed & batch.scored[..., None]]
-        share = float(at_floor.mean()) if len(at_floor) else 0.0
-        if share > 0.05:
-            logger.warning(
-                "warning: the density of %.0f %% of held-out values rests on the floor of the "
-                "scale: values repeat or lie on a grid, so log-likelihoods say as much about the "
-                "recording's resolution as about the data",
-                100 * share,
-            )
-        if isinstance(module, LatentModel):
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
-                kl = float(module.terms(batch)["kl"].sum() / batch.scored.sum().clamp(min=1))
-            logger.info("latents: KL of %.3f nats per step between guide and prior", kl)
-            if kl < 0.01 and steps > 2 * module.options.kl_anneal_steps:
-                logger.warning(
-                    "warning: the latents are unused (the KL is %.4f nats per step): the emission "
-                    "alone explains the data; emission=normal would leave more to them",
-                    kl,
-                )

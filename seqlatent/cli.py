@@ -29,7 +29,7 @@ from seqlatent.cli_common import (
     set_up,
     show,
 )
-from seqlatent.cli_latents import encode
+from seqlatent.cli_latents import encode, impute
 from seqlatent.errors import InputError
 
 app = typer.Typer(
@@ -119,7 +119,8 @@ def fit(
     """Fit a model to sequences."""
     import pandas as pd
 
-    from seqlatent.api import CLASSES, check_folder
+    from seqlatent.api import CLASSES
+    from seqlatent.checkpoint import check_folder
     from seqlatent.data.frames import DEFAULT_ID
     from seqlatent.data.readers import load
     from seqlatent.models.registry import model_class
@@ -251,7 +252,7 @@ def forecast(
     from seqlatent.api import load_model
     from seqlatent.data.readers import load_future
     from seqlatent.data.tables import write_table
-    from seqlatent.reporting import text_table
+    from seqlatent.reporting import frame_text
 
     set_up(quiet, threads, as_json)
     check_outputs([out, samples_out], [plot])
@@ -276,10 +277,7 @@ def forecast(
     if as_json:
         print(frame.to_json(orient="records", date_format="iso", double_precision=15))
     elif not quiet:
-        shown = frame.head(12).astype({"ds": str})
-        print(text_table(shown.to_numpy(dtype=object).tolist(), list(shown.columns)))
-        if len(frame) > len(shown):
-            print(f"... {len(frame) - len(shown)} more rows" + ("" if out else " (--out FILE)"))
+        print(frame_text(frame, written=out is not None))
 
 
 @app.command()
@@ -310,6 +308,7 @@ def sample(
 
 
 app.command()(encode)
+app.command()(impute)
 
 
 def _anomalies(data: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Commands that look behind the values: latents of sequences."""
+"""Commands that look behind the values: latents of sequences, and values that are missing."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,7 @@ import typer
 from seqlatent.cli_common import (
     Data,
     IdColumn,
+    Json,
     Quiet,
     Run,
     Seed,
@@ -57,3 +58,52 @@ def encode(
         (plot_codes if is_exact(frame) else plot_latents)(frame, plot)
     if not quiet:
         print(f"wrote latents of {counted(len(loaded), 'sequence')} to {out}")
+
+
+def impute(
+    run: Run,
+    data: Data,
+    num_samples: Annotated[int, typer.Option(help="Draws of each missing value.")] = 500,
+    lag: Annotated[
+        int, typer.Option(help="Observed steps after a gap that its draws wait for.")
+    ] = 32,
+    out: Annotated[
+        Path | None, typer.Option(help="Table of mean and quantiles of the missing values.")
+    ] = None,
+    filled_out: Annotated[Path | None, typer.Option(help="The data without gaps.")] = None,
+    samples_out: Annotated[Path | None, typer.Option(help="Table of all draws.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw gaps with fans inside them.")] = None,
+    seed: Seed = 0,
+    id_column: IdColumn = None,
+    time_column: TimeColumn = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Missing values, given all observed ones before and after."""
+    from seqlatent.api import load_model
+    from seqlatent.data.tables import write_table
+    from seqlatent.reporting import counted, frame_text
+
+    set_up(quiet, threads, as_json)
+    check_outputs([out, filled_out, samples_out], [plot])
+    model = load_model(run)
+    loaded = load_for(model, data, id_column, time_column)
+    result = model.impute(loaded, num_samples, seed, show(quiet or as_json), lag)
+    frame = result.to_frame()
+    if out:
+        write_table(frame, out)
+    if filled_out:
+        write_table(result.filled().to_frame(), filled_out)
+    if samples_out:
+        write_table(result.samples_frame(), samples_out)
+    if plot:
+        result.plot(str(plot))
+    if as_json:
+        print(frame.to_json(orient="records", date_format="iso", double_precision=15))
+    elif not quiet:
+        print(
+            f"imputed {counted(result.num_missing, 'value')} in "
+            f"{len(result.series)} of {counted(len(loaded), 'sequence')}\n"
+        )
+        print(frame_text(frame, written=out is not None))

@@ -212,6 +212,15 @@ def score_lines(scores: pd.DataFrame, num_steps: int) -> list[str]:
     ]
 
 
+def frame_text(frame: pd.DataFrame, written: bool, limit: int = 12) -> str:
+    """The first rows of a frame with a column `ds`, and how many more there are."""
+    shown = frame.head(limit).astype({"ds": str})
+    text = text_table(shown.to_numpy(dtype=object).tolist(), list(shown.columns))
+    if len(frame) > limit:
+        text += f"\n... {len(frame) - limit} more rows" + ("" if written else " (--out FILE)")
+    return text
+
+
 def counted(number: int, what: str) -> str:
     """`1 sequence`, `2 sequences`."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -474,6 +474,42 @@ def test_encode_by_an_exact_code(run):
     check_picture("z.png")
 
 
+# -- impute -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gappy(place) -> Path:
+    """The months of elnino's test part, with gaps in three years."""
+    frame = seqlatent.load("elnino:test").to_frame()
+    frame.loc[[3, 4, 5, 17, 30], "y"] = np.nan
+    frame.to_csv(place / "gappy.csv", index=False)
+    return place / "gappy.csv"
+
+
+def test_impute(run, rnn_run, gappy):
+    out, err = run("impute", rnn_run, gappy, "--out", "i.csv", "--filled-out", "f.csv",
+                   "--samples-out", "s.csv", "--plot", "i.png", "--num-samples", 20)  # fmt: skip
+    frame, filled, draws = (pd.read_csv(f"{name}.csv") for name in "ifs")
+    given = pd.read_csv(gappy)
+    assert list(frame) == FORECAST
+    assert len(frame) == 5
+    assert len(draws) == 5 * 20
+    assert filled["y"].notna().all()
+    known = given["y"].notna()
+    np.testing.assert_array_equal(filled["y"][known], given["y"][known])
+    np.testing.assert_allclose(filled["y"][~known], frame["mean"])
+    assert out.startswith("imputed 5 values in 3 of ")
+    assert "had none" not in err  # paths have no gaps that the model would have to read
+    check_picture("i.png")
+    quiet, _ = run("impute", rnn_run, gappy, "--json", "--num-samples", 20)
+    assert [row["mean"] for row in json.loads(quiet)] == pytest.approx(frame["mean"].tolist())
+
+
+def test_impute_needs_gaps(rnn_run, capsys):
+    assert run_command(["impute", str(rnn_run), "elnino:test"]) == 2
+    assert "no value is missing" in capsys.readouterr().err
+
+
 # -- what there is ----------------------------------------------------------------------------
 
 

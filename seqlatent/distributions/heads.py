@@ -49,6 +49,36 @@ class StepDistribution(TorchDistribution):
         """(..., D) one draw of the step."""
         raise TypeError(f"{type(self).__name__} must define draw")
 
+    def fill(
+        self, value: Tensor, observed: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw a step's missing channels, one after another among the observed ones.
+
+        Args:
+            value: (..., D), of which the missing ones are not looked at.
+            observed: (D,) bool.
+            generator: of the draws.
+
+        Returns:
+            the completed values, and (...) nats: the sum of log p(x_d | h, x_{<d}) over the
+            observed channels. Draws of that weight are those of p(missing | h, observed).
+        """
+        value = value.expand(*self.batch_shape, -1)
+        if observed.all():
+            return value, self.log_prob(value)
+        if not observed.any():
+            return self.draw(generator), value.new_zeros(self.batch_shape)
+        log_prob = value.new_zeros(self.batch_shape)
+
+        def one(family: Family, params: Tensor, d: int) -> Tensor:
+            nonlocal log_prob
+            if not observed[d]:
+                return family.draw(params, generator)
+            log_prob = log_prob + family.log_prob(params, value[..., d])
+            return value[..., d]
+
+        return self.in_turn(one), log_prob
+
     def in_turn(self, value: Callable[[Family, Tensor, int], Tensor]) -> Tensor:
         """(..., D) values made channel by channel, by a function of the channel's family, its
         (..., P) parameters given the values before it, and its number d."""

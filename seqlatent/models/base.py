@@ -234,6 +234,42 @@ class ExactPosterior(Protocol):
         """(S, B, T, Z) joint draws of p(z_{1:T} | x_{1:T})."""
         ...
 
+    def draw_missing(
+        self, batch: SequenceBatch, num_samples: int, generator: torch.Generator | None
+    ) -> Tensor:
+        """(S, B, T, D) joint draws of the missing values given the observed, which are as they
+        are; data units."""
+        ...
+
+
+@runtime_checkable
+class Fillable(Protocol):
+    """A model that goes on step by step with values that are given in part."""
+
+    def fill_step(
+        self,
+        history: History,
+        y: Tensor,
+        observed: Tensor,
+        covariates: Tensor,
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, Tensor, History]:
+        """Draw what is missing of the next step of S paths, and weigh what is not.
+
+        Args:
+            history: of the paths, without gaps.
+            y: (S, 1, D) scaled values.
+            observed: (D,) bool, which of them are given.
+            covariates: (S, 1, C).
+            generator: of the draws.
+
+        Returns:
+            the completed step (S, 1, D); (S,) log-weights, nats, by which the draws follow
+            p(missing | history, observed), with mean p(observed | history) up to the scaling's
+            constant; and the history with the completed step.
+        """
+        ...
+
 
 @runtime_checkable
 class LatentCode(Protocol):

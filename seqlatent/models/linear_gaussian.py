@@ -214,6 +214,26 @@ class LinearGaussianModel(SequenceModel):
             steps.append(m[:, t] + (G[:, t] @ surprise)[..., 0] + noise(t))
         return torch.stack(steps[::-1], 2)
 
+    def draw_missing(
+        self, batch: SequenceBatch, num_samples: int, generator: torch.Generator | None
+    ) -> Tensor:
+        """(S, B, T, D) joint draws, data units, of the missing values given all observed ones; the
+        observed ones are as they are.
+
+            x_t = C z_t + d + E u_t + e_t,  z ~ p(z_{1:T} | x),  e_t ~ N(0, R) given its observed
+            channels o:  e = e' + R_{.o} R_{oo}^-1 (e_o - e'_o),  e' ~ N(0, R)
+        """
+        s, scaling, seen = self.system(), self.begin(batch).scaling, batch.observed
+        level = self.draw_smoothed(batch, num_samples, generator) @ s.C.mT
+        level = level + self._offset(batch.covariates)
+        e = _noise(self.R_factor(), level[..., 0].numel(), generator).reshape(level.shape)
+        surprise = torch.where(seen, scaling.forward(batch.x, DOUBLE) - level - e, 0.0)
+        both = seen[..., None] & seen[..., None, :]
+        known = torch.where(both, s.R, torch.eye(len(s.R), dtype=DOUBLE, device=e.device))
+        gain = (s.R * seen[..., None, :]) @ torch.linalg.inv(known)
+        e = e + (gain @ surprise[..., None])[..., 0]
+        return torch.where(seen, batch.x, scaling.inverse(level + e))
+
     def _backwards(self, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """What a pass back in time needs: the filtered m and P; and for every step but the last
         E[z_{t+1} | x_{1:t}], the gain G and the covariance of z_t given z_{t+1} and x_{1:t}."""

@@ -1,0 +1,57 @@
+"""What a user is told of a fit: before it what is trained on what, after it what to beware of."""
+
+import logging
+
+import torch
+
+from seqlatent.data.batch import collate
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.estimating import CHUNK
+from seqlatent.models.base import SequenceModel
+from seqlatent.models.latent import LatentModel
+from seqlatent.reporting import counted
+from seqlatent.training_options import TrainingOptions, choose_window
+
+logger = logging.getLogger("seqlatent")
+
+
+def announce(
+    module: SequenceModel, train: SequenceDataset, valid: SequenceDataset, options: TrainingOptions
+) -> None:
+    window = choose_window(train, options)
+    cut = f", in windows of {window[0]} steps after {window[1]} of context" if window else ""
+    logger.info(
+        "%s: %s parameters; training on %s, %d steps%s; validating on %s",
+        module.family,
+        f"{sum(p.numel() for p in module.parameters()):,}",
+        counted(len(train), "sequence"),
+        int(train.lengths.sum()),
+        cut,
+        counted(len(valid), "sequence"),
+    )
+
+
+def warn(module: SequenceModel, data: SequenceDataset, steps: int) -> None:
+    """What a user should know before trusting the numbers."""
+    batch = collate(data.sequences[:64]).steps(0, CHUNK)
+    with torch.no_grad():
+        at_floor = module.at_floor(batch)[batch.observed & batch.scored[..., None]]
+        share = float(at_floor.mean()) if len(at_floor) else 0.0
+        if share > 0.05:
+            logger.warning(
+                "warning: the density of %.0f %% of held-out values rests on the floor of the "
+                "scale: values repeat or lie on a grid, so log-likelihoods say as much about the "
+                "recording's resolution as about the data",
+                100 * share,
+            )
+        if isinstance(module, LatentModel):
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                kl = float(module.terms(batch)["kl"].sum() / batch.scored.sum().clamp(min=1))
+            logger.info("latents: KL of %.3f nats per step between guide and prior", kl)
+            if kl < 0.01 and steps > 2 * module.options.kl_anneal_steps:
+                logger.warning(
+                    "warning: the latents are unused (the KL is %.4f nats per step): the emission "
+                    "alone explains the data; emission=normal would leave more to them",
+                    kl,
+                )
