@@ -29,7 +29,7 @@ from seqlatent.cli_common import (
     set_up,
     show,
 )
-from seqlatent.cli_latents import encode, impute
+from seqlatent.cli_latents import encode, impute, inspect
 from seqlatent.errors import InputError
 
 app = typer.Typer(
@@ -309,6 +309,7 @@ def sample(
 
 app.command()(encode)
 app.command()(impute)
+app.command()(inspect)
 
 
 def _anomalies(data: Any) -> Any:

@@ -1,5 +1,7 @@
 """Commands that look behind the values: latents of sequences, and values that are missing."""
 
+import json
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -107,3 +109,29 @@ def impute(
             f"{len(result.series)} of {counted(len(loaded), 'sequence')}\n"
         )
         print(frame_text(frame, written=out is not None))
+
+
+def inspect(
+    run: Run,
+    data: Data,
+    num_particles: Annotated[int, typer.Option(help="Particles of log p(x).")] = 256,
+    plot: Annotated[Path | None, typer.Option(help="Draw it all in one picture.")] = None,
+    seed: Seed = 0,
+    id_column: IdColumn = None,
+    time_column: TimeColumn = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """How latents are used: KL, active units, collapse; the guide against prior and posterior."""
+    from seqlatent.api import load_model
+
+    set_up(quiet, threads, as_json)
+    check_outputs([], [plot])
+    model = load_model(run)
+    found = model.inspect(load_for(model, data, id_column, time_column), num_particles, seed)
+    if plot:
+        found.plot(plot)
+    print(json.dumps(found.to_dict()) if as_json else found.to_text())
+    if found.warning:
+        logging.getLogger("seqlatent").warning("warning: %s", found.warning)

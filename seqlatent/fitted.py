@@ -12,6 +12,8 @@ from seqlatent.encoding import Codes, codes
 from seqlatent.errors import InputError
 from seqlatent.forecasting import Forecast, forecast, sample
 from seqlatent.imputing import LAG, Imputation, impute
+from seqlatent.inspect_report import Inspection
+from seqlatent.inspecting import inspect, reconstruct
 from seqlatent.models.base import SequenceModel
 from seqlatent.options import check_seed
 from seqlatent.progress import counting
@@ -141,6 +143,20 @@ class Fitted:
     ) -> pd.DataFrame:
         """Mean and scale of every latent, a row per step: the frame of `codes`."""
         return self.codes(data, num_samples, seed, progress, posterior).to_frame()
+
+    def reconstruct(
+        self, data: Any, num_samples: int = 100, seed: int = 0, posterior: str = "smoothing"
+    ) -> pd.DataFrame:
+        """The values from their latents, p(x_t | history, z_t); see
+        `seqlatent.inspecting.reconstruct`."""
+        check_seed(seed)
+        return reconstruct(self.module, self._load(data), num_samples, seed, posterior)
+
+    def inspect(self, data: Any, num_particles: int = 256, seed: int = 0) -> Inspection:
+        """How the latents are used, and how near the guide is to the posterior; see
+        `seqlatent.inspecting.inspect`."""
+        check_seed(seed)
+        return inspect(self.module, self._load(data), num_particles, seed)
 
     @property
     def covariates(self) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ import torch
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.estimating import CHUNK
+from seqlatent.inspect_report import collapse_warning
+from seqlatent.inspecting import prior_kl
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.latent import LatentModel
 from seqlatent.reporting import counted
@@ -45,13 +47,8 @@ def warn(module: SequenceModel, data: SequenceDataset, steps: int) -> None:
                 100 * share,
             )
         if isinstance(module, LatentModel):
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
-                kl = float(module.terms(batch)["kl"].sum() / batch.scored.sum().clamp(min=1))
+            kl = prior_kl(module, batch)
             logger.info("latents: KL of %.3f nats per step between guide and prior", kl)
-            if kl < 0.01 and steps > 2 * module.options.kl_anneal_steps:
-                logger.warning(
-                    "warning: the latents are unused (the KL is %.4f nats per step): the emission "
-                    "alone explains the data; emission=normal would leave more to them",
-                    kl,
-                )
+            reason = collapse_warning(kl)
+            if reason and steps > 2 * module.options.kl_anneal_steps:
+                logger.warning("warning: %s", reason)

@@ -4,6 +4,7 @@ estimate has an exact answer."""
 import math
 
 import numpy as np
+import torch
 from cases import model
 
 from seqlatent.data.dataset import SequenceDataset
@@ -12,6 +13,7 @@ from seqlatent.distributions.families import SOFTPLUS_ONE
 from seqlatent.models.autoregressive import Autoregressive
 from seqlatent.models.latent import LatentModel
 from seqlatent.models.transitions import FLOOR, GatedTransition
+from seqlatent.nn.causal import CausalNetwork, State
 
 SLOPE, LOADING, NOISE, STEP = 0.7, 0.8, 0.5, 0.6  # of x_{t-1}, of z_t, of x_t, of a chain of z
 UNIT = SequenceDataset.from_arrays(np.random.default_rng(0).normal(size=(20, 7, 1)))
@@ -88,3 +90,26 @@ def autoregressive_covariance(steps: int, variance: float) -> np.ndarray:
     """Of x_t = SLOPE x_{t-1} + noise of that variance, from x_0 = 0."""
     L = np.tril(SLOPE ** np.subtract.outer(np.arange(steps), np.arange(steps)).clip(0))
     return variance * L @ L.T
+
+
+class Through(CausalNetwork):
+    """Its inputs as features: what a linear guide needs."""
+
+    def __init__(self, in_dim: int):
+        super().__init__()
+        self.in_dim = self.out_dim = in_dim
+
+    def scan(self, u: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        return u, None
+
+
+def linear_guide(m: LatentModel, now: float, before: float, bias: float, scale: float) -> None:
+    """q(z_t | .) = N(now x_t + before x_{t-1} + bias, scale^2), for a model of `last_value`."""
+    guide = m.guide_network
+    guide.network = Through(guide.network.in_dim)
+    guide.out = torch.nn.Linear(guide.network.in_dim, 2)
+    for p in guide.out.parameters():
+        p.data.zero_()
+    guide.out.weight.data[0, 0], guide.out.weight.data[0, 2] = now, before
+    guide.out.bias.data[0] = bias
+    guide.out.bias.data[1] = softplus_inverse(scale - 1e-4) - SOFTPLUS_ONE

@@ -510,6 +510,27 @@ def test_impute_needs_gaps(rnn_run, capsys):
     assert "no value is missing" in capsys.readouterr().err
 
 
+# -- inspect ----------------------------------------------------------------------------------
+
+
+def test_inspect(run, latent_run, place):
+    out, _ = run("inspect", latent_run, "elnino:test", "--num-particles", 8, "--plot", "p.png")
+    for words in ("latents active", "KL(q || prior)", "ELBO", "KL(p(z|x) || q(z|x))", "iwae of 8"):
+        assert words in out
+    check_picture("p.png")
+    assert files(place) == ["p.png"]
+    printed, _ = run("inspect", latent_run, "elnino:test", "--num-particles", 8, "--json")
+    found = json.loads(printed)
+    assert [z["name"] for z in found["latents"]] == ["z1", "z2"]
+    assert found["gap"] == pytest.approx(found["log_prob"] - found["elbo"])
+    assert f"{found['total_kl']:.4f}" in out
+
+
+def test_a_model_without_latents_is_not_inspected(rnn_run, capsys):
+    assert run_command(["inspect", str(rnn_run), "elnino:test"]) == 2
+    assert "model 'rnn' has no latents" in capsys.readouterr().err
+
+
 # -- what there is ----------------------------------------------------------------------------
 
 

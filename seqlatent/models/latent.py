@@ -165,6 +165,18 @@ class LatentModel(SequenceModel):
         log_x = emission.log_prob(r.y.expand(*z.shape[:-1], -1)) - r.log_scale
         return Draw(z, log_x, law.log_prob(z), log_q), prior
 
+    def at(self, r: Reading, z: Tensor, log_q: Tensor | None = None) -> Draw:
+        """The same densities at latents (..., B, T, Z) that are given, and log q where known."""
+        if log_q is None:
+            log_q = self.guide_network.log_prob(r.seen, z)
+        return self._weigh(r, z, log_q, None)[0]
+
+    def reconstruct(self, r: Reading, z: Tensor, generator: torch.Generator | None) -> Tensor:
+        """(..., B, T, D) draws of p(x_t | history, z_t) at latents (..., B, T, Z), data units."""
+        _, past, _ = self.prior(z, r.prior)
+        y = self._emission(r.emission, z, past, None).draw(generator)
+        return r.after.scaling.inverse(y)
+
     # -- the model in Pyro, and its training ------------------------------------------------------
 
     def model(
