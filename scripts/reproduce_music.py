@@ -60,6 +60,11 @@ RECIPES: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
             {"max_steps": 3000, "batch_size": 8, "learning_rate": 4e-3, "shift_channels": 6,
              "average": 0.995, "eval_every": 200, "patience": 1000},
         ),
+        "vrnn": (
+            {**LATENT, "hidden_dim": 100, "dropout": 0.2, "kl_anneal_steps": 300},
+            {"max_steps": 2000, "batch_size": 20, "learning_rate": 3e-3, "average": 0.99,
+             "eval_every": 100, "patience": 1000},
+        ),
         "dmm": (
             {**LATENT, "hidden_dim": 100, "kl_anneal_steps": 300},
             {"max_steps": 6000, "batch_size": 20, "learning_rate": 3e-3, "average": 0.99,

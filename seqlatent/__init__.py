@@ -22,6 +22,7 @@ _HOMES = {
     "VRNN": "seqlatent.api",
     "Flow": "seqlatent.api",
     "Forecast": "seqlatent.forecasting",
+    "Imputation": "seqlatent.imputing",
     "InputError": "seqlatent.errors",
     "Latent": "seqlatent.api",
     "LinearGaussian": "seqlatent.api",
@@ -39,6 +40,7 @@ __all__ = [
     "VRNN",
     "Flow",
     "Forecast",
+    "Imputation",
     "InputError",
     "Latent",
     "LinearGaussian",
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from seqlatent.data.readers import load
     from seqlatent.errors import InputError
     from seqlatent.forecasting import Forecast
+    from seqlatent.imputing import Imputation
 
 
 def __getattr__(name: str) -> object:

@@ -15,30 +15,32 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 import torch
 
-from seqlatent.checkpoint import CONFIG, CURVE, STATE, clear_state, make_folder, save_model
+from seqlatent.checkpoint import (
+    CONFIG,
+    CURVE,
+    check_folder,
+    clear_state,
+    make_folder,
+    save_model,
+)
 from seqlatent.checkpoint import load_model as load_module
 from seqlatent.data.batch import collate
 from seqlatent.data.calendar import cycles_of, from_data
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
-from seqlatent.data.readers import load, load_future
+from seqlatent.data.readers import load
 from seqlatent.data.splits import split, with_context
 from seqlatent.data.tables import write_table
-from seqlatent.encoding import decode, encode
-from seqlatent.errors import InputError
-from seqlatent.estimating import CHUNK
-from seqlatent.fit_messages import announce, suggest_increments
-from seqlatent.forecasting import Forecast, forecast, sample
+from seqlatent.fitted import Fitted
 from seqlatent.models.base import SequenceModel
-from seqlatent.models.latent import LatentModel
 from seqlatent.models.registry import MODELS, build_model, model_class
+from seqlatent.notices import announce, suggest_increments, warn
 from seqlatent.options import check_seed, make
-from seqlatent.progress import counting, progress_bar
-from seqlatent.scoring import check_data, kind_of, score
+from seqlatent.progress import progress_bar
+from seqlatent.scoring import check_data, kind_of
 from seqlatent.training import FitResult, check_device, is_main_process
 from seqlatent.training import fit as train_model
 from seqlatent.training_options import TrainingOptions
@@ -46,7 +48,7 @@ from seqlatent.training_options import TrainingOptions
 logger = logging.getLogger("seqlatent")
 
 
-class Model:
+class Model(Fitted):
     """A model of sequences: fit, score, forecast, sample, save.
 
     Attributes:
@@ -73,19 +75,6 @@ class Model:
             for f in fields
         ]
         cls.__signature__ = inspect.Signature(parameters)
-
-    @property
-    def module(self) -> SequenceModel:
-        """The torch module.
-
-        Raises:
-            InputError: before `fit`.
-        """
-        if self._module is None:
-            raise InputError(
-                f"this {type(self).__name__} has not been fitted; call fit(data) first"
-            )
-        return self._module
 
     def fit(
         self,
@@ -171,7 +160,7 @@ class Model:
         if folder is not None and is_main_process():
             self.save(folder)
             clear_state(folder)
-        _warn(module, held_out, self.result.steps)
+        warn(module, held_out, self.result.steps)
         return self
 
     def _choose_emission(self, description: DataDescription) -> tuple[Any, str]:
@@ -204,103 +193,6 @@ class Model:
             "valid_kind": kind_of(self.module, options.num_particles),
             "threads": torch.get_num_threads(),
         }
-
-    def log_prob(
-        self, data: Any, num_particles: int = 64, seed: int = 0, progress: bool = False
-    ) -> pd.DataFrame:
-        """Log-likelihood of every sequence: a frame as `seqlatent.scoring.score` describes.
-
-        Raises:
-            InputError: when the data do not fit the model.
-        """
-        return self.score(data, num_particles, seed, progress)[0]
-
-    def score(
-        self, data: Any, num_particles: int = 64, seed: int = 0, progress: bool = False
-    ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """The frame of `log_prob`, and one with a row per step: `unique_id, ds, log_prob`."""
-        check_seed(seed)
-        data = self._load(data)
-        with counting("scoring", len(data), progress) as count:
-            return score(self.module, data, num_particles, seed, count)
-
-    def forecast(
-        self,
-        data: Any,
-        prediction_length: int,
-        num_samples: int = 500,
-        seed: int = 0,
-        future: Any = None,
-        progress: bool = False,
-    ) -> Forecast:
-        """Sample joint paths of what comes after each sequence; see `seqlatent.forecasting`."""
-        check_seed(seed)
-        data = self._load(data)
-        future = None if future is None else load_future(future, self.covariates)
-        with counting("forecasting", len(data), progress) as count:
-            return forecast(self.module, data, prediction_length, num_samples, seed, future, count)
-
-    def sample(
-        self, num_samples: int, length: int, seed: int = 0, start: str | None = None
-    ) -> SequenceDataset:
-        """Draw whole sequences from nothing; see `seqlatent.forecasting.sample`."""
-        check_seed(seed)
-        return sample(self.module, num_samples, length, seed, start)
-
-    def encode(
-        self, data: Any, num_samples: int = 64, seed: int = 0, progress: bool = False
-    ) -> pd.DataFrame:
-        """Latent codes of sequences; see `seqlatent.encoding.encode`."""
-        check_seed(seed)
-        data = self._load(data)
-        with counting("encoding", len(data), progress) as count:
-            return encode(self.module, data, num_samples, seed, count)
-
-    def decode(self, codes: Any, progress: bool = False) -> SequenceDataset:
-        """The sequences that codes stand for; the inverse of `encode`, of a model whose code is
-        exact.
-
-        Args:
-            codes: a table or frame as `encode` gives it, with the columns `z1_mean, z2_mean, ...`
-                and, where the model has any, those of its covariates; or a `SequenceDataset`.
-            progress: show a bar.
-
-        Raises:
-            InputError: for a model without an exact code, or codes that do not fit it.
-        """
-        if not isinstance(codes, SequenceDataset):
-            targets = [f"z{d + 1}_mean" for d in range(getattr(self.module, "code_dim", 1))]
-            codes = load(codes, targets=targets, covariates=self.covariates, calendar=self.calendar)
-        with counting("decoding", len(codes), progress) as count:
-            return decode(self.module, codes, count)
-
-    @property
-    def covariates(self) -> tuple[str, ...]:
-        """The covariates that come with the data."""
-        names = self.module.description.covariate_names
-        return from_data(names)
-
-    @property
-    def calendar(self) -> tuple[str, ...]:
-        """The cycles that are computed from timestamps."""
-        names = self.module.description.covariate_names
-        return cycles_of(names)
-
-    def _load(self, data: Any) -> SequenceDataset:
-        """Data by the names that the model was fitted with, unless it is a data set already."""
-        description = self.module.description
-        if isinstance(data, SequenceDataset):
-            return data
-        if isinstance(data, list | tuple | np.ndarray):
-            return load(data, targets=description.targets, calendar=self.calendar)
-        return load(
-            data,
-            targets=description.targets,
-            covariates=self.covariates,
-            calendar=self.calendar,
-            id_column=description.id_column,
-            time_column=description.time_column,
-        )
 
     def save(self, run: str | Path) -> None:
         """Write the model to a folder: safetensors and JSON, and the training curve."""
@@ -374,40 +266,3 @@ def load_like(source: Any, data: SequenceDataset) -> SequenceDataset:
         id_column=data.id_column,
         time_column=data.time_column,
     )
-
-
-def check_folder(run: Path, resume: bool, overwrite: bool) -> None:
-    """Refuse, before long work, to lose what a folder holds."""
-    if run.exists() and not run.is_dir():
-        raise InputError(f"{run} is a file; choose another folder (--out)")
-    unfinished = resume and (run / STATE).is_file()
-    if (run / CONFIG).exists() and not (overwrite or unfinished):
-        raise InputError(f"{run} holds a finished model; choose another --out, or --overwrite it")
-    if (run / STATE).is_file() and not (resume or overwrite):
-        raise InputError(f"{run} holds an interrupted fit; go on with --resume, or --overwrite it")
-
-
-def _warn(module: SequenceModel, data: SequenceDataset, steps: int) -> None:
-    """What a user should know before trusting the numbers."""
-    batch = collate(data.sequences[:64]).steps(0, CHUNK)
-    with torch.no_grad():
-        at_floor = module.at_floor(batch)[batch.observed & batch.scored[..., None]]
-        share = float(at_floor.mean()) if len(at_floor) else 0.0
-        if share > 0.05:
-            logger.warning(
-                "warning: the density of %.0f %% of held-out values rests on the floor of the "
-                "scale: values repeat or lie on a grid, so log-likelihoods say as much about the "
-                "recording's resolution as about the data",
-                100 * share,
-            )
-        if isinstance(module, LatentModel):
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
-                kl = float(module.terms(batch)["kl"].sum() / batch.scored.sum().clamp(min=1))
-            logger.info("latents: KL of %.3f nats per step between guide and prior", kl)
-            if kl < 0.01 and steps > 2 * module.options.kl_anneal_steps:
-                logger.warning(
-                    "warning: the latents are unused (the KL is %.4f nats per step): the emission "
-                    "alone explains the data; emission=normal would leave more to them",
-                    kl,
-                )

@@ -191,3 +191,14 @@ def clear_state(run: Path) -> None:
     """Forget interrupted training."""
     for old in [run / STATE, *run.glob("checkpoint-*.safetensors")]:
         old.unlink(missing_ok=True)
+
+
+def check_folder(run: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse, before long work, to lose what a folder holds."""
+    if run.exists() and not run.is_dir():
+        raise InputError(f"{run} is a file; choose another folder (--out)")
+    unfinished = resume and (run / STATE).is_file()
+    if (run / CONFIG).exists() and not (overwrite or unfinished):
+        raise InputError(f"{run} holds a finished model; choose another --out, or --overwrite it")
+    if (run / STATE).is_file() and not (resume or overwrite):
+        raise InputError(f"{run} holds an interrupted fit; go on with --resume, or --overwrite it")

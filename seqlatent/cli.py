@@ -5,7 +5,6 @@ ends with one sentence on standard error and exit status 2; a training that brea
 """
 
 import json
-import logging
 import os
 import sys
 from pathlib import Path
@@ -14,6 +13,23 @@ from typing import Annotated, Any
 import typer
 
 from seqlatent import __version__
+from seqlatent.cli_common import (
+    Data,
+    Device,
+    IdColumn,
+    Json,
+    Quiet,
+    Run,
+    Seed,
+    Threads,
+    TimeColumn,
+    check_outputs,
+    load_for,
+    names,
+    set_up,
+    show,
+)
+from seqlatent.cli_latents import encode, impute, inspect
 from seqlatent.errors import InputError
 
 app = typer.Typer(
@@ -25,21 +41,6 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 130
-DATA = "A table (.csv, .tsv, .parquet; gzipped or not), a .npy array, or a bundled name, NAME:train"
-Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA)]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a fitted model.")]
-Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-IdColumn = Annotated[
-    str | None, typer.Option(help="Column with the series' names (default: unique_id).")
-]
-TimeColumn = Annotated[
-    str | None,
-    typer.Option(help="Column with timestamps or integer steps (default: ds, date, ...)."),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads (default: torch's choice).")]
 
 
 @app.callback(invoke_without_command=True)
@@ -118,7 +119,8 @@ def fit(
     """Fit a model to sequences."""
     import pandas as pd
 
-    from seqlatent.api import CLASSES, check_folder
+    from seqlatent.api import CLASSES
+    from seqlatent.checkpoint import check_folder
     from seqlatent.data.frames import DEFAULT_ID
     from seqlatent.data.readers import load
     from seqlatent.models.registry import model_class
@@ -128,7 +130,7 @@ def fit(
     from seqlatent.training_options import TrainingOptions
 
     quiet = quiet or os.environ.get("RANK", "0") != "0"  # of several processes, one speaks
-    _start(quiet, threads, as_json)
+    set_up(quiet, threads, as_json)
     option_classes = [model_class(model).Options, TrainingOptions]
     chosen = read_config(config, option_classes) if config else {}
     chosen |= parse_assignments(settings or [], option_classes)
@@ -136,17 +138,17 @@ def fit(
     chosen |= {name: value for name, value in given.items() if value is not None}
     of_training = set(TrainingOptions.__dataclass_fields__)
     training = {k: chosen.pop(k) for k in list(chosen) if k in of_training}
-    _check_outputs([], [plot])
+    check_outputs([], [plot])
     check_device(device)
     check_folder(out, resume, overwrite)
     columns = {
-        "covariates": _names(covariates),
+        "covariates": names(covariates),
         "id_column": id_column or DEFAULT_ID,
         "time_column": time_column,
-        "calendar": _names(calendar),
+        "calendar": names(calendar),
     }
     fitter = CLASSES[model](**chosen)
-    loaded = load(data, targets=_names(targets) or None, **columns)
+    loaded = load(data, targets=names(targets) or None, **columns)
     held_out: Any = _share(valid) if valid is not None else training.pop("valid", 0.1)
     if isinstance(held_out, str):
         held_out = load(held_out, targets=loaded.targets, **columns)
@@ -179,6 +181,13 @@ def score(
     run: Run,
     data: Data,
     num_particles: Annotated[int, typer.Option(help="Particles, where not exact.")] = 64,
+    estimator: Annotated[
+        str, typer.Option(help="Where not exact: auto, per-step, joint or smc.")
+    ] = "auto",
+    target_error: Annotated[
+        float | None,
+        typer.Option(help="Raise the particles until the standard error per step is this."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Table of scores, a row per series.")] = None,
     steps_out: Annotated[Path | None, typer.Option(help="Table with a row per step.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw scores and unusual sequences.")] = None,
@@ -190,18 +199,18 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Log-likelihood of every sequence, in nats and data units."""
-    import numpy as np
-
     from seqlatent.api import load_model
     from seqlatent.data.tables import write_table
-    from seqlatent.reporting import counted, text_table
+    from seqlatent.reporting import score_lines, text_table
     from seqlatent.score_plots import plot_scores
 
-    _start(quiet, threads, as_json)
-    _check_outputs([out, steps_out], [plot])
+    set_up(quiet, threads, as_json)
+    check_outputs([out, steps_out], [plot])
     model = load_model(run)
-    loaded = _load_for(model, data, id_column, time_column)
-    scores, steps = model.score(loaded, num_particles, seed, _show(quiet or as_json))
+    loaded = load_for(model, data, id_column, time_column)
+    scores, steps = model.score(
+        loaded, num_particles, seed, show(quiet or as_json), estimator, target_error
+    )
     if out:
         write_table(scores, out)
     if steps_out:
@@ -211,15 +220,8 @@ def score(
     if as_json:
         print(scores.to_json(orient="records", double_precision=15))
         return
-    total, count = scores["log_prob"].sum(), len(steps)
-    error = np.linalg.norm(scores["std_error"])
-    kind = scores["kind"].iloc[0]
-    if kind != "exact":
-        kind = f"{kind}, {num_particles} particles, standard error {error / max(1, count):.5f}"
-    print(
-        f"{counted(len(scores), 'sequence')}, {count} steps: {total:.3f} nats in all, "
-        f"{total / max(1, count):.4f} nats per step ({kind})"
-    )
+    lines = score_lines(scores, len(steps))
+    print("\n".join(lines[:1] if quiet else lines))
     if len(scores) > 1 and not quiet:
         print("\nmost unusual, by nats per step:")
         worst = scores.nsmallest(5, "nats_per_step")
@@ -250,12 +252,12 @@ def forecast(
     from seqlatent.api import load_model
     from seqlatent.data.readers import load_future
     from seqlatent.data.tables import write_table
-    from seqlatent.reporting import text_table
+    from seqlatent.reporting import frame_text
 
-    _start(quiet, threads, as_json)
-    _check_outputs([out, samples_out], [plot])
+    set_up(quiet, threads, as_json)
+    check_outputs([out, samples_out], [plot])
     model = load_model(run)
-    loaded = _load_for(model, data, id_column, time_column)
+    loaded = load_for(model, data, id_column, time_column)
     ahead = None
     if future is not None:
         described = model.module.description
@@ -263,7 +265,7 @@ def forecast(
         time_column = time_column or described.time_column
         ahead = load_future(future, model.covariates, id_column, time_column)
     result = model.forecast(
-        loaded, prediction_length, num_samples, seed, ahead, _show(quiet or as_json)
+        loaded, prediction_length, num_samples, seed, ahead, show(quiet or as_json)
     )
     frame = result.to_frame()
     if out:
@@ -275,10 +277,7 @@ def forecast(
     if as_json:
         print(frame.to_json(orient="records", date_format="iso", double_precision=15))
     elif not quiet:
-        shown = frame.head(12).astype({"ds": str})
-        print(text_table(shown.to_numpy(dtype=object).tolist(), list(shown.columns)))
-        if len(frame) > len(shown):
-            print(f"... {len(frame) - len(shown)} more rows" + ("" if out else " (--out FILE)"))
+        print(frame_text(frame, written=out is not None))
 
 
 @app.command()
@@ -298,8 +297,8 @@ def sample(
     from seqlatent.data.tables import write_table
     from seqlatent.reporting import counted, plot_samples
 
-    _start(quiet, threads)
-    _check_outputs([out], [plot])
+    set_up(quiet, threads)
+    check_outputs([out], [plot])
     drawn = load_model(run).sample(num_samples, length, seed, start)
     write_table(drawn.to_frame().rename(columns={"unique_id": "sample_id"}), out)
     if plot:
@@ -308,94 +307,9 @@ def sample(
         print(f"wrote {counted(num_samples, 'sequence')} of {length} steps to {out}")
 
 
-@app.command()
-def encode(
-    run: Run,
-    data: Data,
-    out: Annotated[Path, typer.Option(help="Table of latents, a row per step.")],
-    num_samples: Annotated[int, typer.Option(help="Draws that mean and scale come from.")] = 64,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw the first series' latents; all of exact ones.")
-    ] = None,
-    plot_map: Annotated[
-        Path | None,
-        typer.Option(help="Draw the maps from value to exact code at two steps of one series."),
-    ] = None,
-    seed: Seed = 0,
-    id_column: IdColumn = None,
-    time_column: TimeColumn = None,
-    threads: Threads = None,
-    quiet: Quiet = False,
-) -> None:
-    """Latent codes: mean and scale of every latent at every step; a flow's are exact, scale 0."""
-    from seqlatent.api import load_model
-    from seqlatent.code_plots import is_exact, plot_codes, plot_maps
-    from seqlatent.data.tables import write_table
-    from seqlatent.models.base import InvertibleCode
-    from seqlatent.reporting import counted, plot_latents
-
-    _start(quiet, threads)
-    _check_outputs([out], [plot, plot_map])
-    model = load_model(run)
-    if plot_map and not isinstance(model.module, InvertibleCode):
-        raise InputError(
-            f"model '{model.family}' has no map from values to codes to draw (--plot-map); "
-            "fit --model flow"
-        )
-    loaded = _load_for(model, data, id_column, time_column)
-    frame = model.encode(loaded, num_samples, seed, _show(quiet))
-    write_table(frame, out)
-    if plot:
-        (plot_codes if is_exact(frame) else plot_latents)(frame, plot)
-    if plot_map:
-        plot_maps(model.module, loaded, frame, plot_map)
-    if not quiet:
-        print(f"wrote latents of {counted(len(loaded), 'sequence')} to {out}")
-
-
-@app.command()
-def decode(
-    run: Run,
-    codes: Annotated[str, typer.Argument(metavar="CODES", help="A table that 'encode' wrote.")],
-    out: Annotated[Path, typer.Option(help="Table of the sequences.")],
-    threads: Threads = None,
-    quiet: Quiet = False,
-) -> None:
-    """The sequences that codes stand for: encode's exact inverse, of a flow."""
-    from seqlatent.api import load_model
-    from seqlatent.data.tables import write_table
-    from seqlatent.reporting import counted
-
-    _start(quiet, threads)
-    _check_outputs([out], [])
-    decoded = load_model(run).decode(codes, _show(quiet))
-    write_table(decoded.to_frame(), out)
-    if not quiet:
-        print(f"wrote {counted(len(decoded), 'sequence')} to {out}")
-
-
-def _start(quiet: bool, threads: int | None, as_json: bool = False) -> None:
-    """Messages to standard error, one plain line each: none with --quiet, with --json warnings."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("seqlatent")
-    logger.handlers = [handler]
-    logger.setLevel(logging.ERROR if quiet else logging.WARNING if as_json else logging.INFO)
-    logger.propagate = False
-    if threads is not None:
-        import torch
-
-        if threads < 1:
-            raise InputError(f"--threads {threads} must be at least 1")
-        torch.set_num_threads(threads)
-
-
-def _show(quiet: bool) -> bool:
-    return not quiet and sys.stderr.isatty()
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+app.command()(encode)
+app.command()(impute)
+app.command()(inspect)
 
 
 def _anomalies(data: Any) -> Any:
@@ -412,37 +326,6 @@ def _share(valid: str) -> float | str:
         return float(valid)
     except ValueError:
         return valid
-
-
-def _load_for(model: Any, data: str, id_column: str | None, time_column: str | None) -> Any:
-    """Data with the columns that the model was fitted to."""
-    from seqlatent.data.readers import load
-
-    return load(
-        data,
-        targets=model.module.description.targets,
-        covariates=model.covariates,
-        calendar=model.calendar,
-        id_column=id_column or model.module.description.id_column,
-        time_column=time_column or model.module.description.time_column,
-    )
-
-
-def _check_outputs(tables: list[Path | None], pictures: list[Path | None]) -> None:
-    """Refuse, before long work, files that could not be written."""
-    from seqlatent.data.tables import check_table_path
-    from seqlatent.reporting import check_picture
-
-    for path in tables:
-        if path:
-            check_table_path(path)
-    for path in pictures:
-        if path:
-            check_picture(path)
-    given = [path for path in tables + pictures if path]
-    for path in given:
-        if given.count(path) > 1:
-            raise InputError(f"{path}: two outputs would be written to one file; rename one")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.steps import show_step
-from seqlatent.encoding import step_map
+from seqlatent.decoding import step_map
 from seqlatent.models.base import SequenceModel
 from seqlatent.reporting import ACCENT, ALERT, SOFT, finish, new_figure
 

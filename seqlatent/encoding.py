@@ -1,9 +1,8 @@
-"""Latent codes of sequences: a posterior or an exact code, computed, or draws from a guide; and the
-sequences that exact codes stand for."""
+"""Latents of sequences: means, scales and draws of a guide or the posterior; exact codes."""
 
+import logging
 from collections.abc import Callable
-from dataclasses import fields, replace
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,20 +11,69 @@ from torch import Tensor
 
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.data.scaling import OF_EACH_SERIES
 from seqlatent.data.sequences import Sequence
-from seqlatent.data.steps import show_step
 from seqlatent.errors import InputError
-from seqlatent.estimating import CHUNK, sequence_noise, sequence_stream
-from seqlatent.models.base import (
-    ExactDensity,
-    ExactPosterior,
-    InvertibleCode,
-    LatentCode,
-    SequenceModel,
-)
-from seqlatent.nn.causal import map_state
+from seqlatent.estimating import CHUNK, sequence_generator, sequence_noise, sequence_stream
+from seqlatent.models.base import ExactPosterior, InvertibleCode, LatentCode, SequenceModel
+from seqlatent.posterior import posterior as weighted_posterior
 from seqlatent.scoring import check_data
+
+logger = logging.getLogger("seqlatent")
+
+POSTERIORS = ("auto", "guide", "filtering", "smoothing")
+FEW = 10.0  # effective draws, under which a mean is a guess
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesCode:
+    """One series' latents.
+
+    Attributes:
+        unique_id: the series.
+        ds: (T,) its steps.
+        mean, scale: (T, Z).
+        draws: (S, T, Z); (1, T, Z) where the code is exact.
+        ess: effective number of draws that the means rest on, at the worst step; NaN where none.
+    """
+
+    unique_id: str
+    ds: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+    draws: np.ndarray
+    ess: float = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """Latents of a data set's series."""
+
+    series: tuple[SeriesCode, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """`unique_id, ds, z1_mean, z1_scale, z2_mean, ...`, a row per step."""
+        parts = []
+        for s in self.series:
+            part = pd.DataFrame({"unique_id": s.unique_id, "ds": s.ds})
+            for k in range(s.mean.shape[-1]):
+                part[f"z{k + 1}_mean"] = s.mean[:, k]
+                part[f"z{k + 1}_scale"] = s.scale[:, k]
+            parts.append(part)
+        return pd.concat(parts, ignore_index=True)
+
+    def samples_frame(self) -> pd.DataFrame:
+        """`unique_id, ds, sample_id, z1, z2, ...`, a row per draw and step."""
+        parts = []
+        for s in self.series:
+            num_samples, steps, size = s.draws.shape
+            columns = {
+                "unique_id": s.unique_id,
+                "ds": np.tile(s.ds, num_samples),
+                "sample_id": np.repeat(np.arange(num_samples), steps),
+            }
+            latents = {f"z{k + 1}": s.draws[..., k].ravel() for k in range(size)}
+            parts.append(pd.DataFrame(columns | latents))
+        return pd.concat(parts, ignore_index=True)
 
 
 def encode(
@@ -34,11 +82,32 @@ def encode(
     num_samples: int = 64,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
+    posterior: str = "auto",
 ) -> pd.DataFrame:
-    """Mean and standard deviation of every latent.
+    """Mean and scale of every latent, a row per step: the frame of `codes`."""
+    return codes(model, data, num_samples, seed, progress, posterior).to_frame()
 
-    They are those of p(z_t | x_{1:T}) where the model computes it (`linear-gaussian`), elsewhere
-    those of draws from the guide q(z_t | x_{1:t}, z_{<t}).
+
+def codes(
+    model: SequenceModel,
+    data: SequenceDataset,
+    num_samples: int = 64,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+    posterior: str = "auto",
+) -> Codes:
+    """Latents of sequences.
+
+    Which law they are of:
+
+        guide       q(z_t | x_{1:t}, z_{<t}), as it was trained
+        filtering   p(z_t | x_{1:t}), given the values so far
+        smoothing   p(z_t | x_{1:T}), given all of them
+
+    `auto` is the guide's where there is one, and smoothing where the model computes that exactly
+    (`linear-gaussian`, which computes filtering too). Elsewhere the posterior's draws are weighted
+    ones of the guide, and a warning says where too few of them count (posterior.py). Smoothing
+    draws are whole trajectories, unless the latents of different steps are independent.
 
     The code of an invertible model is exact: its standard deviation is 0. It is NaN where no value
     was observed.
@@ -46,15 +115,14 @@ def encode(
     Args:
         model: a fitted model with latents.
         data: sequences with the training data's channels.
-        num_samples: draws of z_{1:T} from which both are estimated, where they are.
+        num_samples: S, draws of the latents.
         seed: of the draws.
         progress: called with 1 for every finished series.
-
-    Returns:
-        A frame with a row per step: `unique_id, ds, z1_mean, z1_scale, z2_mean, ...`.
+        posterior: `auto`, `guide`, `filtering` or `smoothing`.
 
     Raises:
-        InputError: for a model without latents, or data that do not fit it.
+        InputError: for a model without latents or without the law that is asked for, or data that
+            do not fit it.
     """
     if not isinstance(model, ExactPosterior | LatentCode | InvertibleCode):
         raise InputError(
@@ -63,169 +131,123 @@ def encode(
         )
     if num_samples < 2:
         raise InputError(f"num_samples={num_samples} must be at least 2 to give a scale")
+    chosen = _choose(model, posterior)
     data = check_data(model, data)
     model.eval()
-    parts = []
+    series = []
     for s in data:
-        mean, scale = _code(model, s, num_samples, seed)
-        part = pd.DataFrame({"unique_id": s.unique_id, "ds": s.ds})
-        for k in range(mean.shape[-1]):
-            part[f"z{k + 1}_mean"] = mean[:, k].cpu().numpy()
-            part[f"z{k + 1}_scale"] = scale[:, k].cpu().numpy()
-        parts.append(part)
+        series.append(_code(model, s, num_samples, seed, chosen))
         if progress:
             progress(1)
-    return pd.concat(parts, ignore_index=True)
+    _warn_of_few(series)
+    return Codes(tuple(series))
 
 
-def decode(
-    model: SequenceModel,
-    codes: SequenceDataset,
-    progress: Callable[[int], None] | None = None,
-) -> SequenceDataset:
-    """The sequences that codes stand for: the exact inverse of `encode`, to rounding.
-
-    Args:
-        model: a fitted model with an exact code (`flow`).
-        codes: z1, z2, ... as channels, with the model's covariates.
-        progress: called with 1 for every finished series.
-
-    Returns:
-        The training data's channels in data units, on the codes' steps.
-
-    Raises:
-        InputError: for another model, codes that do not fit it, or a code that is missing.
-    """
-    description = model.description
-    if not isinstance(model, InvertibleCode):
-        raise InputError(
-            f"model '{model.family}' has no exact code to go back from; fit --model flow to decode"
-        )
-    if model.scaler.scaling in OF_EACH_SERIES:
-        raise InputError(
-            f"the model goes by each sequence's own first steps (scaling={model.scaler.scaling}), "
-            "which codes alone do not hold"
-        )
-    if codes.num_channels != model.code_dim:
-        raise InputError(
-            f"{codes.name}: holds {codes.num_channels} latents, and the model has {model.code_dim}"
-        )
-    for s in codes:
-        missing = ~np.isfinite(s.x)
-        if missing.any():
-            t, d = np.argwhere(missing)[0]
-            raise InputError(
-                f"{codes.name}: series {s.unique_id} lacks the code '{codes.targets[d]}' at step "
-                f"{show_step(s.ds[t])}, of a value that was missing: there is nothing to decode"
-            )
-    model.eval()
-    sequences = []
-    for s in codes:
-        sequences.append(replace(s, x=_values(model, s)))
-        if progress:
-            progress(1)
-    return replace(
-        codes, sequences=tuple(sequences), targets=description.targets, name="decoded sequences"
-    )
-
-
-@torch.no_grad()
-def _values(model: InvertibleCode, s: Sequence) -> np.ndarray:
-    """(T, D) values that a sequence of codes stands for."""
-    assert isinstance(model, SequenceModel)
-    parameter = next(model.parameters())
-    batch = collate([s]).to(parameter.device)
-    history, values = model.begin(None), []
-    for start in range(0, len(s), CHUNK):
-        chunk = batch.steps(start, start + CHUNK)
-        x, history = model.decode(chunk.x.to(parameter.dtype), chunk.covariates, history)
-        values.append(x[0].double().cpu().numpy())
-    return np.concatenate(values)
-
-
-class StepMap(NamedTuple):
-    """The map of one channel at one step, the past and the other channels as they were.
-
-    Attributes:
-        values: (G,) points on the channel's axis, in data units.
-        codes: (G,) their codes.
-        density: (G,) p(x_t | x_{<t}) there, of all channels, but for a factor: its integral is 1.
-        value, code: the value that was seen, and its code.
-    """
-
-    values: np.ndarray
-    codes: np.ndarray
-    density: np.ndarray
-    value: float
-    code: float
-
-
-@torch.no_grad()
-def step_map(
-    model: SequenceModel, s: Sequence, step: int, channel: int, num_points: int = 201
-) -> StepMap:
-    """The map f_t from a channel's value to its code at a step of a sequence.
-
-    The points span the values whose codes lie within about 4 standard deviations.
-    """
-    assert isinstance(model, InvertibleCode) and isinstance(model, ExactDensity)
-    model.eval()
-    batch = collate([s]).to(next(model.parameters()).device)
-    history = model.begin(batch)
-    for start in range(0, step, CHUNK):
-        history = model.read(batch.steps(start, min(step, start + CHUNK)), history)
-    now = batch.steps(step, step + 1)
-    value = float(now.x[0, 0, channel])
-
-    def at(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        n = len(points)
-        x = now.x.expand(n, -1, -1).clone()
-        x[:, 0, channel] = torch.from_numpy(points).to(x)
-        many = SequenceBatch(
-            *(getattr(now, f.name).expand(n, *getattr(now, f.name).shape[1:]) for f in fields(now))
-        )
-        many = replace(many, x=x)
-        past = map_state(lambda t: t.expand(n, *t.shape[1:]).contiguous(), history)
-        code, log_prob = model.code(many, past)[0], model.log_prob(many, past)[0]
-        return code[:, 0, channel].double().cpu().numpy(), log_prob[:, 0].double().cpu().numpy()
-
-    scale = model.description.channels[channel].scale
-    wide = value + scale * np.sinh(np.linspace(-4, 4, 401))  # fine near the value, and far out
-    inside = wide[np.abs(at(wide)[0]) < 4]
-    low, high = (inside.min(), inside.max()) if len(inside) > 1 else (value - scale, value + scale)
-    points = np.linspace(min(low, value), max(high, value), num_points)
-    codes, log_prob = at(points)
-    density = np.exp(log_prob - log_prob.max())
-    density = density / np.trapezoid(density, points)
-    return StepMap(points, codes, density, value, float(at(np.array([value]))[0][0]))
-
-
-@torch.no_grad()
-def _code(model: SequenceModel, s: Sequence, num_samples: int, seed: int) -> tuple[Tensor, Tensor]:
-    """(T, Z) means and scales of a sequence's latents."""
-    if isinstance(model, ExactPosterior):
-        means, covariances = model.smoother(collate([s]).to(next(model.parameters()).device))
-        return means[0], covariances[0].diagonal(dim1=-2, dim2=-1).sqrt()
-    z = _draws(model, s, num_samples, seed)
-    return z.mean(0), z.std(0) if len(z) > 1 else torch.zeros_like(z[0])
-
-
-def _draws(model: SequenceModel, s: Sequence, num_samples: int, seed: int) -> Tensor:
-    """(S, T, Z) draws of a sequence's latents; (1, T, Z) where its code is exact."""
-    batch = collate([s]).to(next(model.parameters()).device)
-    draws = []
+def _choose(model: SequenceModel, posterior: str) -> str:
+    """The law of the latents by name."""
+    if posterior not in POSTERIORS:
+        raise InputError(f"posterior '{posterior}' is not one of {', '.join(POSTERIORS)}")
     if isinstance(model, InvertibleCode):
-        history = model.begin(batch)
-        for start in range(0, len(s), CHUNK):
-            z, history = model.code(batch.steps(start, start + CHUNK), history)
-            draws.append(z)
+        if posterior != "auto":
+            raise InputError(
+                f"the code of model '{model.family}' is exact: given the values nothing about it "
+                f"is left to chance; leave posterior={posterior} out"
+            )
+        return "exact"
+    if isinstance(model, ExactPosterior):
+        if posterior == "guide":
+            raise InputError(
+                f"model '{model.family}' has no guide: it computes the posterior; use "
+                "posterior=filtering or smoothing"
+            )
+        return "smoothing" if posterior == "auto" else posterior
+    return "guide" if posterior == "auto" else posterior
+
+
+def _warn_of_few(series: list[SeriesCode]) -> None:
+    few = [s for s in series if s.ess < FEW]
+    if few:
+        worst = min(few, key=lambda s: s.ess)
+        logger.warning(
+            "warning: in %d of %d series some step's latents rest on fewer than %g effective draws "
+            "(%.1f in series %s): the guide is far from the posterior, or the sequence long; means "
+            "and scales there are rough",
+            len(few),
+            len(series),
+            FEW,
+            worst.ess,
+            worst.unique_id,
+        )
+
+
+@torch.no_grad()
+def _code(
+    model: SequenceModel, s: Sequence, num_samples: int, seed: int, posterior: str
+) -> SeriesCode:
+    batch = collate([s]).to(next(model.parameters()).device)
+    ess = float("nan")
+    if isinstance(model, InvertibleCode):
+        mean = _exact_code(model, batch)
+        scale, draws = torch.zeros_like(mean), mean[None]
+    elif isinstance(model, ExactPosterior):
+        mean, scale, draws = _computed(model, batch, s.unique_id, num_samples, seed, posterior)
     else:
         assert isinstance(model, LatentCode)
-        stream, particles = sequence_stream(s.unique_id, seed), None
-        reading = model.reading(batch)
-        for start in range(0, len(s), CHUNK):
-            chunk, part = batch.steps(start, start + CHUNK), reading.steps(start, start + CHUNK)
-            eps = sequence_noise(chunk, [stream], num_samples, model.latent_dim)
-            draw, particles = model.propose(part, eps.to(batch.x.device), particles)
-            draws.append(draw.z[:, 0])
-    return torch.cat(draws, 1).double().cpu()
+        if posterior == "guide":
+            draws = guide_draws(model, batch, s.unique_id, num_samples, seed).double()
+            mean, scale = draws.mean(0), draws.std(0)
+        else:
+            p = weighted_posterior(
+                model, batch, s.unique_id, num_samples, posterior == "smoothing", seed
+            )
+            mean, scale, draws, ess = p.mean, p.scale, p.draws, float(p.ess.min())
+    arrays = (part.double().cpu().numpy() for part in (mean, scale, draws))
+    return SeriesCode(s.unique_id, s.ds, *arrays, ess=ess)
+
+
+def _exact_code(model: InvertibleCode, batch: SequenceBatch) -> Tensor:
+    """(T, Z)."""
+    assert isinstance(model, SequenceModel)
+    history, parts = model.begin(batch), []
+    for start in range(0, batch.x.shape[1], CHUNK):
+        z, history = model.code(batch.steps(start, start + CHUNK), history)
+        parts.append(z)
+    return torch.cat(parts, 1)[0].double()
+
+
+def _computed(
+    model: ExactPosterior,
+    batch: SequenceBatch,
+    name: str,
+    num_samples: int,
+    seed: int,
+    posterior: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Exact means and scales (T, Z), and draws (S, T, Z) of the same law."""
+    generator = sequence_generator(name, seed, batch.x.device)
+    if posterior == "smoothing":
+        mean, covariance = model.smoother(batch)
+        draws = model.draw_smoothed(batch, num_samples, generator)[:, 0]
+    else:
+        mean, covariance, _ = model.filter(batch)
+        factor = torch.linalg.cholesky(covariance[0])
+        eps = torch.randn(
+            num_samples, *mean.shape[1:], 1, generator=generator, device=mean.device
+        ).to(mean)
+        draws = mean[0] + (factor @ eps)[..., 0]
+    return mean[0], covariance[0].diagonal(dim1=-2, dim2=-1).sqrt(), draws
+
+
+@torch.no_grad()
+def guide_draws(
+    model: LatentCode, batch: SequenceBatch, name: str, num_samples: int, seed: int
+) -> Tensor:
+    """(S, T, Z) trajectories of one sequence's latents from the guide."""
+    stream, particles, parts = sequence_stream(name, seed), None, []
+    reading = model.reading(batch)
+    for start in range(0, batch.x.shape[1], CHUNK):
+        chunk, part = batch.steps(start, start + CHUNK), reading.steps(start, start + CHUNK)
+        eps = sequence_noise(chunk, [stream], num_samples, model.latent_dim)
+        draw, particles = model.propose(part, eps.to(batch.x.device), particles)
+        parts.append(draw.z[:, 0])
+    return torch.cat(parts, 1)

@@ -142,9 +142,11 @@ def _sequence_seed(unique_id: str, seed: int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def sequence_generator(unique_id: str, seed: int) -> torch.Generator:
-    """A generator of the sequence's own, for torch's draws."""
-    return torch.Generator().manual_seed(_sequence_seed(unique_id, seed))
+def sequence_generator(
+    unique_id: str, seed: int, device: torch.device | str = "cpu"
+) -> torch.Generator:
+    """A generator of the sequence's own, for torch's draws on a device."""
+    return torch.Generator(device).manual_seed(_sequence_seed(unique_id, seed))
 
 
 def sequence_stream(unique_id: str, seed: int) -> np.random.Generator:

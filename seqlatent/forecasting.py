@@ -105,19 +105,10 @@ class Forecast:
         return pd.concat([self._rows(f) for f in self.series], ignore_index=True)
 
     def _rows(self, f: SeriesForecast) -> pd.DataFrame:
-        parts = []
-        for d, target in enumerate(self.data.targets):
-            part = pd.DataFrame({"unique_id": f.unique_id, "ds": f.ds, "target": target})
-            labels = self.data.categories.get(target)
-            if labels is None:
-                part["mean"] = f.mean[:, d]
-                levels = np.quantile(f.samples[..., d], QUANTILES, axis=0)
-                for level, values in zip(QUANTILES, levels, strict=True):
-                    part[f"q{level:g}"] = values
-            else:
-                for code, label in enumerate(labels):
-                    part[f"p({label})"] = (f.samples[..., d] == code).mean(0)
-            parts.append(part)
+        parts = [
+            summary_rows(self.data, f.unique_id, f.ds, target, f.samples[..., d])
+            for d, target in enumerate(self.data.targets)
+        ]
         return pd.concat(parts, ignore_index=True)
 
     def samples_frame(self) -> pd.DataFrame:
@@ -131,6 +122,23 @@ class Forecast:
 
     def _each(self, values: list[np.ndarray]) -> np.ndarray:
         return values[0] if len(values) == 1 else np.stack(values)
+
+
+def summary_rows(
+    data: SequenceDataset, unique_id: str, ds: np.ndarray, target: str, draws: np.ndarray
+) -> pd.DataFrame:
+    """`unique_id, ds, target, mean, q0.05, ..., q0.95` of (S, n) draws of n values; for labels each
+    one's share."""
+    part = pd.DataFrame({"unique_id": unique_id, "ds": ds, "target": target})
+    labels = data.categories.get(target)
+    if labels is None:
+        part["mean"] = draws.mean(0)
+        for level, values in zip(QUANTILES, np.quantile(draws, QUANTILES, axis=0), strict=True):
+            part[f"q{level:g}"] = values
+    else:
+        for code, label in enumerate(labels):
+            part[f"p({label})"] = (draws == code).mean(0)
+    return part
 
 
 def forecast(
@@ -259,7 +267,8 @@ def _read_history(
         with torch.no_grad():
             batch = collate([s]).to(next(model.parameters()).device)
             if isinstance(model, LatentCode) and not model.factorises:
-                return model.filtered_paths(batch, num_samples, generator)
+                history = model.filtered_paths(batch, num_samples, generator)
+                return history.at(batch.carried[:, -1:])
             history = model.begin(batch)
             for start in range(0, len(s), CHUNK):
                 history = model.read(batch.steps(start, start + CHUNK), history)

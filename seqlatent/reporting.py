@@ -1,4 +1,4 @@
-"""Pictures of forecasts, training, samples and latents, and plain tables.
+"""Pictures of forecasts, training, samples and latents; plain tables and sentences.
 
 matplotlib is imported when something is drawn. Every function returns the figure, and writes it
 when given a path (`.png`, `.pdf` or `.svg`).
@@ -182,6 +182,43 @@ def plot_latents(
             ax.set_title(f"{name}: {latent}", fontsize=8, loc="left")
             format_dates(ax, ds)
     return finish(figure, path)
+
+
+def score_lines(scores: pd.DataFrame, num_steps: int) -> list[str]:
+    """A data set's score in words; of estimates a second line, on how far to trust them.
+
+    Args:
+        scores: as `seqlatent.scoring.score` returns it.
+        num_steps: scored steps in all.
+    """
+    total, steps = scores["log_prob"].sum(), max(1, num_steps)
+    kind = str(scores["kind"].iloc[0])
+    head = (
+        f"{counted(len(scores), 'sequence')}, {num_steps} steps: {total:.3f} nats in all, "
+        f"{total / steps:.4f} nats per step"
+    )
+    if kind == "exact":
+        return [f"{head} ({kind})"]
+    fewest, most = scores["num_particles"].min(), scores["num_particles"].max()
+    particles = counted(most, "particle") if fewest == most else f"{fewest} to {most} particles"
+    error = np.linalg.norm(scores["std_error"]) / steps
+    worst = (scores["ess"] / scores["num_particles"]).idxmin()
+    return [
+        f"{head} ({kind}, {particles}, standard error {error:.5f})",
+        f"effective sample size {scores['ess'].mean():.1f} on average, at the least "
+        f"{scores['ess'][worst]:.1f} of {scores['num_particles'][worst]} (series "
+        f"{scores['unique_id'][worst]}); the particles raise the bound by "
+        f"{scores['gap'].sum() / steps:.4f} nats per step",
+    ]
+
+
+def frame_text(frame: pd.DataFrame, written: bool, limit: int = 12) -> str:
+    """The first rows of a frame with a column `ds`, and how many more there are."""
+    shown = frame.head(limit).astype({"ds": str})
+    text = text_table(shown.to_numpy(dtype=object).tolist(), list(shown.columns))
+    if len(frame) > limit:
+        text += f"\n... {len(frame) - limit} more rows" + ("" if written else " (--out FILE)")
+    return text
 
 
 def counted(number: int, what: str) -> str:

@@ -69,8 +69,15 @@ def kind_of(model: SequenceModel, num_particles: int, estimator: str = "auto") -
     return kind_of_estimate(choose_estimator(model, estimator), num_particles)
 
 
-def check_data(model: SequenceModel, data: SequenceDataset) -> SequenceDataset:
+def check_data(
+    model: SequenceModel, data: SequenceDataset, reads_gaps: bool = True
+) -> SequenceDataset:
     """The data as the model wants it: its channels in order, its context.
+
+    Args:
+        model: fitted.
+        data: to be checked.
+        reads_gaps: whether the model will be shown gaps, which it may not have learnt to read.
 
     Raises:
         InputError: when channels, covariates or labels are not those of training, or the model
@@ -88,7 +95,7 @@ def check_data(model: SequenceModel, data: SequenceDataset) -> SequenceDataset:
             f"{data.name}: the model was fitted with {wanted}, the data has "
             f"{', '.join(data.covariate_names) or 'none'}"
         )
-    if not description.had_gaps and any(np.isnan(s.x).any() for s in data):
+    if reads_gaps and not description.had_gaps and any(np.isnan(s.x).any() for s in data):
         logger.warning(
             "warning: %s has missing values and the training data had none: the model has not "
             "learnt to go on without; fit it with hide=0.05 (--set hide=0.05) to practise",

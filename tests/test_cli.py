@@ -256,6 +256,55 @@ def test_estimated_score_says_so(run, latent_run):
     assert set(scores["num_particles"]) == {5}
     assert min(scores["std_error"]) > 0
     assert "iwae, 5 particles, standard error" in out
+    assert "effective sample size" in out
+    gap = scores["gap"].sum() / scores["num_observed"].sum()
+    assert f"raise the bound by {gap:.4f} nats per step" in out
+
+
+@pytest.mark.parametrize(("estimator", "kind"), [("joint", "iwae"), ("smc", "smc")])
+def test_estimator_by_name(estimator, kind, run, latent_run):
+    out, _ = run("score", latent_run, "elnino:test", "--estimator", estimator, "--num-particles",
+                 8, "--out", "s.csv")  # fmt: skip
+    scores = pd.read_csv("s.csv")
+    assert set(scores["kind"]) == {kind}
+    assert f"({kind}, 8 particles, standard error" in out
+    other, _ = run("score", latent_run, "elnino:test", "--num-particles", 8, "--json")
+    assert [row["log_prob"] for row in json.loads(other)] != scores["log_prob"].tolist()
+
+
+def test_particles_are_raised_to_a_target_error(run, latent_run):
+    few, _ = run("score", latent_run, "elnino:test", "--num-particles", 4, "--json")
+    reached = max(row["std_error"] / row["num_observed"] for row in json.loads(few)) / 3
+    out, err = run("score", latent_run, "elnino:test", "--num-particles", 4, "--target-error",
+                   reached, "--out", "s.csv")  # fmt: skip
+    scores = pd.read_csv("s.csv")
+    assert (scores["std_error"] / scores["num_observed"]).max() <= reached
+    assert scores["num_particles"].max() > 4
+    assert f"to {scores['num_particles'].max()} particles" in out
+    assert "did not reach" not in err
+
+
+def test_a_target_error_that_is_not_reached_is_said(run, latent_run, monkeypatch):
+    monkeypatch.setattr("seqlatent.scoring.MAX_PARTICLES", 8)
+    _, err = run("score", latent_run, "elnino:test", "--num-particles", 4, "--target-error", 1e-9)
+    assert "did not reach the target error of 1e-09 nats per step with 8 particles" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--estimator", "best"), "'best' is not one of auto, per-step, joint, smc"),
+        (("--target-error", "0"), "target_error=0 must be above 0"),
+    ],
+)
+def test_estimates_that_cannot_be_made(options, reason, latent_run, capsys):
+    assert run_command(["score", str(latent_run), "elnino:test", *options]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_an_exact_score_has_no_estimator(rnn_run, capsys):
+    assert run_command(["score", str(rnn_run), "elnino:test", "--estimator", "smc"]) == 2
+    assert "computes its likelihood exactly" in capsys.readouterr().err
 
 
 def test_seed_of_the_estimate(run, latent_run):
@@ -402,6 +451,20 @@ def test_encode(run, latent_run):
     check_picture("z.png")
 
 
+@pytest.mark.parametrize("posterior", ["filtering", "smoothing"])
+def test_encode_by_the_posterior(posterior, run, latent_run):
+    command = ("encode", latent_run, "elnino:test", "--num-samples", 4)
+    run(*command, "--out", "z.csv", "--posterior", posterior, "--samples-out", "s.parquet")
+    run(*command, "--out", "q.csv")
+    frame, guide = pd.read_csv("z.csv"), pd.read_csv("q.csv")
+    draws = pd.read_parquet("s.parquet")
+    assert list(frame) == list(guide)
+    assert list(draws) == ["unique_id", "ds", "sample_id", "z1", "z2"]
+    assert len(draws) == 4 * len(frame)
+    assert set(draws["sample_id"]) == {0, 1, 2, 3}
+    assert not np.allclose(frame["z1_mean"], guide["z1_mean"])
+
+
 def test_encode_by_an_exact_code(run):
     run("fit", "elnino:train", "--model", "flow", "--out", "run", *TINY)
     run("encode", "run", "elnino:test", "--out", "z.csv", "--plot", "z.png")
@@ -439,6 +502,63 @@ def test_decode_says_what_it_cannot(run, capsys, latent_run):
     assert "lacks the code 'z1_mean'" in refused("decode", "run", "gap.csv", "--out", "x.csv")
     codes.drop(columns="z1_mean").to_csv("none.csv", index=False)
     assert "z1_mean" in refused("decode", "run", "none.csv", "--out", "x.csv")
+
+
+# -- impute -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gappy(place) -> Path:
+    """The months of elnino's test part, with gaps in three years."""
+    frame = seqlatent.load("elnino:test").to_frame()
+    frame.loc[[3, 4, 5, 17, 30], "y"] = np.nan
+    frame.to_csv(place / "gappy.csv", index=False)
+    return place / "gappy.csv"
+
+
+def test_impute(run, rnn_run, gappy):
+    out, err = run("impute", rnn_run, gappy, "--out", "i.csv", "--filled-out", "f.csv",
+                   "--samples-out", "s.csv", "--plot", "i.png", "--num-samples", 20)  # fmt: skip
+    frame, filled, draws = (pd.read_csv(f"{name}.csv") for name in "ifs")
+    given = pd.read_csv(gappy)
+    assert list(frame) == FORECAST
+    assert len(frame) == 5
+    assert len(draws) == 5 * 20
+    assert filled["y"].notna().all()
+    known = given["y"].notna()
+    np.testing.assert_array_equal(filled["y"][known], given["y"][known])
+    np.testing.assert_allclose(filled["y"][~known], frame["mean"])
+    assert out.startswith("imputed 5 values in 3 of ")
+    assert "had none" not in err  # paths have no gaps that the model would have to read
+    check_picture("i.png")
+    quiet, _ = run("impute", rnn_run, gappy, "--json", "--num-samples", 20)
+    assert [row["mean"] for row in json.loads(quiet)] == pytest.approx(frame["mean"].tolist())
+
+
+def test_impute_needs_gaps(rnn_run, capsys):
+    assert run_command(["impute", str(rnn_run), "elnino:test"]) == 2
+    assert "no value is missing" in capsys.readouterr().err
+
+
+# -- inspect ----------------------------------------------------------------------------------
+
+
+def test_inspect(run, latent_run, place):
+    out, _ = run("inspect", latent_run, "elnino:test", "--num-particles", 8, "--plot", "p.png")
+    for words in ("latents active", "KL(q || prior)", "ELBO", "KL(p(z|x) || q(z|x))", "iwae of 8"):
+        assert words in out
+    check_picture("p.png")
+    assert files(place) == ["p.png"]
+    printed, _ = run("inspect", latent_run, "elnino:test", "--num-particles", 8, "--json")
+    found = json.loads(printed)
+    assert [z["name"] for z in found["latents"]] == ["z1", "z2"]
+    assert found["gap"] == pytest.approx(found["log_prob"] - found["elbo"])
+    assert f"{found['total_kl']:.4f}" in out
+
+
+def test_a_model_without_latents_is_not_inspected(rnn_run, capsys):
+    assert run_command(["inspect", str(rnn_run), "elnino:test"]) == 2
+    assert "model 'rnn' has no latents" in capsys.readouterr().err
 
 
 # -- what there is ----------------------------------------------------------------------------

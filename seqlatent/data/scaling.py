@@ -50,11 +50,15 @@ class Scaling(NamedTuple):
 
     def forward(self, batch: SequenceBatch, dtype: torch.dtype | None = None) -> Tensor:
         """(B, T, D) scaled values."""
-        loc = self.loc
-        if self.last is not None:
-            before = batch.carried[:, :-1]
-            loc = torch.where(before.isnan(), self.loc, before)
-        return ((batch.x - loc) / self.scale).to(dtype or torch.get_default_dtype())
+        scaled = (batch.x - self.origin(batch)) / self.scale
+        return scaled.to(dtype or torch.get_default_dtype())
+
+    def origin(self, batch: SequenceBatch) -> Tensor:
+        """(B, T, D) or (1, 1, D) the values that are 0 when scaled."""
+        if self.last is None:
+            return self.loc
+        before = batch.carried[:, :-1]
+        return torch.where(before.isnan(), self.loc, before)
 
     def inverse(self, y: Tensor) -> Tensor:
         """(B, T, D) scaled values, of the steps that come next -> their values in data units."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from seqlatent.distributions.families import Family
+from seqlatent.errors import InputError
 from seqlatent.distributions.flows import Flow
 
 
@@ -50,10 +51,47 @@ class StepDistribution(TorchDistribution):
         """(..., D) one draw of the step."""
         raise TypeError(f"{type(self).__name__} must define draw")
 
+    def fill(
+        self, value: Tensor, observed: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw a step's missing channels, one after another among the observed ones.
+
+        Args:
+            value: (..., D), of which the missing ones are not looked at.
+            observed: (D,) bool.
+            generator: of the draws.
+
+        Returns:
+            the completed values, and (...) nats: the sum of log p(x_d | h, x_{<d}) over the
+            observed channels. Draws of that weight are those of p(missing | h, observed).
+        """
+        value = value.expand(*self.batch_shape, -1)
+        if observed.all():
+            return value, self.log_prob(value)
+        if not observed.any():
+            return self.draw(generator), value.new_zeros(self.batch_shape)
+        log_prob = value.new_zeros(self.batch_shape)
+
+        def one(family: Family, params: Tensor, d: int) -> Tensor:
+            nonlocal log_prob
+            if not observed[d]:
+                return family.draw(params, generator)
+            log_prob = log_prob + family.log_prob(params, value[..., d])
+            return value[..., d]
+
+        return self.in_turn(one), log_prob
+
     def in_turn(self, value: Callable[[Family, Tensor, int], Tensor]) -> Tensor:
         """(..., D) values made channel by channel, by a function of the channel's family, its
-        (..., P) parameters given the values before it, and its number d."""
-        raise TypeError(f"{type(self).__name__} must define in_turn")
+        (..., P) parameters given the values before it, and its number d.
+
+        Raises:
+            InputError: for a law that has no order of channels.
+        """
+        raise InputError(
+            "a step that is observed in part cannot be filled in where the emission is a law of all "
+            "channels at once; choose one that takes channels one after another"
+        )
 
     # -- laws that are maps of a normal variable (flows.py) --------------------------------------
 

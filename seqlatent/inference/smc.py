@@ -24,6 +24,9 @@ from seqlatent.nn.causal import State, map_state
 
 # Of step t and the particles' states: log-weights (K, B) and the states after, leading (K, B).
 Proposal = Callable[[int, State], tuple[Tensor, State]]
+# Told after every step of the normalised log-weights (K, B), and of the ancestors (K, B) that the
+# particles go on from: None where nothing was resampled.
+Listener = Callable[[Tensor, Tensor | None], None]
 
 
 class Particles(NamedTuple):
@@ -38,7 +41,9 @@ class Particles(NamedTuple):
     log_weights: Tensor
 
 
-def smc(propose: Proposal, uniforms: Tensor, num_particles: int) -> tuple[Estimate, Particles]:
+def smc(
+    propose: Proposal, uniforms: Tensor, num_particles: int, listen: Listener | None = None
+) -> tuple[Estimate, Particles]:
     """Filter B sequences of T steps.
 
     Args:
@@ -46,6 +51,7 @@ def smc(propose: Proposal, uniforms: Tensor, num_particles: int) -> tuple[Estima
             through draws and weights, and not through the choice of ancestors.)
         uniforms: (B, T) uniform numbers in [0, 1) that resampling uses.
         num_particles: K.
+        listen: called after every step; with what it is told, trajectories can be put together.
 
     Returns:
         the estimate, without a variance: one filter cannot tell it (average several); and the
@@ -66,11 +72,15 @@ def smc(propose: Proposal, uniforms: Tensor, num_particles: int) -> tuple[Estima
         ess = (-(2 * log_w).logsumexp(0)).exp()
         sizes.append(ess)
         poor = ess < size / 2
+        weights, ancestors = log_w, None
         if bool(poor.any()):
             chosen = systematic(log_w.detach(), uniforms[:, t])
             own = torch.arange(size, device=chosen.device)[:, None]
-            state = take(state, torch.where(poor, chosen, own))
+            ancestors = torch.where(poor, chosen, own)
+            state = take(state, ancestors)
             log_w = torch.where(poor, level, log_w)
+        if listen is not None:
+            listen(weights, ancestors)
     log_prob = torch.stack(added, -1)
     return Estimate(
         log_prob,

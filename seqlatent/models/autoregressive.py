@@ -91,11 +91,25 @@ class Autoregressive(SequenceModel):
     def sample_step(
         self, history: History, covariates: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, History]:
+        y = covariates.new_zeros(len(covariates), 1, self.description.num_channels)
+        nothing = torch.zeros(y.shape[-1], dtype=torch.bool, device=y.device)
+        y, _, history = self.fill_step(history, y, nothing, covariates, generator)
+        return history.scaling.inverse(y), history
+
+    def fill_step(
+        self,
+        history: History,
+        y: Tensor,
+        observed: Tensor,
+        covariates: Tensor,
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, Tensor, History]:
+        """See `Fillable` in base.py."""
         u = torch.cat([history.last, self.covariate_scaler(covariates)], -1)
         laws, network = self._step_laws(u, None, history)
-        y = laws.draw(generator)
+        y, log_prob = laws.fill(y.to(u), observed, generator)
         last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
-        return history.scaling.inverse(y), History(history.scaling, last, network)
+        return y, log_prob[:, 0], History(history.scaling, last, network)
 
 
 @dataclass(frozen=True)

@@ -254,9 +254,57 @@ class ExactPosterior(Protocol):
 
     latent_dim: int
 
+    def filter(
+        self, batch: SequenceBatch, history: History | None = None
+    ) -> tuple[Tensor, Tensor, History]:
+        """Mean (B, T, Z) and covariance (B, T, Z, Z) of p(z_t | x_{1:t}), and the history after;
+        the covariance's first dimension is 1 where all sequences share it."""
+        ...
+
     def smoother(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
-        """Mean (B, T, Z) and covariance (B, T, Z, Z) of p(z_t | x_{1:T}); the covariance's first
-        dimension is 1 where all sequences share it."""
+        """The same of p(z_t | x_{1:T})."""
+        ...
+
+    def draw_smoothed(
+        self, batch: SequenceBatch, num_samples: int, generator: torch.Generator | None
+    ) -> Tensor:
+        """(S, B, T, Z) joint draws of p(z_{1:T} | x_{1:T})."""
+        ...
+
+    def draw_missing(
+        self, batch: SequenceBatch, num_samples: int, generator: torch.Generator | None
+    ) -> Tensor:
+        """(S, B, T, D) joint draws of the missing values given the observed, which are as they
+        are; data units."""
+        ...
+
+
+@runtime_checkable
+class Fillable(Protocol):
+    """A model that goes on step by step with values that are given in part."""
+
+    def fill_step(
+        self,
+        history: History,
+        y: Tensor,
+        observed: Tensor,
+        covariates: Tensor,
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, Tensor, History]:
+        """Draw what is missing of the next step of S paths, and weigh what is not.
+
+        Args:
+            history: of the paths, without gaps.
+            y: (S, 1, D) scaled values.
+            observed: (D,) bool, which of them are given.
+            covariates: (S, 1, C).
+            generator: of the draws.
+
+        Returns:
+            the completed step (S, 1, D); (S,) log-weights, nats, by which the draws follow
+            p(missing | history, observed), with mean p(observed | history) up to the scaling's
+            constant; and the history with the completed step.
+        """
         ...
 
 
@@ -267,10 +315,12 @@ class LatentCode(Protocol):
     Attributes:
         latent_dim: Z.
         factorises: whether the posterior does, over time: z_t is independent of the others given x.
+        smoothing: whether the guide sees later values.
     """
 
     latent_dim: int
     factorises: bool
+    smoothing: bool
 
     def reading(self, batch: SequenceBatch, history: History | None = None) -> Any:
         """What the model makes of the values alone; `steps(start, stop)` of it are a part."""

@@ -278,6 +278,21 @@ class FlowModel(SequenceModel):
     ) -> tuple[Tensor, History]:
         return self.sample_steps(history, covariates, generator)
 
+    def fill_step(
+        self,
+        history: History,
+        y: Tensor,
+        observed: Tensor,
+        covariates: Tensor,
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, Tensor, History]:
+        """See `Fillable` in base.py; only where the maps are conditioned on observations."""
+        scaled = self.covariate_scaler(covariates)
+        laws, network = self._laws(history.last, scaled, None, history.network)
+        y, log_prob = laws.fill(y.to(scaled), observed, generator)
+        last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
+        return y, log_prob[:, 0], History(history.scaling, last, network)
+
     def sample_steps(
         self, history: History, covariates: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, History]:

@@ -156,11 +156,15 @@ class Guide(nn.Module):
 
     def log_prob(self, seen: Tensor, z: Tensor) -> Tensor:
         """(..., B, T) log q(z_t | x_{1:t}, z_{<t}) of any latents (..., B, T, Z)."""
-        if self.conditioning == "latents":
-            loc, scale, _ = self._pass(seen, z, None)
-        else:
-            loc, scale, _ = self._walk(seen, z, None, invert=True)
+        loc, scale, _ = self.given(seen, z)
         return log_density((z - loc) / scale, scale)
+
+    def given(self, seen: Tensor, z: Tensor, state: State = None) -> tuple[Tensor, Tensor, State]:
+        """Loc and scale of the laws of latents (..., B, T, Z) that are given, and the state after
+        them."""
+        if self.conditioning == "latents":
+            return self._pass(seen, z, state)
+        return self._walk(seen, z, state, invert=True)
 
 
 def log_density(eps: Tensor, scale: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ The Pyro model and guide are written with two sites, z and x, each for all seque
 Scoring and sampling run in plain torch on the same parts.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import pyro
 import torch
@@ -39,11 +39,13 @@ from seqlatent.inference.smc import Particles, smc, systematic, take
 from seqlatent.models.base import History, SequenceModel
 from seqlatent.models.guide import Guide, GuideDistribution, build_network, kl_to_prior
 from seqlatent.models.latent_options import LatentOptions
+from seqlatent.models.latent_parts import Draw, Reading, Sites
 from seqlatent.models.priors import PriorDistribution, build_prior
 from seqlatent.nn.causal import State, map_state
 from seqlatent.nn.mlp import mlp
 from seqlatent.nn.recurrent import Recurrent
 
+FILL_DRAWS = 16  # of a step's latents, where they are independent over time
 FILTER_PARTICLES = 256  # at the least, when a history is filtered to forecast from
 
 
@@ -58,7 +60,7 @@ class LatentModel(SequenceModel):
         super().__init__(options, description)
         o, hidden = options, options.hidden_dim
         self.latent_dim = o.latent_dim
-        self.factorises = not o.dependent
+        self.factorises, self.smoothing = not o.dependent, o.smoothing
         # The recurrent transition of a conditional prior reads x_{<t} itself, and shares what it
         # makes of (x_{<t}, z_{<t}) with an emission that sees all of the history.
         recurrent = o.prior == "conditional" and o.transition == "rnn"
@@ -123,7 +125,7 @@ class LatentModel(SequenceModel):
             h = h + self.from_past(past)
         return self.head(h + self.decoder(F.silu(h)), observed)
 
-    def reading(self, batch: SequenceBatch, history: History | None = None) -> "Reading":
+    def reading(self, batch: SequenceBatch, history: History | None = None) -> Reading:
         """What the networks over x make of a batch; latents have no part in it."""
         history = history or self.begin(batch)
         y, embedding, u = self.inputs(batch, history)
@@ -137,11 +139,13 @@ class LatentModel(SequenceModel):
         counted = inside & (step >= batch.context[:, None])
         log_scale = history.scaling.log_scale(batch.observed)
         after = History(history.scaling, embedding[:, -1:], (summary, None))
-        return Reading(y, batch.observed, log_scale, emission, prior, seen, inside, counted, after)
+        origin = history.scaling.origin(batch).expand(y.shape)
+        parts = (y, batch.observed, origin, log_scale, emission, prior, seen, inside, counted)
+        return Reading(*parts, after)
 
     def propose(
-        self, r: "Reading", eps: Tensor, particles: State = None, branched: bool = False
-    ) -> tuple["Draw", State]:
+        self, r: Reading, eps: Tensor, particles: State = None, branched: bool = False
+    ) -> tuple[Draw, State]:
         """Draw latents from the guide and weigh them.
 
         Args:
@@ -155,15 +159,31 @@ class LatentModel(SequenceModel):
         """
         guide, prior = particles or (None, None)
         z, log_q, guide = self.guide_network.draw(r.seen, eps, guide, branched)
+        draw, prior = self._weigh(r, z, log_q, prior)
+        return draw, (guide, prior)
+
+    def _weigh(self, r: Reading, z: Tensor, log_q: Tensor, prior: State) -> tuple[Draw, State]:
         law, past, prior = self.prior(z, r.prior, prior)
         emission = self._emission(r.emission, z, past, r.observed)
         log_x = emission.log_prob(r.y.expand(*z.shape[:-1], -1)) - r.log_scale
-        return Draw(z, log_x, law.log_prob(z), log_q), (guide, prior)
+        return Draw(z, log_x, law.log_prob(z), log_q), prior
+
+    def at(self, r: Reading, z: Tensor, log_q: Tensor | None = None) -> Draw:
+        """The same densities at latents (..., B, T, Z) that are given, and log q where known."""
+        if log_q is None:
+            log_q = self.guide_network.log_prob(r.seen, z)
+        return self._weigh(r, z, log_q, None)[0]
+
+    def reconstruct(self, r: Reading, z: Tensor, generator: torch.Generator | None) -> Tensor:
+        """(..., B, T, D) draws of p(x_t | history, z_t) at latents (..., B, T, Z), data units."""
+        _, past, _ = self.prior(z, r.prior)
+        y = self._emission(r.emission, z, past, None).draw(generator)
+        return r.origin + y.to(r.origin) * r.after.scaling.scale
 
     # -- the model in Pyro, and its training ------------------------------------------------------
 
     def model(
-        self, batch: SequenceBatch, kl_weight: float = 1.0, sites: "Sites | None" = None
+        self, batch: SequenceBatch, kl_weight: float = 1.0, sites: Sites | None = None
     ) -> None:
         """p(x, z), in scaled units. `sites` is what model and guide can share."""
         r, prior, _ = sites or self.sites(batch)
@@ -175,7 +195,7 @@ class LatentModel(SequenceModel):
                 pyro.sample("x", self._emission(r.emission, z, past, batch.observed), obs=r.y)
 
     def guide(
-        self, batch: SequenceBatch, kl_weight: float = 1.0, sites: "Sites | None" = None
+        self, batch: SequenceBatch, kl_weight: float = 1.0, sites: Sites | None = None
     ) -> None:
         """q(z | x)."""
         r, _, posterior = sites or self.sites(batch)
@@ -186,7 +206,7 @@ class LatentModel(SequenceModel):
         ):
             pyro.sample("z", posterior)
 
-    def sites(self, batch: SequenceBatch) -> "Sites":
+    def sites(self, batch: SequenceBatch) -> Sites:
         """The distributions of z in model and guide, on one reading of the batch."""
         r = self.reading(batch)
         return Sites(
@@ -239,7 +259,7 @@ class LatentModel(SequenceModel):
 
     def _filter(
         self,
-        r: "Reading",
+        r: Reading,
         size: int,
         uniforms: Tensor,
         generator: torch.Generator | None,
@@ -289,6 +309,14 @@ class LatentModel(SequenceModel):
     def sample_step(
         self, history: History, covariates: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, History]:
+        _, x, history = self.draw_step(history, covariates, generator)
+        return x, history
+
+    def draw_step(
+        self, history: History, covariates: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, History]:
+        """Draw the next step with its latents: (B, 1, C) covariates -> z (B, 1, Z), x (B, 1, D) in
+        data units, and the history after."""
         summary, prior = history.network or (None, None)
         u = torch.cat([history.last, self.covariate_scaler(covariates)], -1)
         known, summary = self._know(u, summary)
@@ -296,61 +324,57 @@ class LatentModel(SequenceModel):
         z, past, prior = self.prior.draw(context, prior, generator)
         y = self._emission(emission, z, past, None).draw(generator)
         last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
-        return history.scaling.inverse(y), History(history.scaling, last, (summary, prior))
+        return z, history.scaling.inverse(y), History(history.scaling, last, (summary, prior))
 
+    def fill_step(
+        self,
+        history: History,
+        y: Tensor,
+        observed: Tensor,
+        covariates: Tensor,
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, Tensor, History]:
+        """See `Fillable` in base.py. Latents of a step without any value come from the prior; the
+        others from the guide, as if the sequence ended there: what paths are judged by."""
+        summary, prior, guide = history.network or (None, None, None)
+        y = y.to(history.last)
+        u = torch.cat([history.last, self.covariate_scaler(covariates)], -1)
+        known, summary = self._know(u, summary)
+        emission, context = self._contexts(known)
+        one_step = torch.ones(len(u), dtype=torch.int64, device=u.device)
 
-class Reading(NamedTuple):
-    """What the networks over x make of a batch.
+        def seen(flags: Tensor) -> Tensor:
+            embedding = self.embed(y, flags.expand(y.shape))
+            return self.guide_network.prepare(
+                torch.cat([embedding, known], -1), embedding, one_step
+            )
 
-    Attributes:
-        y, observed: (B, T, D) scaled values, and whether each was observed.
-        log_scale: (B, T) that takes log-densities to data units.
-        emission, prior, seen: (B, T, .) what emission, prior and guide see besides latents.
-        inside: (B, T) bool, the steps that weigh: all up to the sequence's end, or only the scored
-            ones where the posterior factorises, as the others' latents then change nothing.
-        counted: those of them that come after the context, and so enter the loss.
-        after: the history after the last step, without latents.
-    """
+        if not observed.any():
+            z, past, prior = self.prior.draw(context, prior, generator)
+            y, log_weight = self._emission(emission, z, past, None).fill(y, observed, generator)
+            guide = self.guide_network.given(seen(~observed), z, guide)[2]
+            return y, log_weight[:, 0], self._filled(history, y, (summary, prior, guide))
+        # Several draws a path, where they leave no trace: their mean weight has less noise.
+        size = FILL_DRAWS if self.factorises else 1
+        eps = torch.randn(
+            size, len(u), 1, self.latent_dim, generator=generator, device=u.device
+        ).to(u)
+        prior, guide = (map_state(lambda s: s[None], state) for state in (prior, guide))
+        z, log_q, guide = self.guide_network.draw(seen(observed), eps, guide, self.factorises)
+        law, past, prior = self.prior(z, context, prior)
+        values, log_x = self._emission(emission, z, past, None).fill(y, observed, generator)
+        log_w = (log_x + law.log_prob(z) - log_q)[..., 0]
+        total = log_w.logsumexp(0)
+        uniforms = torch.rand(len(u), generator=generator, device=u.device)
+        chosen = systematic(log_w - total, uniforms, 1)[0]
+        y = values[chosen, torch.arange(len(u), device=u.device)]
+        prior, guide = (map_state(lambda s: s[0], state) for state in (prior, guide))
+        history = self._filled(history, y, (summary, prior, guide))
+        return y, total - math.log(size), history
 
-    y: Tensor
-    observed: Tensor
-    log_scale: Tensor
-    emission: Tensor
-    prior: Tensor
-    seen: Tensor
-    inside: Tensor
-    counted: Tensor
-    after: History
-
-    def steps(self, start: int, stop: int) -> "Reading":
-        """Steps start..stop-1."""
-        return Reading(*(part[:, start:stop] for part in self[:-1]), self.after)  # type: ignore[arg-type]
-
-
-class Draw(NamedTuple):
-    """Latents from the guide, (K, B, T, Z), and (K, B, T) densities at them, nats, data units."""
-
-    z: Tensor
-    log_x: Tensor
-    log_prior: Tensor
-    log_q: Tensor
-
-    @property
-    def log_weight(self) -> Tensor:
-        """(K, B, T) log p(x_t | .) + log p(z_t | .) - log q(z_t | .)."""
-        return self.annealed(1.0)
-
-    def annealed(self, kl_weight: float) -> Tensor:
-        """The same with part of the price that the latents pay, as while training begins."""
-        return self.log_x + kl_weight * (self.log_prior - self.log_q)
-
-
-class Sites(NamedTuple):
-    """One reading of a batch, and the laws of z in model and guide on it."""
-
-    reading: Reading
-    prior: PriorDistribution
-    posterior: GuideDistribution
+    def _filled(self, history: History, y: Tensor, network: State) -> History:
+        last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
+        return History(history.scaling, last, network)
 
 
 def _kl(sites: Sites) -> Tensor:

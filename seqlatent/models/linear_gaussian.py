@@ -183,19 +183,68 @@ class LinearGaussianModel(SequenceModel):
             G = P A' (A P A' + Q)^-1,   m^s = m + G (m^s_{t+1} - A m),
             P^s = (I - G A) P (I - G A)' + G (Q + P^s_{t+1}) G'
         """
-        s = self.system()
-        m, P, _ = self.filter(batch)
-        eye = torch.eye(self.latent_dim, dtype=DOUBLE, device=m.device)
-        predicted = s.A @ P @ s.A.mT + s.Q
-        G = torch.cholesky_solve(s.A @ P, torch.linalg.cholesky(predicted)).mT
-        J = eye - G @ s.A
-        kept = J @ P @ J.mT + G @ s.Q @ G.mT
+        m, P, ahead, G, kept = self._backwards(batch)
         means, covariances = [m[:, -1]], [P[:, -1]]
         for t in range(m.shape[1] - 2, -1, -1):
-            ahead = (means[-1] - m[:, t] @ s.A.mT)[..., None]
-            means.append(m[:, t] + (G[:, t] @ ahead)[..., 0])
+            surprise = (means[-1] - ahead[:, t])[..., None]
+            means.append(m[:, t] + (G[:, t] @ surprise)[..., 0])
             covariances.append(kept[:, t] + G[:, t] @ covariances[-1] @ G[:, t].mT)
         return torch.stack(means[::-1], 1), torch.stack(covariances[::-1], 1)
+
+    def draw_smoothed(
+        self, batch: SequenceBatch, num_samples: int, generator: torch.Generator | None
+    ) -> Tensor:
+        """(S, B, T, Z) joint draws of p(z_{1:T} | x_{1:T}).
+
+        Backwards too: z_T from its filtered law, then each z_t from its law given x_{1:t} and the
+        drawn z_{t+1}. (Carter and Kohn 1994.)
+        """
+        m, P, ahead, G, kept = self._backwards(batch)
+        B, T, _ = m.shape
+        factor = torch.linalg.cholesky(torch.cat([kept, P[:, -1:]], 1))
+
+        def noise(t: int) -> Tensor:
+            """(S, B, Z) draws of N(0, L L')."""
+            L = factor[:, t].expand(num_samples, B, -1, -1).flatten(0, 1)
+            return _noise(L, num_samples * B, generator).unflatten(0, (num_samples, B))
+
+        steps = [m[:, -1] + noise(T - 1)]
+        for t in range(T - 2, -1, -1):
+            surprise = (steps[-1] - ahead[:, t])[..., None]
+            steps.append(m[:, t] + (G[:, t] @ surprise)[..., 0] + noise(t))
+        return torch.stack(steps[::-1], 2)
+
+    def draw_missing(
+        self, batch: SequenceBatch, num_samples: int, generator: torch.Generator | None
+    ) -> Tensor:
+        """(S, B, T, D) joint draws, data units, of the missing values given all observed ones; the
+        observed ones are as they are.
+
+            x_t = C z_t + d + E u_t + e_t,  z ~ p(z_{1:T} | x),  e_t ~ N(0, R) given its observed
+            channels o:  e = e' + R_{.o} R_{oo}^-1 (e_o - e'_o),  e' ~ N(0, R)
+        """
+        s, scaling, seen = self.system(), self.begin(batch).scaling, batch.observed
+        level = self.draw_smoothed(batch, num_samples, generator) @ s.C.mT
+        level = level + self._offset(batch.covariates)
+        e = _noise(self.R_factor(), level[..., 0].numel(), generator).reshape(level.shape)
+        surprise = torch.where(seen, scaling.forward(batch, DOUBLE) - level - e, 0.0)
+        both = seen[..., None] & seen[..., None, :]
+        known = torch.where(both, s.R, torch.eye(len(s.R), dtype=DOUBLE, device=e.device))
+        gain = (s.R * seen[..., None, :]) @ torch.linalg.inv(known)
+        e = e + (gain @ surprise[..., None])[..., 0]
+        return torch.where(seen, batch.x, scaling.inverse(level + e))
+
+    def _backwards(self, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What a pass back in time needs: the filtered m and P; and for every step but the last
+        E[z_{t+1} | x_{1:t}], the gain G and the covariance of z_t given z_{t+1} and x_{1:t}."""
+        s = self.system()
+        m, P, _ = self.filter(batch)
+        before = P[:, :-1]
+        predicted = s.A @ before @ s.A.mT + s.Q
+        G = torch.cholesky_solve(s.A @ before, torch.linalg.cholesky(predicted)).mT
+        J = torch.eye(self.latent_dim, dtype=DOUBLE, device=m.device) - G @ s.A
+        kept = J @ before @ J.mT + G @ s.Q @ G.mT
+        return m, P, m[:, :-1] @ s.A.mT, G, kept
 
     # -- the contract of a model ------------------------------------------------------------------
 

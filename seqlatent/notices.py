@@ -1,9 +1,16 @@
-"""What a fit says before it begins."""
+"""What a user is told of a fit: before it what is trained on what, after it what to beware of."""
 
 import logging
 
+import torch
+
+from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
+from seqlatent.estimating import CHUNK
+from seqlatent.inspect_report import collapse_warning
+from seqlatent.inspecting import prior_kl
 from seqlatent.models.base import SequenceModel
+from seqlatent.models.latent import LatentModel
 from seqlatent.reporting import counted
 from seqlatent.training_options import TrainingOptions, choose_window
 
@@ -15,7 +22,6 @@ WANDERING = 0.1  # increments of less than this share of the values' spread
 def announce(
     module: SequenceModel, train: SequenceDataset, valid: SequenceDataset, options: TrainingOptions
 ) -> None:
-    """The model's size, and what it is trained and validated on."""
     window = choose_window(train, options)
     cut = f", in windows of {window[0]} steps after {window[1]} of context" if window else ""
     logger.info(
@@ -39,3 +45,24 @@ def suggest_increments(module: SequenceModel) -> None:
             "scaling=increments with context_length=1 may do better",
             100 * share,
         )
+
+
+def warn(module: SequenceModel, data: SequenceDataset, steps: int) -> None:
+    """What a user should know before trusting the numbers."""
+    batch = collate(data.sequences[:64]).steps(0, CHUNK)
+    with torch.no_grad():
+        at_floor = module.at_floor(batch)[batch.observed & batch.scored[..., None]]
+        share = float(at_floor.mean()) if len(at_floor) else 0.0
+        if share > 0.05:
+            logger.warning(
+                "warning: the density of %.0f %% of held-out values rests on the floor of the "
+                "scale: values repeat or lie on a grid, so log-likelihoods say as much about the "
+                "recording's resolution as about the data",
+                100 * share,
+            )
+        if isinstance(module, LatentModel):
+            kl = prior_kl(module, batch)
+            logger.info("latents: KL of %.3f nats per step between guide and prior", kl)
+            reason = collapse_warning(kl)
+            if reason and steps > 2 * module.options.kl_anneal_steps:
+                logger.warning("warning: %s", reason)

@@ -1,0 +1,115 @@
+"""Models of the latent family whose laws are linear and Gaussian, by hand-set parameters: what they
+estimate has an exact answer."""
+
+import math
+
+import numpy as np
+import torch
+from cases import model
+
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.simulate import LinearGaussian as Process
+from seqlatent.distributions.families import SOFTPLUS_ONE
+from seqlatent.models.autoregressive import Autoregressive
+from seqlatent.models.latent import LatentModel
+from seqlatent.models.transitions import FLOOR, GatedTransition
+from seqlatent.nn.causal import CausalNetwork, State
+
+SLOPE, LOADING, NOISE, STEP = 0.7, 0.8, 0.5, 0.6  # of x_{t-1}, of z_t, of x_t, of a chain of z
+UNIT = SequenceDataset.from_arrays(np.random.default_rng(0).normal(size=(20, 7, 1)))
+CHAIN = Process(
+    A=np.array([[SLOPE]]),
+    C=np.array([[LOADING]]),
+    Q=np.array([[STEP**2]]),
+    R=np.array([[NOISE**2]]),
+    m0=np.zeros(1),
+    P0=np.array([[STEP**2]]),
+)
+
+
+def softplus_inverse(value: float) -> float:
+    return math.log(math.expm1(value))
+
+
+def linear_emission(m: LatentModel, slope: float) -> None:
+    """p(x_t | .) = N(slope x_{t-1} + LOADING z_t, NOISE^2)."""
+    for p in (*m.from_latents.parameters(), *m.decoder.parameters(), *m.head.parameters()):
+        p.data.zero_()
+    m.from_latents.weight.data[0, 0] = 1
+    m.head.linear.weight.data[0, 0] = LOADING
+    floor = float(m.value_law.floor[0])
+    m.head.linear.bias.data[1] = softplus_inverse(NOISE - floor)
+    if m.from_context is not None:
+        for p in m.from_context.parameters():
+            p.data.zero_()
+        m.from_context.weight.data[1, 0] = 1
+        m.head.linear.weight.data[0, 1] = slope
+
+
+def rough_guide(m: LatentModel) -> None:
+    """A guide near the prior: not the posterior, and within its reach."""
+    for p in m.guide_network.out.parameters():
+        p.data.mul_(0.3)
+
+
+def last_value(slope: float = SLOPE, **options) -> LatentModel:
+    """x_t = slope x_{t-1} + LOADING z_t + NOISE e_t, z_t ~ N(0, 1): the posterior factorises."""
+    m = model("latent-last", "normal", UNIT, latent_dim=1, scaling="none", **options)
+    linear_emission(m, slope)
+    rough_guide(m)
+    return m
+
+
+def chain(**options) -> LatentModel:
+    """x_t = LOADING z_t + NOISE e_t, z_t = SLOPE z_{t-1} + STEP e'_t: the process `CHAIN`."""
+    m = model("dmm", "normal", UNIT, latent_dim=1, scaling="none", **options)
+    linear_emission(m, 0.0)
+    rough_guide(m)
+    transition = m.prior.transition
+    assert isinstance(transition, GatedTransition)
+    for p in m.prior.parameters():
+        p.data.zero_()
+    transition.gate[-1].bias.data.fill_(-40.0)
+    transition.linear.weight.data.fill_(SLOPE)
+    transition.raw_scale.bias.data.fill_(softplus_inverse(STEP - FLOOR) - SOFTPLUS_ONE)
+    return m
+
+
+def autoregression() -> Autoregressive:
+    """x_t = SLOPE x_{t-1} + NOISE e_t, as an rnn whose head sees the last value alone."""
+    m = model("rnn", "normal", UNIT, scaling="none")
+    assert isinstance(m, Autoregressive)
+    for p in m.head.parameters():
+        p.data.zero_()
+    m.head.linear.weight.data[0, m.network.out_dim] = SLOPE
+    m.head.linear.bias.data[1] = softplus_inverse(NOISE - float(m.value_law.floor[0]))
+    return m
+
+
+def autoregressive_covariance(steps: int, variance: float) -> np.ndarray:
+    """Of x_t = SLOPE x_{t-1} + noise of that variance, from x_0 = 0."""
+    L = np.tril(SLOPE ** np.subtract.outer(np.arange(steps), np.arange(steps)).clip(0))
+    return variance * L @ L.T
+
+
+class Through(CausalNetwork):
+    """Its inputs as features: what a linear guide needs."""
+
+    def __init__(self, in_dim: int):
+        super().__init__()
+        self.in_dim = self.out_dim = in_dim
+
+    def scan(self, u: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        return u, None
+
+
+def linear_guide(m: LatentModel, now: float, before: float, bias: float, scale: float) -> None:
+    """q(z_t | .) = N(now x_t + before x_{t-1} + bias, scale^2), for a model of `last_value`."""
+    guide = m.guide_network
+    guide.network = Through(guide.network.in_dim)
+    guide.out = torch.nn.Linear(guide.network.in_dim, 2)
+    for p in guide.out.parameters():
+        p.data.zero_()
+    guide.out.weight.data[0, 0], guide.out.weight.data[0, 2] = now, before
+    guide.out.bias.data[0] = bias
+    guide.out.bias.data[1] = softplus_inverse(scale - 1e-4) - SOFTPLUS_ONE

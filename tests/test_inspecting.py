@@ -1,0 +1,155 @@
+"""What an inspection of latents reports, against closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+from cases import EMISSIONS, MODELS, dataset, model
+from exact import LOADING, NOISE, SLOPE, UNIT, last_value, linear_guide
+
+from seqlatent.errors import InputError
+from seqlatent.inspecting import inspect, reconstruct
+from seqlatent.models.latent import LatentModel
+
+LATENT = sorted(n for n in MODELS if isinstance(model(n), LatentModel))
+TOTAL = LOADING**2 + NOISE**2
+POSTERIOR = NOISE / math.sqrt(TOTAL)  # its standard deviation, whatever the values
+
+
+def residuals() -> np.ndarray:
+    """x_t - SLOPE x_{t-1} of all sequences and steps; x_0 is 0."""
+    x = np.stack([s.x[:, 0] for s in UNIT])
+    return x - SLOPE * np.concatenate([np.zeros((len(x), 1)), x[:, :-1]], 1)
+
+
+def kl(loc, scale, other_loc, other_scale):
+    """KL(N(loc, scale^2) || N(other_loc, other_scale^2))."""
+    square = (scale**2 + (loc - other_loc) ** 2) / other_scale**2
+    return np.log(other_scale / scale) + (square - 1) / 2
+
+
+def test_latents_that_nothing_uses():
+    m = last_value()
+    m.from_latents.weight.data.zero_()
+    linear_guide(m, 0, 0, 0, 1)
+    found = inspect(m, UNIT)
+    assert found.total_kl == pytest.approx(0, abs=1e-6)
+    assert found.active.sum() == 0
+    assert found.gap == pytest.approx(0, abs=1e-5)
+    assert found.reverse_gap == pytest.approx(0, abs=1e-5)
+    assert "the latents are unused (the KL is" in found.warning
+    assert "0 of 1 latent active" in found.to_text()
+
+
+def test_a_guide_that_is_the_posterior():
+    """Both directions of the KL are 0, and the prior's is that of the posterior."""
+    m = last_value()
+    linear_guide(m, LOADING / TOTAL, -SLOPE * LOADING / TOTAL, 0, POSTERIOR)
+    found = inspect(m, UNIT, num_particles=64)
+    means = LOADING * residuals() / TOTAL
+    assert found.gap == pytest.approx(0, abs=1e-5)
+    assert found.reverse_gap == pytest.approx(0, abs=1e-5)
+    assert found.total_kl == pytest.approx(kl(means, POSTERIOR, 0, 1).mean(), abs=1e-4)
+    assert found.kl.sum() == pytest.approx(found.total_kl)
+    np.testing.assert_allclose(found.kl_over_time[:, 0], kl(means, POSTERIOR, 0, 1).mean(0),
+                               rtol=0, atol=1e-4)  # fmt: skip
+    assert found.variance[0] == pytest.approx(means.var(ddof=1), rel=1e-3)
+    assert found.active.tolist() == [True]
+    assert found.warning == ""
+
+
+def test_both_directions_of_the_kl_of_a_guide_that_is_wrong():
+    loc, scale = 0.3, 0.9
+    m = last_value()
+    linear_guide(m, 0, 0, loc, scale)
+    found = inspect(m, UNIT, num_particles=4000)
+    on_data = kl(loc, scale, LOADING * residuals() / TOTAL, POSTERIOR).mean()
+    assert abs(found.gap - on_data) < 4 * found.gap_error + 1e-3
+    assert found.gap_error < 0.1 * on_data
+    # On sequences of the model's own the residual is N(0, TOTAL).
+    square = POSTERIOR**2 + LOADING**2 / TOTAL + loc**2
+    own = math.log(scale / POSTERIOR) + square / (2 * scale**2) - 0.5
+    assert abs(found.reverse_gap - own) < 4 * found.reverse_gap_error + 1e-3
+    assert found.reverse_gap_error < 0.3 * own
+    assert abs(on_data - own) > 4 * found.gap_error  # they are not the same number
+    assert found.total_kl == pytest.approx(kl(loc, scale, 0, 1), abs=1e-5)
+    assert found.active.sum() == 0  # its mean never moves, whatever the KL
+
+
+@pytest.mark.parametrize(("slope", "active"), [(0.05, False), (0.2, True)])
+def test_units_are_active_by_the_variance_of_their_mean(slope: float, active: bool):
+    m = last_value()
+    linear_guide(m, slope, 0, 0, 0.7)
+    found = inspect(m, UNIT, num_particles=4)
+    x = np.concatenate([s.x for s in UNIT])
+    assert found.variance[0] == pytest.approx(slope**2 * x.var(ddof=1), rel=1e-3)
+    assert found.active.tolist() == [active]
+
+
+@pytest.mark.parametrize("law", ["guide", "smoothing"])
+def test_reconstruction(law: str):
+    """E[x_t | history, z_t] at the posterior's draws: SLOPE x_{t-1} + LOADING E[z_t | x]."""
+    m = last_value()
+    linear_guide(m, LOADING / TOTAL, -SLOPE * LOADING / TOTAL, 0, POSTERIOR)
+    frame = reconstruct(m, UNIT, 400, posterior=law)
+    expected = np.stack([s.x[:, 0] for s in UNIT]) - residuals() * (1 - LOADING**2 / TOTAL)
+    error = math.sqrt(NOISE**2 + (LOADING * POSTERIOR) ** 2) / math.sqrt(400)
+    np.testing.assert_allclose(frame["mean"], expected.ravel(), rtol=0, atol=5 * error)
+    np.testing.assert_array_equal(frame["y"], np.concatenate([s.x[:, 0] for s in UNIT]))
+    if law == "guide":
+        rmse, scale = inspect(m, UNIT, 4).reconstruction["y"]
+        true = np.sqrt(np.mean((residuals() * (1 - LOADING**2 / TOTAL)) ** 2))
+        assert rmse == pytest.approx(true, abs=0.05)
+        assert scale == pytest.approx(np.concatenate([s.x for s in UNIT]).std())
+
+
+@pytest.mark.parametrize("name", LATENT)
+def test_every_latent_model_is_inspected(name: str):
+    data = dataset(num=3, channels=2)
+    data.sequences[1].x[2] = np.nan
+    m = model(name, data=data)
+    found = inspect(m, data, 8)
+    again = inspect(m, data, 8)
+    assert found.to_dict() == again.to_dict()
+    assert found.exact_kl == (m.options.prior != "mixture")
+    numbers = (found.total_kl, found.elbo, found.gap_error, found.reverse_gap)
+    assert np.isfinite(numbers).all()
+    assert (np.isfinite(found.kl).all() and (found.kl >= 0).all()) or not found.exact_kl
+    assert found.kl_over_time.shape == (7, 2)
+    assert found.posterior_draws.shape == found.prior_draws.shape
+    assert np.isfinite(found.posterior_draws).all()
+    assert set(found.reconstruction) == {"y1", "y2"}
+
+
+@pytest.mark.parametrize("emission", ["categorical", "bernoulli", "poisson"])
+def test_values_that_are_not_real(emission: str):
+    data = dataset(EMISSIONS[emission], num=3)
+    found = inspect(model("latent", emission, data), data, 4)
+    assert np.isfinite([found.total_kl, found.gap, found.reverse_gap]).all()
+
+
+def test_scaling_by_each_series_leaves_one_direction_unknown():
+    data = dataset(num=3, steps=9)
+    m = model("latent", data=data, scaling="prefix", context_length=4)
+    found = inspect(m, data, 8)
+    assert found.reverse_gap is None
+    assert "not known: scaling=prefix" in found.to_text()
+    assert np.isfinite(found.gap)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("rnn", "'rnn' has no latents; to be inspected are latent, vrnn, srnn and dmm"),
+        ("flow", "'flow' has an exact code"),
+        ("linear-gaussian", "computes the posterior of its latents exactly"),
+    ],
+)
+def test_models_that_have_no_guide(name: str, reason: str):
+    with pytest.raises(InputError, match=reason):
+        inspect(model(name), dataset(num=2))
+
+
+def test_draws_that_are_no_trajectories_reconstruct_nothing():
+    with pytest.raises(InputError, match="whole trajectories"):
+        reconstruct(model("latent"), dataset(num=2), posterior="filtering")

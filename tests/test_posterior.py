@@ -1,0 +1,148 @@
+"""Latents given the values against exact answers: linear-Gaussian laws written as latent models."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from cases import dataset, model
+from exact import CHAIN, LOADING, NOISE, SLOPE, chain, last_value
+from test_linear_gaussian import PROCESSES, basis, given, joint, sequences, true_model
+
+from seqlatent.data.batch import collate
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.encoding import codes
+from seqlatent.errors import InputError
+from seqlatent.posterior import posterior
+
+STEPS = 6
+
+
+def values(steps: int = STEPS) -> SequenceDataset:
+    x = 0.6 * np.random.default_rng(3).normal(size=(1, steps, 1))
+    x[0, 2] = np.nan
+    return SequenceDataset.from_arrays(x)
+
+
+def check(p, mean: np.ndarray, scale: np.ndarray, what: str) -> None:
+    """Means and scales within five standard errors; the draws too."""
+    error = scale / np.sqrt(p.ess.numpy())
+    assert np.all(np.abs(p.mean[:, 0].numpy() - mean) < 5 * error), what
+    assert np.all(np.abs(p.scale[:, 0].numpy() - scale) < 5 * error), what
+    # Systematic resampling adds less noise than independent draws would.
+    own = error + scale / np.sqrt(len(p.draws))
+    assert np.all(np.abs(p.draws[..., 0].mean(0).numpy() - mean) < 5 * own), what
+
+
+def test_the_emission_set_by_hand_is_linear():
+    m, batch = last_value(), collate(values().sequences)
+    r = m.reading(batch)
+    z = torch.full((1, STEPS, 1), 2.0)
+    before = torch.cat([torch.zeros(1, 1, 1), batch.x[:, :-1].float()], 1)
+    law = torch.distributions.Normal(SLOPE * before + 2 * LOADING, NOISE)
+    expected = torch.where(batch.observed, law.log_prob(batch.x.float()), 0.0)[..., 0]
+    torch.testing.assert_close(
+        m._emission(r.emission, z, None, batch.observed).log_prob(r.y), expected,
+        rtol=0, atol=1e-5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("smoothing", [False, True])
+def test_where_the_posterior_factorises(smoothing: bool):
+    """N(LOADING r / (LOADING^2 + NOISE^2), NOISE^2 / (LOADING^2 + NOISE^2)) with the residual
+    r = x_t - SLOPE x_{t-1}; the prior where no value is."""
+    data = values()
+    p = posterior(last_value(), collate(data.sequences), "a", 2000, smoothing, 0)
+    x = data.sequences[0].x[:, 0]
+    before = np.nan_to_num(np.concatenate([[0.0], x[:-1]]))  # a missing value is read as 0
+    total = LOADING**2 + NOISE**2
+    mean = np.where(np.isnan(x), 0.0, LOADING * (x - SLOPE * before) / total)
+    scale = np.where(np.isnan(x), 1.0, NOISE / np.sqrt(total))
+    check(p, mean, scale, "factorised")
+    assert p.ess.min() > 100
+
+
+@pytest.mark.parametrize("smoothing", [False, True])
+@pytest.mark.parametrize("guide_smooths", [False, True])
+def test_a_chain_of_latents_is_the_kalman_filter_and_smoother(smoothing, guide_smooths):
+    data = values()
+    m = chain(smoothing=guide_smooths)
+    p = posterior(m, collate(data.sequences), "a", 4000, smoothing, 0)
+    mean, covariance = joint(CHAIN, STEPS)
+    x = data.sequences[0].x[:, 0]
+    means, scales = np.zeros(STEPS), np.zeros(STEPS)
+    for t in range(STEPS):
+        known = np.concatenate([np.full(STEPS, np.nan), x])
+        if not smoothing:
+            known[STEPS + t + 1 :] = np.nan
+        law = given(mean, covariance, known)
+        means[t], scales[t] = law[0][t], np.sqrt(law[1][t, t])
+    check(p, means, scales, f"smoothing={smoothing}, guide {guide_smooths}")
+    assert p.ess.min() > 100
+    if smoothing:  # whole trajectories: neighbours hang together as they should
+        whole = given(mean, covariance, np.concatenate([np.full(STEPS, np.nan), x]))[1]
+        seen = np.cov(p.draws[..., 0].numpy().T)
+        allowed = 3 / float(p.ess.min()) ** 0.5
+        np.testing.assert_allclose(seen, whole[:STEPS, :STEPS], rtol=0, atol=allowed)
+
+
+@pytest.mark.parametrize("process", PROCESSES.values(), ids=list(PROCESSES))
+def test_smoothed_draws_have_the_dense_conditional_moments(process):
+    steps, num = 5, 20_000
+    x, Z = sequences(process, steps, 0.4)[:2], len(process.A)
+    m = true_model(process)
+    with torch.no_grad():
+        batch = collate(SequenceDataset.from_arrays(x).sequences)
+        z = m.draw_smoothed(batch, num, torch.Generator().manual_seed(0))
+        mean, covariance = m.smoother(batch)
+    assert z.shape == (num, 2, steps, Z)
+    error = covariance.diagonal(dim1=-2, dim2=-1).sqrt() / num**0.5
+    assert ((z.mean(0) - mean).abs() < 5 * error).all()
+    # Across steps: the model's basis is linear in the process's, and so are these sums.
+    T = np.kron(np.eye(steps), basis(process))
+    for i in range(2):
+        known = np.concatenate([np.full(steps * Z, np.nan), x[i].ravel()])
+        whole = given(*joint(process, steps), known)[1][: steps * Z, : steps * Z]
+        expected = T @ whole @ T.T
+        seen = np.cov(z[:, i].reshape(num, -1).numpy().T)
+        size = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
+        np.testing.assert_array_less(np.abs(seen - expected), 5 * 1.5 * size / np.sqrt(num))
+
+
+@pytest.mark.parametrize("name", ["latent", "vrnn", "dmm", "linear-gaussian"])
+@pytest.mark.parametrize("law", ["filtering", "smoothing"])
+def test_codes_have_their_shapes_and_seeds(name: str, law: str):
+    m, data = model(name), dataset(num=2, steps=5)
+    a, b, c = (codes(m, data, 3, seed, posterior=law) for seed in (0, 0, 1))
+    size = m.latent_dim
+    for s, code in zip(data, a.series, strict=True):
+        assert code.draws.shape == (3, len(s), size)
+        assert code.mean.shape == code.scale.shape == (len(s), size)
+        assert (code.scale > 0).all()
+    np.testing.assert_array_equal(a.series[1].draws, b.series[1].draws)
+    assert not np.array_equal(a.series[1].draws, c.series[1].draws)
+    alone = codes(m, data[[1]], 3, 0, posterior=law)
+    np.testing.assert_allclose(alone.series[0].draws, a.series[1].draws, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "law", "reason"),
+    [
+        ("latent", "backwards", "'backwards' is not one of auto, guide, filtering, smoothing"),
+        ("flow", "smoothing", "the code of model 'flow' is exact"),
+        ("linear-gaussian", "guide", "has no guide"),
+        ("rnn", "auto", "'rnn' has no latent code"),
+    ],
+)
+def test_laws_that_a_model_does_not_have(name: str, law: str, reason: str):
+    with pytest.raises(InputError, match=reason):
+        codes(model(name), dataset(num=2), posterior=law)
+
+
+def test_trajectories_that_degenerate_are_warned_of(caplog: pytest.LogCaptureFixture):
+    m, data = chain(smoothing=False), values(400)
+    with caplog.at_level(logging.WARNING):
+        codes(m, data, 10, posterior="filtering")
+        assert "effective draws" not in caplog.text
+        codes(m, data, 10, posterior="smoothing")
+    assert "effective draws" in caplog.text
