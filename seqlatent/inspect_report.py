@@ -187,6 +187,8 @@ class Inspection:
         colours = [ACCENT if used else SOFT for used in self.active]
         names = [f"z{k + 1}" for k in range(len(self.kl))]
         ax.bar(names, self.kl, color=colours)
+        if len(names) > 12:
+            ax.tick_params(axis="x", labelrotation=90, labelsize=6)
         ax.set_title(
             f"KL(q || prior) of each latent: {self.total_kl:.3f} nats per step in all; "
             f"{int(self.active.sum())} active (blue)",

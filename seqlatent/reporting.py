@@ -202,12 +202,13 @@ def score_lines(scores: pd.DataFrame, num_steps: int) -> list[str]:
     fewest, most = scores["num_particles"].min(), scores["num_particles"].max()
     particles = counted(most, "particle") if fewest == most else f"{fewest} to {most} particles"
     error = np.linalg.norm(scores["std_error"]) / steps
-    worst = (scores["ess"] / scores["num_particles"]).idxmin()
+    share = scores["ess"] / scores["num_particles"]
+    worst = share.idxmin()
     return [
         f"{head} ({kind}, {particles}, standard error {error:.5f})",
-        f"effective sample size {scores['ess'].mean():.1f} on average, at the least "
-        f"{scores['ess'][worst]:.1f} of {scores['num_particles'][worst]} (series "
-        f"{scores['unique_id'][worst]}); the particles raise the bound by "
+        f"effective sample size {share.mean():.1%} of the particles on average, "
+        f"{share[worst]:.1%} at the least (series {scores['unique_id'][worst]}); the particles "
+        "raise the bound by "
         f"{scores['gap'].sum() / steps:.4f} nats per step",
     ]
 

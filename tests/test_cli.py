@@ -256,7 +256,9 @@ def test_estimated_score_says_so(run, latent_run):
     assert set(scores["num_particles"]) == {5}
     assert min(scores["std_error"]) > 0
     assert "iwae, 5 particles, standard error" in out
-    assert "effective sample size" in out
+    share = scores["ess"] / 5
+    assert f"effective sample size {share.mean():.1%} of the particles on average" in out
+    assert f"{share.min():.1%} at the least" in out
     gap = scores["gap"].sum() / scores["num_observed"].sum()
     assert f"raise the bound by {gap:.4f} nats per step" in out
 
