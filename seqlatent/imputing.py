@@ -167,8 +167,9 @@ def impute(
         raise InputError(f"model '{model.family}' has no law of a missing value to draw from")
     if model.scaler.scaling == "increments":
         raise InputError(
-            "the model reads each value less the one observed before it (scaling=increments): it has "
-            "no law of a value between two that were observed; fit one with scaling=global to impute"
+            "the model reads each value less the one observed before it (scaling=increments): it "
+            "has no law of a value between two that were observed; fit one with scaling=global to "
+            "impute"
         )
     data = check_data(model, data, reads_gaps=isinstance(model, ExactPosterior))
     if not any(np.isnan(s.x).any() for s in data):

@@ -165,8 +165,9 @@ def _look(model: LatentModel, batch: SequenceBatch, seed: int) -> _Look:
         weights = torch.where(r.counted, model.at(r, z, log_q).log_weight, 0.0)
     loc = own.loc.expand(z.shape)
     numbers = (kl, loc.mean(0), loc.var(0), z[0], prior_z, total, weights.double().sum(-1))
-    flags = (r.counted.cpu().numpy(), batch.scored.cpu().numpy())
-    return _Look(*(part.double().cpu().numpy() for part in numbers), *flags, exact)
+    kl, mean, spread, z, prior_z, total, elbo = (n.double().cpu().numpy() for n in numbers)
+    counted, scored = r.counted.cpu().numpy(), batch.scored.cpu().numpy()
+    return _Look(kl, mean, spread, z, prior_z, total, elbo, counted, scored, exact)
 
 
 def _marginal_kl(own: NormalLaw, law: MixtureLaw, z: Tensor) -> Tensor:

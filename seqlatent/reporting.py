@@ -199,7 +199,8 @@ def score_lines(scores: pd.DataFrame, num_steps: int) -> list[str]:
     )
     if kind == "exact":
         return [f"{head} ({kind})"]
-    fewest, most = scores["num_particles"].min(), scores["num_particles"].max()
+    numbers = scores["num_particles"].to_numpy()
+    fewest, most = int(numbers.min()), int(numbers.max())
     particles = counted(most, "particle") if fewest == most else f"{fewest} to {most} particles"
     error = np.linalg.norm(scores["std_error"]) / steps
     share = scores["ess"] / scores["num_particles"]

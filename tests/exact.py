@@ -11,6 +11,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.simulate import LinearGaussian as Process
 from seqlatent.distributions.families import SOFTPLUS_ONE
 from seqlatent.models.autoregressive import Autoregressive
+from seqlatent.models.base import SequenceModel
 from seqlatent.models.latent import LatentModel
 from seqlatent.models.transitions import FLOOR, GatedTransition
 from seqlatent.nn.causal import CausalNetwork, State
@@ -27,6 +28,25 @@ CHAIN = Process(
 )
 
 
+def put(values: torch.Tensor | torch.nn.Module, place: tuple[int, ...] | int, value: float) -> None:
+    """Set one number of a parameter."""
+    assert isinstance(values, torch.Tensor)
+    values.data[place] = value
+
+
+def latent_model(name: str, **options) -> LatentModel:
+    """A case of the latent family on `UNIT`, with one latent and a normal emission."""
+    m = model(name, "normal", UNIT, latent_dim=1, scaling="none", **options)
+    assert isinstance(m, LatentModel)
+    return m
+
+
+def scale_floor(m: SequenceModel) -> float:
+    floor = m.value_law.floor
+    assert isinstance(floor, torch.Tensor)
+    return float(floor[0])
+
+
 def softplus_inverse(value: float) -> float:
     return math.log(math.expm1(value))
 
@@ -36,14 +56,14 @@ def linear_emission(m: LatentModel, slope: float) -> None:
     for p in (*m.from_latents.parameters(), *m.decoder.parameters(), *m.head.parameters()):
         p.data.zero_()
     m.from_latents.weight.data[0, 0] = 1
-    m.head.linear.weight.data[0, 0] = LOADING
-    floor = float(m.value_law.floor[0])
-    m.head.linear.bias.data[1] = softplus_inverse(NOISE - floor)
+    put(m.head.linear.weight, (0, 0), LOADING)
+    floor = scale_floor(m)
+    put(m.head.linear.bias, 1, softplus_inverse(NOISE - floor))
     if m.from_context is not None:
         for p in m.from_context.parameters():
             p.data.zero_()
         m.from_context.weight.data[1, 0] = 1
-        m.head.linear.weight.data[0, 1] = slope
+        put(m.head.linear.weight, (0, 1), slope)
 
 
 def rough_guide(m: LatentModel) -> None:
@@ -54,7 +74,7 @@ def rough_guide(m: LatentModel) -> None:
 
 def last_value(slope: float = SLOPE, **options) -> LatentModel:
     """x_t = slope x_{t-1} + LOADING z_t + NOISE e_t, z_t ~ N(0, 1): the posterior factorises."""
-    m = model("latent-last", "normal", UNIT, latent_dim=1, scaling="none", **options)
+    m = latent_model("latent-last", **options)
     linear_emission(m, slope)
     rough_guide(m)
     return m
@@ -62,7 +82,7 @@ def last_value(slope: float = SLOPE, **options) -> LatentModel:
 
 def chain(**options) -> LatentModel:
     """x_t = LOADING z_t + NOISE e_t, z_t = SLOPE z_{t-1} + STEP e'_t: the process `CHAIN`."""
-    m = model("dmm", "normal", UNIT, latent_dim=1, scaling="none", **options)
+    m = latent_model("dmm", **options)
     linear_emission(m, 0.0)
     rough_guide(m)
     transition = m.prior.transition
@@ -81,8 +101,8 @@ def autoregression() -> Autoregressive:
     assert isinstance(m, Autoregressive)
     for p in m.head.parameters():
         p.data.zero_()
-    m.head.linear.weight.data[0, m.network.out_dim] = SLOPE
-    m.head.linear.bias.data[1] = softplus_inverse(NOISE - float(m.value_law.floor[0]))
+    put(m.head.linear.weight, (0, m.network.out_dim), SLOPE)
+    put(m.head.linear.bias, 1, softplus_inverse(NOISE - scale_floor(m)))
     return m
 
 
@@ -107,7 +127,7 @@ def linear_guide(m: LatentModel, now: float, before: float, bias: float, scale: 
     """q(z_t | .) = N(now x_t + before x_{t-1} + bias, scale^2), for a model of `last_value`."""
     guide = m.guide_network
     guide.network = Through(guide.network.in_dim)
-    guide.out = torch.nn.Linear(guide.network.in_dim, 2)
+    guide.out = torch.nn.Linear(2 * guide.network.in_dim, 2)  # features, and inputs once more
     for p in guide.out.parameters():
         p.data.zero_()
     guide.out.weight.data[0, 0], guide.out.weight.data[0, 2] = now, before

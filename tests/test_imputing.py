@@ -23,7 +23,8 @@ from seqlatent.errors import InputError
 from seqlatent.imputing import by_particles, impute
 
 STEPS, NUM = 9, 4000
-NAMES = sorted(n for n in MODELS if n != "flow-latents")
+# The others refuse data with such gaps before any work (test_laws_models.py).
+NAMES = sorted(n for n in MODELS if n not in ("flow-latents", "flow-learned", "flow-coupling"))
 
 
 def with_gaps() -> np.ndarray:

@@ -69,6 +69,7 @@ def test_both_directions_of_the_kl_of_a_guide_that_is_wrong():
     # On sequences of the model's own the residual is N(0, TOTAL).
     square = POSTERIOR**2 + LOADING**2 / TOTAL + loc**2
     own = math.log(scale / POSTERIOR) + square / (2 * scale**2) - 0.5
+    assert found.reverse_gap is not None and found.reverse_gap_error is not None
     assert abs(found.reverse_gap - own) < 4 * found.reverse_gap_error + 1e-3
     assert found.reverse_gap_error < 0.3 * own
     assert abs(on_data - own) > 4 * found.gap_error  # they are not the same number

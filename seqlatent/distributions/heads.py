@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from seqlatent.distributions.families import Family
-from seqlatent.errors import InputError
 from seqlatent.distributions.flows import Flow
+from seqlatent.errors import InputError
 
 
 class StepDistribution(TorchDistribution):
@@ -89,8 +89,8 @@ class StepDistribution(TorchDistribution):
             InputError: for a law that has no order of channels.
         """
         raise InputError(
-            "a step that is observed in part cannot be filled in where the emission is a law of all "
-            "channels at once; choose one that takes channels one after another"
+            "a step that is observed in part cannot be filled in where the emission is a law of "
+            "all channels at once; choose one that takes channels one after another"
         )
 
     # -- laws that are maps of a normal variable (flows.py) --------------------------------------
