@@ -65,7 +65,7 @@ def main() -> int:
     regret.add_argument("--sequences", type=int, default=1000, help="to train on, of 100 steps")
     regret.add_argument("--num-particles", type=int, default=64, help="of estimated scores")
     seeds = commands.add_parser("seeds", help="fits from many seeds: which break down or collapse")
-    seeds.add_argument("--data", nargs="+", default=["elnino", "seattle-weather", "macrodata"])
+    seeds.add_argument("--data", nargs="+", default=["elnino", "macrodata", "sunspots"])
     seeds.add_argument("--models", nargs="+", default=["latent", "vrnn", "srnn", "dmm"])
     seeds.add_argument("--num-seeds", type=int, default=10)
     seeds.add_argument("--steps", type=int, default=300, help="of each fit")

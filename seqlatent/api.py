@@ -160,7 +160,7 @@ class Model(Fitted):
         if folder is not None and is_main_process():
             self.save(folder)
             clear_state(folder)
-        warn(module, held_out, self.result.steps)
+        warn(module, held_out)
         return self
 
     def _choose_emission(self, description: DataDescription) -> tuple[Any, str]:

@@ -29,7 +29,7 @@ from seqlatent.cli_common import (
     set_up,
     show,
 )
-from seqlatent.cli_latents import encode, impute, inspect
+from seqlatent.cli_latents import decode, encode, impute, inspect
 from seqlatent.errors import InputError
 
 app = typer.Typer(
@@ -308,6 +308,7 @@ def sample(
 
 
 app.command()(encode)
+app.command()(decode)
 app.command()(impute)
 app.command()(inspect)
 

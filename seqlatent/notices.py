@@ -47,7 +47,7 @@ def suggest_increments(module: SequenceModel) -> None:
         )
 
 
-def warn(module: SequenceModel, data: SequenceDataset, steps: int) -> None:
+def warn(module: SequenceModel, data: SequenceDataset) -> None:
     """What a user should know before trusting the numbers."""
     batch = collate(data.sequences[:64]).steps(0, CHUNK)
     with torch.no_grad():
@@ -64,5 +64,5 @@ def warn(module: SequenceModel, data: SequenceDataset, steps: int) -> None:
             kl = prior_kl(module, batch)
             logger.info("latents: KL of %.3f nats per step between guide and prior", kl)
             reason = collapse_warning(kl)
-            if reason and steps > 2 * module.options.kl_anneal_steps:
+            if reason:
                 logger.warning("warning: %s", reason)
