@@ -60,7 +60,7 @@ class LatentOptions(ModelOptions):
     )
     hidden_dim: int = field(default=64, metadata={"help": "size of every network", "min": 1})
     guide_layers: int = field(
-        default=2, metadata={"help": "layers of the guide", "min": 1, "max": 20}
+        default=1, metadata={"help": "layers of the guide", "min": 1, "max": 20}
     )
     dropout: float = field(
         default=0.0,

@@ -27,7 +27,6 @@ def _default(name: str, value: Any) -> Any:
 class VRNNOptions(LatentOptions):
     prior: str = _default("prior", "conditional")
     guide: str = _default("guide", "rnn")
-    guide_layers: int = _default("guide_layers", 1)
     latent_dim: int = _default("latent_dim", 8)
     kl_anneal_steps: int = _default("kl_anneal_steps", 200)
 
@@ -37,7 +36,6 @@ class SRNNOptions(LatentOptions):
     prior: str = _default("prior", "conditional")
     transition: str = _default("transition", "gated")
     guide: str = _default("guide", "rnn")
-    guide_layers: int = _default("guide_layers", 1)
     latent_dim: int = _default("latent_dim", 8)
     kl_anneal_steps: int = _default("kl_anneal_steps", 200)
     smoothing: bool = _default("smoothing", True)
@@ -49,7 +47,6 @@ class DMMOptions(LatentOptions):
     transition: str = _default("transition", "gated")
     history: str = _default("history", "none")
     guide: str = _default("guide", "rnn")
-    guide_layers: int = _default("guide_layers", 1)
     latent_dim: int = _default("latent_dim", 8)
     kl_anneal_steps: int = _default("kl_anneal_steps", 200)
     smoothing: bool = _default("smoothing", True)
