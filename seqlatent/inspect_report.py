@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ACTIVE = 0.01  # variance of a mean over the data (Burda et al. 2016)
-UNUSED = 0.01  # nats per step
+UNUSED = 0.02  # nats per step, under which latents say next to nothing
 
 
 @dataclass(frozen=True, eq=False)

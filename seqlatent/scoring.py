@@ -37,7 +37,7 @@ from seqlatent.models.base import ExactDensity, LatentCode, SequenceModel
 logger = logging.getLogger("seqlatent")
 
 MAX_PADDED_STEPS = 16_384  # particles x sequences x steps x channels held at once
-MAX_PARTICLES = 65_536
+MAX_PARTICLES = 8_192  # of a sequence whose error is still above the target
 
 
 class SequenceScore(NamedTuple):
