@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from benchmark_tools import say, show
 
 from seqlatent.api import CLASSES
 from seqlatent.data.batch import collate
 from seqlatent.data.readers import load
+from seqlatent.inspecting import prior_kl
 from seqlatent.models.latent import LatentModel
 from seqlatent.training import TrainingError
 
@@ -65,13 +65,9 @@ def fit_once(family: str, data: Any, seed: int, steps: int) -> dict[str, Any]:
         logger.removeHandler(warnings)
     module, result = model.module, model.result
     assert isinstance(module, LatentModel) and result is not None
-    batch = collate(data.sequences[:64]).steps(0, 1024)
-    torch.manual_seed(0)
-    with torch.no_grad():
-        kl = float(module.terms(batch)["kl"].sum() / batch.scored.sum())
     return {
         "error": None,
-        "kl": kl,
+        "kl": prior_kl(module, collate(data.sequences[:64]).steps(0, 1024)),
         "valid": result.valid_log_prob,
         "warned": any("latents are unused" in text for text in warnings.texts),
         "seconds": time.perf_counter() - start,
