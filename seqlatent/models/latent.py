@@ -50,7 +50,7 @@ FILTER_PARTICLES = 256  # at the least, when a history is filtered to forecast f
 
 
 class LatentModel(SequenceModel):
-    """p(x_t | history, z_t) with an autoregressive guide, trained by the ELBO."""
+    """p(x_t | history, z_t) with an autoregressive guide, trained by a bound of log p(x)."""
 
     family, Options = "latent", LatentOptions
     learning_rate = 5e-3

@@ -53,8 +53,7 @@ class DMMOptions(LatentOptions):
 
 
 class VRNNModel(LatentModel):
-    """The variational RNN (Chung et al. 2015): one GRU over (x_{<t}, z_{<t}) feeds prior and
-    emission."""
+    """The variational RNN (Chung et al. 2015): a GRU over (x_{<t}, z_{<t}) under z_t and x_t."""
 
     family, Options = "vrnn", VRNNOptions
 
