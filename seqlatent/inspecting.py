@@ -30,8 +30,8 @@ from seqlatent.estimating import CHUNK, choose_estimator, estimate, sequence_gen
 from seqlatent.forecasting import summary_rows
 from seqlatent.inspect_report import Inspection
 from seqlatent.models.base import SequenceModel
-from seqlatent.models.guide import kl_per_latent, kl_to_prior
-from seqlatent.models.latent import LatentModel
+from seqlatent.models.guide import kl_per_latent
+from seqlatent.models.latent import LatentModel, drawn_kl
 from seqlatent.models.priors import MixtureLaw, NormalLaw
 from seqlatent.nn.causal import map_state
 from seqlatent.scoring import check_data, score
@@ -198,14 +198,9 @@ def prior_kl(model: LatentModel, batch: SequenceBatch) -> float:
     drawn z_{<t}, and elsewhere by draws."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        r, prior, posterior = model.sites(batch)
-        z = posterior.rsample(torch.Size([DRAWS]))
-        try:
-            kl = kl_to_prior(posterior, prior)
-        except NotImplementedError:
-            assert posterior.drawn is not None
-            kl = posterior.drawn[2] - prior.log_prob(z)
-        total = torch.where(r.counted, kl.mean(0), 0.0).sum()
+        sites = model.sites(batch)
+        sites.posterior.rsample(torch.Size([DRAWS]))
+        total = torch.where(sites.reading.counted, drawn_kl(sites).mean(0), 0.0).sum()
         return float(total / batch.scored.sum().clamp(min=1))
 
 

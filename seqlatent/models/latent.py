@@ -245,7 +245,8 @@ class LatentModel(SequenceModel):
         assert isinstance(loss, Tensor)
         if self.options.free_bits > 0:  # max(weight KL, free) in place of weight KL
             free = self.options.free_bits * batch.scored.sum()
-            loss = loss + F.relu(free - weight * _kl(sites))
+            kl = torch.where(sites.reading.counted, drawn_kl(sites), 0.0).sum()
+            loss = loss + F.relu(free - weight * kl)
         return loss + torch.where(batch.scored, sites.reading.log_scale, 0.0).sum()
 
     def terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
@@ -377,16 +378,16 @@ class LatentModel(SequenceModel):
         return History(history.scaling, last, network)
 
 
-def _kl(sites: Sites) -> Tensor:
-    """The KL that the ELBO has just counted, summed."""
-    r, prior, posterior = sites
+def drawn_kl(sites: Sites) -> Tensor:
+    """(..., B, T) KL between guide and prior at the latents that the guide drew last: in closed
+    form where there is one, elsewhere log q - log p."""
+    _, prior, posterior = sites
     try:
-        kl = kl_to_prior(posterior, prior)
+        return kl_to_prior(posterior, prior)
     except NotImplementedError:
         assert posterior.drawn is not None
         z, _, log_q = posterior.drawn
-        kl = log_q - prior.log_prob(z)
-    return torch.where(r.counted, kl, 0.0).sum()
+        return log_q - prior.log_prob(z)
 
 
 @contextmanager
