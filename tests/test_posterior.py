@@ -141,7 +141,7 @@ def test_laws_that_a_model_does_not_have(name: str, law: str, reason: str):
 
 def test_trajectories_that_degenerate_are_warned_of(caplog: pytest.LogCaptureFixture):
     m, data = chain(smoothing=False), values(400)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, "seqlatent"):
         codes(m, data, 10, posterior="filtering")
         assert "effective draws" not in caplog.text
         codes(m, data, 10, posterior="smoothing")

@@ -63,7 +63,7 @@ def test_the_wheel_works_with_every_bundled_data_set(tmp_path: Path):
     ).stdout  # fmt: skip
     assert where.startswith(str(environment))
     names = [line.split()[0] for line in run("datasets").split("\n\n")[0].splitlines()]
-    assert len(names) == 8
+    assert len(names) == 9
     for name in names:
         assert str(environment) in run("datasets", name)
         words = [
