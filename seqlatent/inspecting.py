@@ -31,7 +31,7 @@ from seqlatent.forecasting import summary_rows
 from seqlatent.inspect_report import Inspection
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.guide import kl_per_latent
-from seqlatent.models.latent import LatentModel, drawn_kl
+from seqlatent.models.latent import LatentModel
 from seqlatent.models.priors import MixtureLaw, NormalLaw
 from seqlatent.nn.causal import map_state
 from seqlatent.scoring import check_data, score
@@ -200,7 +200,7 @@ def prior_kl(model: LatentModel, batch: SequenceBatch) -> float:
         torch.manual_seed(0)
         sites = model.sites(batch)
         sites.posterior.rsample(torch.Size([DRAWS]))
-        total = torch.where(sites.reading.counted, drawn_kl(sites).mean(0), 0.0).sum()
+        total = torch.where(sites.reading.counted, sites.kl().mean(0), 0.0).sum()
         return float(total / batch.scored.sum().clamp(min=1))
 
 

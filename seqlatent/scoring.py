@@ -21,7 +21,6 @@ from seqlatent.data.description import DataDescription
 from seqlatent.data.sequences import Sequence
 from seqlatent.data.splits import with_context
 from seqlatent.distributions.emission import check_support
-from seqlatent.distributions.families import Categorical
 from seqlatent.errors import InputError
 from seqlatent.estimating import (
     CHUNK,
@@ -104,8 +103,6 @@ def check_data(
     data = _recode(data, description)
     try:
         check_support(model.options.emission, DataDescription.of(data))
-        if isinstance(model.value_law, Categorical):
-            _check_codes(data, model.value_law.num_params)
     except InputError as error:
         raise InputError(f"{data.name}: {error}") from None
     model.check(data)
@@ -131,15 +128,6 @@ def _recode(data: SequenceDataset, description: DataDescription) -> SequenceData
             x[:, d] = codes[np.where(np.isnan(x[:, d]), len(theirs), x[:, d]).astype(int)]
             sequences[i] = replace(s, x=x)
     return replace(data, sequences=tuple(sequences), categories=description.categories)
-
-
-def _check_codes(data: SequenceDataset, num_classes: int) -> None:
-    for s in data:
-        if np.nanmax(s.x, initial=0) >= num_classes:
-            raise InputError(
-                f"series {s.unique_id} holds the category {np.nanmax(s.x):g}; training had "
-                f"0 to {num_classes - 1}"
-            )
 
 
 def score_sequences(

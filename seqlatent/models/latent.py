@@ -37,7 +37,7 @@ from seqlatent.inference.bounds import (
 )
 from seqlatent.inference.smc import Particles, smc, systematic, take
 from seqlatent.models.base import History, SequenceModel
-from seqlatent.models.guide import Guide, GuideDistribution, build_network, kl_to_prior
+from seqlatent.models.guide import Guide, GuideDistribution, build_network
 from seqlatent.models.latent_options import LatentOptions
 from seqlatent.models.latent_parts import Draw, Reading, Sites
 from seqlatent.models.priors import PriorDistribution, build_prior
@@ -245,7 +245,7 @@ class LatentModel(SequenceModel):
         assert isinstance(loss, Tensor)
         if self.options.free_bits > 0:  # max(weight KL, free) in place of weight KL
             free = self.options.free_bits * batch.scored.sum()
-            kl = torch.where(sites.reading.counted, drawn_kl(sites), 0.0).sum()
+            kl = torch.where(sites.reading.counted, sites.kl(), 0.0).sum()
             loss = loss + F.relu(free - weight * kl)
         return loss + torch.where(batch.scored, sites.reading.log_scale, 0.0).sum()
 
@@ -376,18 +376,6 @@ class LatentModel(SequenceModel):
     def _filled(self, history: History, y: Tensor, network: State) -> History:
         last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
         return History(history.scaling, last, network)
-
-
-def drawn_kl(sites: Sites) -> Tensor:
-    """(..., B, T) KL between guide and prior at the latents that the guide drew last: in closed
-    form where there is one, elsewhere log q - log p."""
-    _, prior, posterior = sites
-    try:
-        return kl_to_prior(posterior, prior)
-    except NotImplementedError:
-        assert posterior.drawn is not None
-        z, _, log_q = posterior.drawn
-        return log_q - prior.log_prob(z)
 
 
 @contextmanager

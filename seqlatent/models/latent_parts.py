@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from seqlatent.models.base import History
-from seqlatent.models.guide import GuideDistribution
+from seqlatent.models.guide import GuideDistribution, kl_to_prior
 from seqlatent.models.priors import PriorDistribution
 
 
@@ -63,3 +63,13 @@ class Sites(NamedTuple):
     reading: Reading
     prior: PriorDistribution
     posterior: GuideDistribution
+
+    def kl(self) -> Tensor:
+        """(..., B, T) KL between guide and prior at the latents that the guide drew last: in closed
+        form where there is one, elsewhere log q - log p."""
+        try:
+            return kl_to_prior(self.posterior, self.prior)
+        except NotImplementedError:
+            assert self.posterior.drawn is not None
+            z, _, log_q = self.posterior.drawn
+            return log_q - self.prior.log_prob(z)
