@@ -36,8 +36,8 @@ class Inspection:
     Attributes:
         family: of the model.
         kl: (Z,) KL(q || prior) of each latent, and `total_kl` of all of them.
-        exact_kl: whether these come from closed forms; under a mixture prior they are averages over
-            draws, and those of single latents are against the prior's marginals.
+        exact_kl: whether these come from closed forms; unless guide and prior are both normal they
+            are averages over draws, and those of single latents are against the prior's marginals.
         variance: (Z,) over the data, of the mean of q(z_k | x).
         kl_over_time: (T, Z) KL by step, averaged over the sequences.
         log_prob, elbo: of the data; `kind` and `num_particles` of the former.
@@ -121,7 +121,7 @@ class Inspection:
             [f"z{k + 1}", float(self.kl[k]), float(self.variance[k]), "yes" if used else "no"]
             for k, used in enumerate(self.active)
         ]
-        exact = "" if self.exact_kl else ", by draws: the prior is a mixture"
+        exact = "" if self.exact_kl else ", by draws: not both laws are normal"
         lines = [
             f"{self.family} on {counted(len(self.data), 'sequence')}: "
             f"{int(self.active.sum())} of {counted(len(rows), 'latent')} active",

@@ -31,6 +31,7 @@ from seqlatent.forecasting import summary_rows
 from seqlatent.inspect_report import Inspection
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.guide import kl_per_latent
+from seqlatent.models.guide_law import GuideLaw
 from seqlatent.models.latent import LatentModel
 from seqlatent.models.priors import MixtureLaw, NormalLaw
 from seqlatent.nn.causal import map_state
@@ -153,32 +154,27 @@ def _look(model: LatentModel, batch: SequenceBatch, seed: int) -> _Look:
         assert posterior.drawn is not None
         _, own, log_q = posterior.drawn
         law = prior.law(z)
-        exact = isinstance(law, NormalLaw)
+        exact = isinstance(law, NormalLaw) and own.normal is not None
         if exact:
             kl = kl_per_latent(posterior, prior).mean(0)
             total = kl.sum(-1)
         else:
-            assert isinstance(law, MixtureLaw)
+            assert isinstance(law, NormalLaw | MixtureLaw)
             kl = _marginal_kl(own, law, z)
             total = (log_q - law.log_prob(z)).mean(0)
         prior_z = law.draw(z.shape, None)[0]
         weights = torch.where(r.counted, model.at(r, z, log_q).log_weight, 0.0)
-    loc = own.loc.expand(z.shape)
+    loc = own.mean().expand(z.shape)
     numbers = (kl, loc.mean(0), loc.var(0), z[0], prior_z, total, weights.double().sum(-1))
     kl, mean, spread, z, prior_z, total, elbo = (n.double().cpu().numpy() for n in numbers)
     counted, scored = r.counted.cpu().numpy(), batch.scored.cpu().numpy()
     return _Look(kl, mean, spread, z, prior_z, total, elbo, counted, scored, exact)
 
 
-def _marginal_kl(own: NormalLaw, law: MixtureLaw, z: Tensor) -> Tensor:
+def _marginal_kl(own: GuideLaw, law: NormalLaw | MixtureLaw, z: Tensor) -> Tensor:
     """(B, T, Z) mean of log q(z_k) - log p(z_k) over the draws, p of each latent on its own."""
-    parts = []
-    for k in range(z.shape[-1]):
-        one = slice(k, k + 1)
-        q = NormalLaw(own.loc[..., one], own.scale[..., one])
-        p = MixtureLaw(law.log_weights, law.loc[:, one], law.scale[:, one])
-        parts.append((q.log_prob(z[..., one]) - p.log_prob(z[..., one])).mean(0))
-    return torch.stack(parts, -1)
+    parts = [law.latent(k).log_prob(z[..., k : k + 1]) for k in range(z.shape[-1])]
+    return (own.each_log_prob(z) - torch.stack(parts, -1)).mean(0)
 
 
 def _by_step(looks: list[_Look]) -> np.ndarray:

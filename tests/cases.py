@@ -77,6 +77,8 @@ MODELS: dict[str, tuple[str, dict]] = {
         {"hidden_dim": 8, "base": "autoregressive", "emission": "sinh-arcsinh"},
     ),
     "latent": ("latent", {"hidden_dim": 8, "latent_dim": 2}),
+    "latent-bent": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide_law": "spline"}),
+    "vrnn-bent": ("vrnn", {"hidden_dim": 8, "latent_dim": 2, "guide_law": "sinh-arcsinh"}),
     "latent-last": ("latent", {"hidden_dim": 8, "latent_dim": 2, "history": "last"}),
     "latent-rnn": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide": "rnn"}),
     "latent-mixture": ("latent", {"hidden_dim": 8, "latent_dim": 2, "prior": "mixture"}),

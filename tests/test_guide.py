@@ -7,6 +7,7 @@ from torch.autograd.functional import jacobian
 from torch.distributions import Normal
 
 from seqlatent.models.guide import Guide, GuideDistribution
+from seqlatent.models.guide_law import GUIDE_LAWS
 from seqlatent.nn.convolution import Convolution
 from seqlatent.nn.recurrent import Recurrent
 
@@ -19,9 +20,9 @@ def network(request: pytest.FixtureRequest):
     return Convolution(size, 8, 2) if request.param == "cnn" else Recurrent(size, 8)
 
 
-def guide_of(network, conditioning: str) -> Guide:
+def guide_of(network, conditioning: str, law: str = "normal") -> Guide:
     torch.manual_seed(0)
-    guide = Guide(network, LATENTS, conditioning).double()
+    guide = Guide(network, LATENTS, conditioning, law=law).double()
     stir(guide)
     return guide
 
@@ -30,11 +31,13 @@ def noise(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
 
 
+@pytest.mark.parametrize("law", GUIDE_LAWS)
 @pytest.mark.parametrize("conditioning", ["noise", "latents"])
-def test_density_of_draws_is_the_change_of_variables(network, conditioning: str):
-    """log q(z) = log N(eps; 0, I) - log |det dz / d eps|, the determinant by autograd."""
+def test_density_of_draws_is_the_change_of_variables(network, conditioning: str, law: str):
+    """log q(z) = log N(eps; 0, I) - log |det dz / d eps|, the determinant by autograd, whether z
+    was drawn or is given."""
     guide, seen, eps = (
-        guide_of(network, conditioning),
+        guide_of(network, conditioning, law),
         noise(1, STEPS, SEEN),
         noise(1, STEPS, LATENTS),
     )
@@ -43,6 +46,7 @@ def test_density_of_draws_is_the_change_of_variables(network, conditioning: str)
     log_det = derivative.reshape(z.numel(), -1).det().abs().log()
     expected = Normal(0, 1).log_prob(eps).sum() - log_det
     assert log_q.sum().item() == pytest.approx(expected.item(), abs=1e-10)
+    torch.testing.assert_close(guide.log_prob(seen, z), log_q, rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize("conditioning", ["noise", "latents"])
@@ -119,6 +123,35 @@ def test_a_smoothing_guide_sees_later_steps_and_no_padding():
     assert (size[1, : STEPS - 2, 1, STEPS - 2 :] == 0).all()  # no padding
     assert (size[1, : STEPS - 2, 1, : STEPS - 2] > 0).all()
     assert (size[0, :, 1] == 0).all()
+
+
+@pytest.mark.parametrize("law", GUIDE_LAWS)
+def test_a_guide_s_law_has_mass_one_and_the_mean_that_it_says(law: str):
+    guide = guide_of(Convolution(SEEN + LATENTS, 8, 2), "noise", law)
+    for p in guide.out.parameters():
+        p.data.mul_(0.3)  # maps without sheer cliffs, so that integrals over a grid are exact
+    laws, _ = guide.laws(noise(1, STEPS, SEEN), noise(1, STEPS, LATENTS))
+    z = torch.linspace(-40, 40, 80_001, dtype=torch.float64)[:, None, None, None]
+    with torch.no_grad():
+        density = laws.each_log_prob(z.expand(-1, 1, STEPS, LATENTS)).exp()
+        mass, mean = (torch.trapezoid(f, dx=1e-3, dim=0) for f in (density, density * z))
+    torch.testing.assert_close(mass, torch.ones_like(mass), rtol=0, atol=1e-4)
+    torch.testing.assert_close(laws.mean(), mean, rtol=0, atol=0.02)
+    bent = (laws.mean() - laws.loc).abs().amax().item()
+    assert (bent == 0) == (law == "normal")
+
+
+def test_branched_gradients_of_log_q_reach_the_draw_alone():
+    """As the doubly reparametrised gradient asks."""
+    guide = guide_of(Convolution(SEEN + LATENTS, 8, 2), "noise", "sinh-arcsinh-spline")
+    seen, eps = noise(1, STEPS, SEEN), noise(2, 1, STEPS, LATENTS)
+    z, log_q, _ = guide.draw(seen, eps, branched=True)
+    through_z = torch.autograd.grad(log_q.sum(), z, retain_graph=True)[0]
+    weight = guide.out.weight
+    whole = torch.autograd.grad(log_q.sum(), weight, retain_graph=True)[0]
+    by_z = torch.autograd.grad(z, weight, through_z)[0]
+    torch.testing.assert_close(whole, by_z)
+    assert whole.abs().sum() > 0
 
 
 def test_branched_draws_share_the_first_particle_s_past(network):

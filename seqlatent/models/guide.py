@@ -1,20 +1,21 @@
 """The autoregressive guide of the latent-variable model.
 
-    q(z_{1:T} | x_{1:T}) = prod_t q(z_t | x_{1:t}, z_{1:t-1}),   z_t = loc_t + scale_t eps_t
+    q(z_{1:T} | x_{1:T}) = prod_t q(z_t | x_{1:t}, z_{1:t-1})
+    z_t = loc_t + scale_t f_t^{-1}(eps_t),    eps_t ~ N(0, I)
 
-in two forms of one family. `latents` is the literal one: (loc_t, scale_t) = net(x_{1:t}, z_{<t}),
-and drawing walks through time. `noise` conditions on eps_{<t} in place of z_{<t}: given x the two
+in two forms of one family; f_t is the identity or an increasing map of each latent (guide_law.py).
+`latents` is the literal form: (loc_t, scale_t, f_t) = net(x_{1:t}, z_{<t}), and drawing walks
+through time. `noise` conditions on eps_{<t} in place of z_{<t}: given x the two
 are in bijection, and all T steps are drawn in one parallel pass. Each form has a parallel and a
 sequential direction, and they are each other's mirror:
 
     latents:  density of given z in parallel,  drawing z from eps step by step
     noise:    drawing z from eps in parallel,  density of given z (recovering eps) step by step
 
-Either way log q(z) = sum_t log N(eps_t; 0, I) - log scale_t. A smoothing guide sees x_{t:T} too,
-through a second network that reads the sequence from its end.
+Either way log q(z) is the sum of the steps' own laws. A smoothing guide sees x_{t:T} too, through a
+second network that reads the sequence from its end.
 """
 
-import math
 from typing import ClassVar
 
 import torch
@@ -24,6 +25,7 @@ from torch.distributions import constraints, register_kl
 from torch.nn import functional as F
 
 from seqlatent.distributions.families import SOFTPLUS_ONE
+from seqlatent.models.guide_law import GUIDE_LAWS, GuideLaw
 from seqlatent.models.priors import NormalLaw, PriorDistribution
 from seqlatent.nn.attention import Transformer
 from seqlatent.nn.causal import CausalNetwork, State
@@ -56,6 +58,7 @@ class Guide(nn.Module):
         latent_dim: Z.
         conditioning: `noise` or `latents`.
         backward: for a smoothing guide, a network over inputs that it is given in reverse.
+        law: of `GUIDE_LAWS`.
     """
 
     def __init__(
@@ -64,13 +67,16 @@ class Guide(nn.Module):
         latent_dim: int,
         conditioning: str,
         backward: CausalNetwork | None = None,
+        law: str = "normal",
     ):
         super().__init__()
+        self.shape = GUIDE_LAWS[law]
         self.network, self.latent_dim, self.conditioning = network, latent_dim, conditioning
         self.backward_network = backward
         # The laws also see each step's inputs without a network: a recurrent one alone is slow to
         # learn to hand x_t on.
-        self.out = nn.Linear(network.out_dim + network.in_dim, 2 * latent_dim)
+        num_params = 2 + self.shape.num_params
+        self.out = nn.Linear(network.out_dim + network.in_dim, num_params * latent_dim)
         with torch.no_grad():  # begin near the prior, N(0, I)
             self.out.weight.mul_(0.1)
             self.out.bias.zero_()
@@ -88,37 +94,38 @@ class Guide(nn.Module):
         h, _ = self.backward_network(ahead.gather(1, turned.expand(ahead.shape)))
         return torch.cat([seen, h.gather(1, turned.expand(h.shape))], -1)
 
-    def _loc_scale(self, seen: Tensor, given: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        """Inputs (B, T, F), previous z or eps (..., B, T, Z) -> loc, scale (..., B, T, Z)."""
+    def _law(self, seen: Tensor, given: Tensor, state: State) -> tuple[GuideLaw, State]:
+        """Inputs (B, T, F), previous z or eps (..., B, T, Z) -> laws (..., B, T), state."""
         u = torch.cat([seen.expand(*given.shape[:-1], -1), given], -1)
         h, state = self.network(u, state)
-        loc, raw = self.out(torch.cat([h, u], -1)).chunk(2, -1)
-        return loc, 1e-4 + F.softplus(raw + SOFTPLUS_ONE), state
+        params = self.out(torch.cat([h, u], -1)).unflatten(-1, (-1, self.latent_dim))
+        loc, raw = params[..., 0, :], params[..., 1, :]
+        scale = 1e-4 + F.softplus(raw + SOFTPLUS_ONE)
+        return GuideLaw(loc, scale, params[..., 2:, :].movedim(-2, -1), self.shape), state
 
     def _walk(
         self, seen: Tensor, source: Tensor, state: State, invert: bool
-    ) -> tuple[Tensor, Tensor, State]:
-        """Loc and scale of each step, through time from eps to z, or (invert) from z to eps, which
-        are fed back."""
+    ) -> tuple[GuideLaw, State]:
+        """The law of each step, through time from eps to z, or (invert) from z to eps, which are
+        fed back."""
         network, last = state or (None, torch.zeros_like(source[..., :1, :]))
-        locs, scales = [], []
+        laws = []
         for t in range(source.shape[-2]):
             step = slice(t, t + 1)
-            loc, scale, network = self._loc_scale(seen[..., step, :], last, network)
+            law, network = self._law(seen[..., step, :], last, network)
             now = source[..., step, :]
-            last = (now - loc) / scale if invert else loc + scale * now
-            locs.append(loc)
-            scales.append(scale)
-        return torch.cat(locs, -2), torch.cat(scales, -2), (network, last)
+            last = law.noise(now) if invert else law.z(now)
+            laws.append(law)
+        return GuideLaw.cat(laws), (network, last)
 
-    def _pass(self, seen: Tensor, source: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+    def _pass(self, seen: Tensor, source: Tensor, state: State) -> tuple[GuideLaw, State]:
         """One parallel pass that conditions each step on the source at the steps before it."""
         network, last = state or (None, torch.zeros_like(source[..., :1, :]))
         given = torch.cat([last, source[..., :-1, :]], -2)
-        loc, scale, network = self._loc_scale(seen, given, network)
-        return loc, scale, (network, source[..., -1:, :])
+        law, network = self._law(seen, given, network)
+        return law, (network, source[..., -1:, :])
 
-    def laws(self, seen: Tensor, eps: Tensor, state: State = None) -> tuple[Tensor, Tensor, State]:
+    def laws(self, seen: Tensor, eps: Tensor, state: State = None) -> tuple[GuideLaw, State]:
         """Laws of each step's z, given the z before it that come from noise.
 
         Args:
@@ -127,7 +134,7 @@ class Guide(nn.Module):
             state: what an earlier call returned, to go on with the next steps.
 
         Returns:
-            loc and scale (..., B, T, Z), state.
+            the laws (..., B, T), state.
         """
         if self.conditioning == "noise":
             return self._pass(seen, eps, state)
@@ -147,29 +154,19 @@ class Guide(nn.Module):
         Returns:
             z (..., B, T, Z), log q(z_t | x_{1:t}, z_{<t}) (..., B, T) in nats, state.
         """
-        loc, scale, state = self.laws(seen, eps[:1] if branched else eps, state)
-        z = loc + scale * eps
-        if branched:
-            scale = scale.detach()
-            eps = (z - loc.detach()) / scale
-        return z, log_density(eps, scale), state
+        law, state = self.laws(seen, eps[:1] if branched else eps, state)
+        z, log_q = law.draw(eps)
+        return z, law.detach().log_prob(z) if branched else log_q, state
 
     def log_prob(self, seen: Tensor, z: Tensor) -> Tensor:
         """(..., B, T) log q(z_t | x_{1:t}, z_{<t}) of any latents (..., B, T, Z)."""
-        loc, scale, _ = self.given(seen, z)
-        return log_density((z - loc) / scale, scale)
+        return self.given(seen, z)[0].log_prob(z)
 
-    def given(self, seen: Tensor, z: Tensor, state: State = None) -> tuple[Tensor, Tensor, State]:
-        """Loc and scale of the laws of latents (..., B, T, Z) that are given, and the state after
-        them."""
+    def given(self, seen: Tensor, z: Tensor, state: State = None) -> tuple[GuideLaw, State]:
+        """The laws of latents (..., B, T, Z) that are given, and the state after them."""
         if self.conditioning == "latents":
             return self._pass(seen, z, state)
         return self._walk(seen, z, state, invert=True)
-
-
-def log_density(eps: Tensor, scale: Tensor) -> Tensor:
-    """log N(eps; 0, I) - log scale, summed over the last dimension."""
-    return (-0.5 * eps**2 - 0.5 * math.log(2 * math.pi) - scale.log()).sum(-1)
 
 
 class GuideDistribution(TorchDistribution):
@@ -186,7 +183,7 @@ class GuideDistribution(TorchDistribution):
 
     def __init__(self, guide: Guide, seen: Tensor):
         self.guide, self.seen = guide, seen
-        self.drawn: tuple[Tensor, NormalLaw, Tensor] | None = None  # z, its laws, log q
+        self.drawn: tuple[Tensor, GuideLaw, Tensor] | None = None  # z, its laws, log q
         super().__init__(seen.shape[:-1], torch.Size([guide.latent_dim]), validate_args=False)
 
     def expand(self, batch_shape: torch.Size, _instance: object = None) -> "GuideDistribution":
@@ -196,9 +193,9 @@ class GuideDistribution(TorchDistribution):
 
     def rsample(self, sample_shape=torch.Size()) -> Tensor:  # noqa: B008
         eps = torch.randn(*sample_shape, *self.batch_shape, *self.event_shape).to(self.seen)
-        loc, scale, _ = self.guide.laws(self.seen, eps)
-        z = loc + scale * eps
-        self.drawn = (z, NormalLaw(loc, scale), log_density(eps, scale))
+        law, _ = self.guide.laws(self.seen, eps)
+        z, log_q = law.draw(eps)
+        self.drawn = (z, law, log_q)
         return z
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -223,6 +220,6 @@ def kl_per_latent(q: GuideDistribution, p: PriorDistribution) -> Tensor:
         raise NotImplementedError("the guide has drawn nothing yet")
     z, law, _ = q.drawn
     prior = p.law(z)
-    if not isinstance(prior, NormalLaw):
-        raise NotImplementedError("a mixture's KL has no closed form")
+    if not isinstance(prior, NormalLaw) or law.normal is None:
+        raise NotImplementedError("only between normal laws is the KL known in closed form")
     return prior.kl_from(law.loc, law.scale).expand(z.shape)

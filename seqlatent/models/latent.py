@@ -94,7 +94,9 @@ class LatentModel(SequenceModel):
             o.guide_layers,
             o.dropout,
         )
-        self.guide_network = Guide(network, o.latent_dim, o.guide_conditioning, backward)
+        self.guide_network = Guide(
+            network, o.latent_dim, o.guide_conditioning, backward, o.guide_law
+        )
 
     # -- the parts --------------------------------------------------------------------------------
 
@@ -353,7 +355,7 @@ class LatentModel(SequenceModel):
         if not observed.any():
             z, past, prior = self.prior.draw(context, prior, generator)
             y, log_weight = self._emission(emission, z, past, None).fill(y, observed, generator)
-            guide = self.guide_network.given(seen(~observed), z, guide)[2]
+            guide = self.guide_network.given(seen(~observed), z, guide)[1]
             return y, log_weight[:, 0], self._filled(history, y, (summary, prior, guide))
         # Several draws a path, where they leave no trace: their mean weight has less noise.
         size = FILL_DRAWS if self.factorises else 1

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from seqlatent.errors import InputError
 from seqlatent.models.base import ModelOptions
 from seqlatent.models.guide import CONDITIONINGS, GUIDES
+from seqlatent.models.guide_law import GUIDE_LAWS
 from seqlatent.models.priors import PRIORS
 from seqlatent.models.transitions import TRANSITIONS
 
@@ -52,6 +53,14 @@ class LatentOptions(ModelOptions):
         metadata={
             "help": "the guide sees earlier noise (parallel) or latents (ancestral)",
             "choices": CONDITIONINGS,
+        },
+    )
+    guide_law: str = field(
+        default="normal",
+        metadata={
+            "help": "of each latent in the guide: normal, or bent by an invertible map as in the "
+            "emissions of the same names",
+            "choices": tuple(GUIDE_LAWS),
         },
     )
     smoothing: bool = field(

@@ -55,6 +55,10 @@ class NormalLaw(NamedTuple):
         noise = torch.randn(shape, generator=generator, device=self.loc.device)
         return self.loc + self.scale * noise.to(self.loc)
 
+    def latent(self, k: int) -> "NormalLaw":
+        """The law of latent k alone."""
+        return NormalLaw(self.loc[..., k : k + 1], self.scale[..., k : k + 1])
+
     def kl_from(self, loc: Tensor, scale: Tensor) -> Tensor:
         """(..., Z) KL(N(loc, scale^2) || this law) of every latent, nats."""
         ratio = (scale / self.scale) ** 2
@@ -75,6 +79,10 @@ class MixtureLaw(NamedTuple):
         rest = (self.loc * self.loc * precision).sum(-1) + 2 * self.scale.log().sum(-1)
         each = -0.5 * (square + rest + z.shape[-1] * math.log(2 * math.pi))
         return (self.log_weights + each).logsumexp(-1)
+
+    def latent(self, k: int) -> "MixtureLaw":
+        """The law of latent k alone."""
+        return MixtureLaw(self.log_weights, self.loc[:, k : k + 1], self.scale[:, k : k + 1])
 
     def draw(self, shape: torch.Size, generator: torch.Generator | None) -> Tensor:
         count = math.prod(shape[:-1])
