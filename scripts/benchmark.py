@@ -38,13 +38,11 @@ from benchmark_flow import run_flow
 from benchmark_heads import run_heads
 from benchmark_seeds import run_seeds
 from benchmark_speed import run_speed
-from benchmark_tools import add_row, say, show
+from benchmark_tools import add_row, parse_model, say, show
 
 from seqlatent.api import CLASSES
 from seqlatent.data.simulate import PROCESSES
 from seqlatent.errors import InputError, did_you_mean
-from seqlatent.models.registry import model_class
-from seqlatent.options import parse_assignments
 
 
 def main() -> int:
@@ -110,11 +108,11 @@ def run_regret(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         test = truth.sample(1000, 100, seed=args.seed + 10_000)
         num_steps = int(test.lengths.sum())
         log_prob = truth.log_prob(test)
-        for entry, family, options in models:
+        for entry, family, options, training in models:
             say(f"{name}: fitting {entry} for {budget_text}")
             model = CLASSES[family](**options)
             try:
-                model.fit(train, seed=args.seed, device="cpu", **budget)
+                model.fit(train, seed=args.seed, device="cpu", **{**training, **budget})
             except InputError as error:  # not every model has a law for every kind of value
                 say(f"{name}: {entry}: {error}")
                 continue
@@ -148,13 +146,6 @@ def run_regret(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             for r in rows
         ],
     )  # fmt: skip
-
-
-def parse_model(entry: str) -> tuple[str, dict[str, Any]]:
-    """`latent:emission=normal,latent_dim=4` as a name and options."""
-    family, _, words = entry.partition(":")
-    options = model_class(family).Options
-    return family, parse_assignments([w for w in words.split(",") if w], [options])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from seqlatent.data.description import DataDescription
 from seqlatent.data.simulate import PROCESSES
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import build_model, model_class
-from seqlatent.options import make
+from seqlatent.options import make, parse_assignments
+from seqlatent.training_options import TrainingOptions
 
 BATCH, STEPS = 64, 128  # of a training step
 
@@ -29,6 +30,15 @@ def new_model(family: str, options: dict[str, Any], seed: int, length: int) -> S
     return build_model(
         family, make(model_class(family).Options, {"emission": emission, **options}), description
     )
+
+
+def parse_model(entry: str) -> tuple[str, dict, dict]:
+    """`flow:hidden_dim=16,max_steps=500` as a name, options of the model and of training."""
+    family, _, words = entry.partition(":")
+    classes = [model_class(family).Options, TrainingOptions]
+    options = parse_assignments([w for w in words.split(",") if w], classes)
+    training = {k: options.pop(k) for k in list(options) if hasattr(TrainingOptions, k)}
+    return family, options, training
 
 
 def training_step(model: SequenceModel, loss: Callable[[], Tensor]) -> Callable[[], None]:

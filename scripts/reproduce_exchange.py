@@ -26,14 +26,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from benchmark_tools import add_row, say, show
+from benchmark_tools import add_row, parse_model, say, show
 
 from seqlatent.api import CLASSES
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.errors import InputError
-from seqlatent.models.registry import model_class
-from seqlatent.options import parse_assignments
-from seqlatent.training_options import TrainingOptions
 
 ROWS, AHEAD, ORIGINS, PATHS = 6071, 30, 5, 500
 SELECTED = 20  # origins within the training rows, for choosing
@@ -94,15 +91,6 @@ def read(path: str) -> np.ndarray:
     if x.shape[1] != 8 or len(x) < ROWS + AHEAD * ORIGINS:
         raise InputError(f"{path}: holds {x.shape}, not the 8 columns of exchange_rate")
     return x
-
-
-def parse_model(entry: str) -> tuple[str, dict, dict]:
-    """`flow:hidden_dim=16,max_steps=500` as a name, options of the model and of training."""
-    family, _, words = entry.partition(":")
-    classes = [model_class(family).Options, TrainingOptions]
-    options = parse_assignments([w for w in words.split(",") if w], classes)
-    training = {k: options.pop(k) for k in list(options) if hasattr(TrainingOptions, k)}
-    return family, options, training
 
 
 def measure(

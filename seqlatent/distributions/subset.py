@@ -134,11 +134,16 @@ class Subset(StepDistribution):
         last = torch.full_like(rows, -1)
         while len(rows):
             s = head.advance(s, given + vectors[last + 1])
-            mass = head.log_mass(s, last, None).exp()
-            choice = torch.multinomial(mass, 1, generator=generator)[:, 0]
+            # Where a uniform number falls among the summed masses: one number for each row, when
+            # torch.multinomial draws one for each channel and takes as long as the network.
+            mass = head.log_mass(s, last, None).exp().cumsum(-1)
+            u = torch.rand(len(mass), 1, generator=generator, device=mass.device) * mass[:, -1:]
+            choice = torch.searchsorted(mass, u, right=True)[:, 0].clamp(max=D)
             x[rows[choice < D], choice[choice < D]] = 1.0
             going = choice < D - 1  # what follows the last channel is certain
-            rows, last, s, given = rows[going], choice[going], s[going], given[going]
+            if not going.all():
+                rows, choice, s, given = rows[going], choice[going], s[going], given[going]
+            last = choice
         return x.reshape(*lead, D)
 
     def at_floor(self, value: Tensor) -> Tensor:
