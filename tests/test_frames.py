@@ -175,6 +175,18 @@ def test_booleans_are_numbers(cells):
     assert data.categories == {}
 
 
+def test_missing_values_from_r_are_missing_values(tmp_path):
+    """R's NA is a signalling NaN: sums and differences with it warn."""
+    x = np.array([1.0, 0.0, 3.0, 4.0])
+    x[1:2] = np.frombuffer(np.uint64(0x7FF00000000007A2).tobytes())
+    frame = pd.DataFrame({"unique_id": "a", "ds": range(4), "y": x})
+    frame.to_parquet(tmp_path / "r.parquet")
+    read = pd.read_parquet(tmp_path / "r.parquet")
+    for data in (SequenceDataset.from_list([x]), from_frame(frame), from_frame(read)):
+        values = data.sequences[0].x
+        assert np.isnan(np.diff(values, axis=0)).sum() == 2
+
+
 @pytest.mark.parametrize("dtype", ["object", "string", "category"])
 def test_labels_become_sorted_codes(dtype):
     cells = pd.Series(["rain", "fog", None, "rain"], dtype=dtype)

@@ -124,6 +124,8 @@ class SequenceDataset:
                 if np.iscomplexobj(value):
                     raise TypeError("the imaginary part would be dropped")
                 x = np.array(value, dtype=np.float64)
+                # Missing values that come from R are NaNs at which arithmetic warns.
+                x[np.isnan(x)] = np.nan
             except (TypeError, ValueError, OverflowError):
                 raise InputError(f"{name}: sequence {i} does not hold numbers") from None
             if x.ndim == 1:

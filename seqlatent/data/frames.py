@@ -95,7 +95,7 @@ def sequences_from_frame(
     to = np.concatenate(
         [start + np.searchsorted(g, s) for start, g, s in zip(starts, grids, present, strict=False)]
     )
-    full[to] = x[order]
+    full[to] = np.where(np.isnan(x), np.nan, x)[order]  # see from_list
     full_covariates[to] = c[order]
     sequences = tuple(
         Sequence(unique_id, grid, full[a:b], full_covariates[a:b])
