@@ -13,7 +13,8 @@ chosen by the `valid` part; `test` is scored once, at the end. A run that was in
 where it was, and finished fits are not made again. Figures are kept in OUT/music.json.
 
 *Mean over keys* is the same model asked K times, with the music moved up or down by at most so many
-semitones; its p(x_t | x_{<t}) is the mean of the K answers, which is again an exact law.
+semitones; its p(x_t | x_{<t}) is the mean of the K answers, which is again an exact law. So is the
+mean over keys and fits, where several seeds are given.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from seqlatent.errors import InputError, did_you_mean
 FILES = {"jsb": "jsb_chorales", "nottingham": "nottingham"}
 PARTS = ("train", "valid", "test")
 LOWEST, KEYS = 21, 88  # the piano's, as MIDI pitches
-SHIFTS = 4  # semitones up and down that the mean over keys goes
+SHIFTS = {"jsb": 6, "nottingham": 5}  # semitones up and down that the mean over keys goes
 
 # name, test nats per step on jsb and on nottingham, kind
 LITERATURE = [
@@ -89,7 +90,7 @@ def main() -> int:
     parser.add_argument("--sets", nargs="+", default=list(FILES), help=", ".join(FILES))
     parser.add_argument("--models", nargs="+", default=["rnn"], help="of RECIPES in this file")
     parser.add_argument("--max-steps", type=int, help="training steps, in place of the recipe's")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the fits")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -100,8 +101,9 @@ def main() -> int:
             for model in args.models:
                 if model not in RECIPES[name]:
                     raise InputError(f"no recipe for '{model}'{did_you_mean(model, RECIPES[name])}")
-                measure(name, model, args)
-        show_table(args.out / "music.json")
+                members = [measure(name, model, seed, args) for seed in args.seeds]
+                put_together(name, model, members, args)
+        show_table(args.out)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -139,27 +141,24 @@ def roll_table(notes: np.ndarray, counts: np.ndarray, lengths: np.ndarray) -> pd
     return frame
 
 
-def measure(name: str, model: str, args: argparse.Namespace) -> None:
-    """Fit a recipe and score its test part, unless that has been done."""
-    options, training = RECIPES[name][model]
-    if args.max_steps is not None:
-        training = {**training, "max_steps": args.max_steps}
-    figures = args.out / "music.json"
-    rows = json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else []
-    identity = {"set": name, "model": model, "seed": args.seed,
-                "options": options, "training": training}  # fmt: skip
-    if any(all(row.get(k) == v for k, v in identity.items()) for row in rows):
-        return
+def measure(name: str, model: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Fit a recipe and score its test part, unless that has been done: its row of figures."""
+    options, training = recipe(name, model, args)
+    identity = {"set": name, "model": model, "seed": seed, "options": options, "training": training}
+    rows = read_rows(args.out)
+    done = [row for row in rows if all(row.get(k) == v for k, v in identity.items())]
+    if done:
+        return done[0]
     data = read_rolls(args.data, name, args.out)
-    run = args.out / f"{name}-{model}-{args.seed}"
-    fitted = fit(model, options, training, data, run, args.seed)
-    module = fitted.module
+    fitted = fit(model, options, training, data, args.out / f"{name}-{model}-{seed}", seed)
     say(f"{name}, {model}: scoring the test part")
     scores, steps = fitted.score(data["test"], num_particles=NUM_PARTICLES)
-    kind = str(scores["kind"].iloc[0])
+    kind, most = str(scores["kind"].iloc[0]), SHIFTS[name]
     many = None
     if kind == "exact":  # a mean of estimates would need their errors to be independent
-        many = float(-mean_over_keys(fitted, data["test"], SHIFTS).mean())
+        answers = mean_over_keys(fitted, data["test"], most)
+        np.save(answers_of(args.out, name, model, seed), answers)
+        many = float(-answers.mean())
     row = {
         **identity,
         "kind": kind,
@@ -167,16 +166,60 @@ def measure(name: str, model: str, args: argparse.Namespace) -> None:
         "std_error": float(np.linalg.norm(scores["std_error"]) / len(steps)),
         "nats_per_step": float(-steps["log_prob"].to_numpy().mean()),
         "nats_per_step_mean_over_keys": many,
-        "num_keys": 2 * SHIFTS + 1,
+        "num_keys": 2 * most + 1,
         "num_steps": len(steps),
         "valid_nats_per_step": -fitted.fitted["valid_nats_per_step"],
-        "parameters": sum(p.numel() for p in module.parameters()),
+        "parameters": sum(p.numel() for p in fitted.module.parameters()),
         "seconds": fitted.fitted["seconds"],
         "steps": fitted.fitted["steps"],
         "threads": args.threads,
         "torch": torch.__version__,
     }
-    figures.write_text(json.dumps([*rows, row], indent=1) + "\n", encoding="utf-8")
+    write_rows(args.out, [*rows, row])
+    return row
+
+
+def put_together(
+    name: str, model: str, members: list[dict[str, Any]], args: argparse.Namespace
+) -> None:
+    """The mean of p(x_t | x_{<t}) over the fits of several seeds, each a mean over keys."""
+    if len(members) == 1 or members[0]["kind"] != "exact":
+        return
+    answers = [np.load(answers_of(args.out, name, model, m["seed"])) for m in members]
+    together = np.logaddexp.reduce(answers) - np.log(len(answers))
+    same = {k: members[0][k] for k in ("set", "model", "options", "training", "kind", "num_keys")}
+    row = {
+        **same,
+        "seeds": [m["seed"] for m in members],
+        "nats_per_step_together": float(-together.mean()),
+        "parameters": sum(m["parameters"] for m in members),
+        "seconds": sum(m["seconds"] for m in members),
+    }
+    rows = [r for r in read_rows(args.out) if r.get("seeds") != row["seeds"] or r["set"] != name]
+    write_rows(args.out, [*rows, row])
+
+
+def recipe(
+    name: str, model: str, args: argparse.Namespace
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    options, training = RECIPES[name][model]
+    if args.max_steps is not None:
+        training = {**training, "max_steps": args.max_steps}
+    return options, training
+
+
+def answers_of(out: Path, name: str, model: str, seed: int) -> Path:
+    """Where log p(x_t | x_{<t}) of every test step is kept, as a mean over keys."""
+    return out / f"{name}-{model}-{seed}" / "test.npy"
+
+
+def read_rows(out: Path) -> list[dict[str, Any]]:
+    path = out / "music.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def write_rows(out: Path, rows: list[dict[str, Any]]) -> None:
+    (out / "music.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 def fit(
@@ -224,23 +267,26 @@ def kind_of(row: dict[str, Any]) -> str:
     return row["kind"] if row["kind"] == "exact" else f"{row['kind']}, {row['num_particles']}"
 
 
-def show_table(figures: Path) -> None:
-    rows = json.loads(figures.read_text(encoding="utf-8"))
+def show_table(out: Path) -> None:
     table = [
         [name, f"{jsb:.2f}", f"{nottingham:.2f}", kind, "", "", ""]
         for name, jsb, nottingham, kind in LITERATURE
     ]
-    for row in rows:
-        size, seconds, seed = f"{row['parameters']:,}", f"{row['seconds']:.0f}", str(row["seed"])
+    for row in read_rows(out):
+        keys = f"{row['model']}, mean over {row['num_keys']} keys"
         for label, key in (
             (row["model"], "nats_per_step"),
-            (f"{row['model']}, mean over {row['num_keys']} keys", "nats_per_step_mean_over_keys"),
+            (keys, "nats_per_step_mean_over_keys"),
+            (f"{keys} and {len(row.get('seeds', []))} fits", "nats_per_step_together"),
         ):
-            if row[key] is None:
+            if row.get(key) is None:
                 continue
-            value = f"{row[key]:.2f}"
+            value, size = f"{row[key]:.2f}", f"{row['parameters']:,}"
             jsb, nottingham = (value if row["set"] == s else "" for s in FILES)
-            table.append([label, jsb, nottingham, kind_of(row), size, seconds, seed])
+            seeds = " ".join(str(s) for s in row.get("seeds", [row.get("seed")]))
+            table.append(
+                [label, jsb, nottingham, kind_of(row), size, f"{row['seconds']:.0f}", seeds]
+            )
     show(["test nats per step", *FILES, "kind", "parameters", "seconds", "seed"], table)
 
 
