@@ -1,7 +1,9 @@
-"""`scripts/benchmark heads`: binary channels as a set, and one after another; see benchmark.py.
+"""`scripts/benchmark heads`: what heads cost on their own, on random features; see benchmark.py.
 
-A training step (density, backward, Adam) and a draw of the head alone, on random features of 1,024
-steps with 88 channels of which four are active, hidden layers of the same size.
+Binary channels as a set, and one after another: a training step (density, backward, Adam) and a
+draw of 1,024 steps with 88 channels of which four are active, hidden layers of the same size.
+
+Every emission: a draw beside a density, of 1,024 steps with four channels.
 """
 
 import argparse
@@ -9,11 +11,20 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from benchmark_tools import bound, number, ratio, say, show, take_turns
 from torch import nn
 
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.description import DataDescription
 from seqlatent.distributions.autoregressive import AutoregressiveHead
+from seqlatent.distributions.emission import (
+    FAMILIES,
+    EmissionOptions,
+    build_family,
+    build_head,
+)
 from seqlatent.distributions.families import Bernoulli
 from seqlatent.distributions.subset import SubsetHead
 
@@ -36,6 +47,41 @@ def run_heads(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             for r in rows
         ],
     )  # fmt: skip
+    draws = [time_draw(name, args.seed, 3 if args.quick else 7) for name in FAMILIES]
+    yield from draws
+    show(
+        ["emission, four channels", "density, ms", "draw, ms", "draw / density"],
+        [
+            [r["emission"], f"{r['density_ms']:.1f}", f"{r['draw_ms']:.1f}",
+             number(r["draw_to_density"])]
+            for r in draws
+        ],
+    )  # fmt: skip
+
+
+def time_draw(emission: str, seed: int, rounds: int) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    shape = (STEPS, 4)
+    if emission in ("bernoulli", "subset"):
+        values = rng.integers(0, 2, shape)
+    elif emission in ("categorical", "ordinal", "poisson", "negative-binomial", "zero-inflated"):
+        values = rng.integers(0, 5, shape)
+    else:
+        values = rng.normal(size=shape)
+    data = DataDescription.of(SequenceDataset.from_list([values]))
+    options = EmissionOptions(emission)
+    torch.manual_seed(seed)
+    head = build_head(build_family(data, options, [1.0] * 4), 4, options, FEATURES)
+    h, x = torch.randn(STEPS, FEATURES), torch.from_numpy(values).float()
+    seconds = take_turns({"density": partial(density, head, h, x), "draw": partial(draw, head, h)},
+                         rounds)  # fmt: skip
+    return {
+        "emission": emission,
+        "density_ms": 1000 * min(seconds["density"]),
+        "draw_ms": 1000 * min(seconds["draw"]),
+        "draw_to_density": ratio(seconds["draw"], seconds["density"]),
+        "rounds": rounds,
+    }
 
 
 def time_heads(size: int, seed: int, rounds: int) -> dict[str, Any]:

@@ -276,9 +276,17 @@ class Ordinal(_Classes):
         return (x[..., None] > torch.arange(self.num_features, device=x.device)).to(x)
 
 
-def draw_class(logits: Tensor, generator: torch.Generator | None) -> Tensor:
-    flat = logits.reshape(-1, logits.shape[-1]).softmax(-1)
-    return torch.multinomial(flat, 1, generator=generator).reshape(logits.shape[:-1])
+def draw_class(log_mass: Tensor, generator: torch.Generator | None) -> Tensor:
+    """(..., C) log-masses, up to a constant -> (...) classes.
+
+    The class is where a uniform number falls among the summed masses. torch.multinomial draws a
+    number for every class, which takes longer than the densities do.
+    """
+    total = log_mass.softmax(-1).cumsum(-1)
+    u = torch.rand((*total.shape[:-1], 1), generator=generator, device=total.device).to(total)
+    # Rounding may put u * total at the end; the last class is then meant.
+    drawn = torch.searchsorted(total, u * total[..., -1:], right=True)[..., 0]
+    return drawn.clamp(max=log_mass.shape[-1] - 1)
 
 
 def standard_gamma(shape: Tensor, generator: torch.Generator | None) -> Tensor:

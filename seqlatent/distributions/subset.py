@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seqlatent.distributions.families import Bernoulli
+from seqlatent.distributions.families import Bernoulli, draw_class
 from seqlatent.distributions.heads import StepDistribution
 
 
@@ -134,11 +134,7 @@ class Subset(StepDistribution):
         last = torch.full_like(rows, -1)
         while len(rows):
             s = head.advance(s, given + vectors[last + 1])
-            # Where a uniform number falls among the summed masses: one number for each row, when
-            # torch.multinomial draws one for each channel and takes as long as the network.
-            mass = head.log_mass(s, last, None).exp().cumsum(-1)
-            u = torch.rand(len(mass), 1, generator=generator, device=mass.device) * mass[:, -1:]
-            choice = torch.searchsorted(mass, u, right=True)[:, 0].clamp(max=D)
+            choice = draw_class(head.log_mass(s, last, None), generator)
             x[rows[choice < D], choice[choice < D]] = 1.0
             going = choice < D - 1  # what follows the last channel is certain
             if not going.all():
