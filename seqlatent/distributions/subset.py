@@ -48,12 +48,10 @@ class SubsetHead(nn.Module):
 
     def advance(self, s: Tensor, given: Tensor) -> Tensor:
         """s_j from s_{j-1} (R, hidden_dim) and the gates' share of W h_t + e (R, 3 hidden_dim)."""
-        size = s.shape[-1]
-        recurrent = self.recurrent(s)
-        gates = torch.sigmoid(given[:, : 2 * size] + recurrent[:, : 2 * size])
-        reset, keep = gates.chunk(2, -1)
-        new = torch.tanh(given[:, 2 * size :] + reset * recurrent[:, 2 * size :])
-        return torch.lerp(new, s, keep)
+        sizes = [2 * s.shape[-1], s.shape[-1]]
+        (a, b), (c, d) = given.split(sizes, -1), self.recurrent(s).split(sizes, -1)
+        reset, keep = torch.sigmoid(a + c).chunk(2, -1)
+        return torch.lerp(torch.tanh(b + reset * d), s, keep)
 
     def vectors(self) -> Tensor:
         """(D, 3 hidden_dim) the gates' share of e_k at k + 1; zeros where nothing was chosen."""
@@ -112,7 +110,9 @@ class Subset(StepDistribution):
         s, given, vectors = torch.tanh(context), head.input(context), head.vectors()
         states, open_steps = [], [int((needed > j).sum()) for j in range(width)]
         for j, n in enumerate(open_steps):
-            s = head.advance(s[:n], given[:n] + F.embedding(order[:n, j] + 1, vectors))
+            if n < len(s):
+                s, given = s[:n], given[:n]
+            s = head.advance(s, given + F.embedding(order[:n, j] + 1, vectors))
             states.append(s)
         if not states:
             return self.context.new_zeros(lead)
