@@ -31,7 +31,7 @@ from seqlatent.data.splits import TrainingBatches
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
 from seqlatent.scoring import mean_log_prob
-from seqlatent.training_options import TrainingOptions, choose_window
+from seqlatent.training_options import TrainingOptions, choose_batch_size, choose_window
 
 CHECKPOINT_SECONDS = 15.0
 
@@ -79,9 +79,9 @@ class Trainer:
         self.accelerator = Accelerator(
             cpu=on_cpu, mixed_precision=None if on_cpu else options.precision
         )
-        self.batches = TrainingBatches(
-            train, options.batch_size, choose_window(train, options), seed
-        )
+        window = choose_window(train, options)
+        size = choose_batch_size(train, options, window)
+        self.batches = TrainingBatches(train, size, window, seed)
         self.highest_rate = options.learning_rate or model.learning_rate
         optimizer = torch.optim.Adam(
             model.parameters(), self.highest_rate, betas=(0.9, 0.99), fused=on_cpu

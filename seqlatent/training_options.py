@@ -31,7 +31,10 @@ class TrainingOptions:
             "choices": SPLITS,
         },
     )
-    batch_size: int = field(default=64, metadata={"help": "sequences in a step", "min": 1})
+    batch_size: int | None = field(
+        default=None,
+        metadata={"help": "sequences in a step (default: a sixteenth of them, 8 to 64)", "min": 1},
+    )
     learning_rate: float | None = field(
         default=None,
         metadata={
@@ -135,3 +138,17 @@ def choose_window(data: SequenceDataset, options: TrainingOptions) -> tuple[int,
         length = int(np.clip(total // 16, 32, 256))
     context = options.window_context if options.window_context is not None else length // 2
     return None if longest <= length else (length, context)
+
+
+def choose_batch_size(
+    data: SequenceDataset, options: TrainingOptions, window: tuple[int, int] | None
+) -> int:
+    """Sequences, or windows, in a training step.
+
+    By measurement, in equal time: where sequences are few, batches of 8 to 16 end with a higher
+    held-out likelihood than batches of most of them. More than 64 were not needed.
+    """
+    if options.batch_size is not None:
+        return options.batch_size
+    pieces = len(data) if window is None else int(np.ceil(data.lengths / window[0]).sum())
+    return int(np.clip(-(-pieces // 16), 8, 64))

@@ -17,7 +17,7 @@ from seqlatent.models.base import SequenceModel
 from seqlatent.options import make
 from seqlatent.scoring import mean_log_prob, score
 from seqlatent.training import Trainer, TrainingError, fit
-from seqlatent.training_options import TrainingOptions
+from seqlatent.training_options import TrainingOptions, choose_batch_size
 
 
 def options(**values) -> TrainingOptions:
@@ -214,6 +214,16 @@ def test_windows_are_trained_on_after_their_context(monkeypatch: pytest.MonkeyPa
     assert max(context for _, context in seen) == 7  # shorter near the series' start alone
     assert sum(context == 7 for _, context in seen) > len(seen) / 2
     assert max(length - context for length, context in seen) == 20
+
+
+@pytest.mark.parametrize(
+    ("num", "window", "expected"),
+    [(5, None, 8), (200, None, 13), (2000, None, 64), (5, (20, 0), 8), (200, (10, 4), 63)],
+)
+def test_a_batch_is_a_sixteenth_of_the_sequences_or_windows(num: int, window, expected: int):
+    data = SequenceDataset.from_list([np.zeros(50)] * num)
+    assert choose_batch_size(data, TrainingOptions(), window) == expected
+    assert choose_batch_size(data, TrainingOptions(batch_size=3), window) == 3
 
 
 def test_hidden_values_teach_to_go_on_after_a_gap():
