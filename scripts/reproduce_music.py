@@ -58,7 +58,7 @@ RECIPES: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
     "jsb": {
         "rnn": (
             {**RNN, "dropout": 0.35, "channel_dropout": 0.35},
-            {"max_steps": 3000, "batch_size": 8, "learning_rate": 4e-3, "shift_channels": 6,
+            {"max_steps": 5000, "batch_size": 8, "learning_rate": 4e-3, "shift_channels": 6,
              "average": 0.995, "eval_every": 200, "patience": 1000},
         ),
         "vrnn": (
@@ -75,9 +75,9 @@ RECIPES: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
     "nottingham": {
         "rnn": (
             {**RNN, "dropout": 0.2, "channel_dropout": 0.2},
-            {"max_steps": 6000, "batch_size": 16, "learning_rate": 3e-3, "shift_channels": 5,
+            {"max_steps": 9000, "batch_size": 8, "learning_rate": 4e-3, "shift_channels": 5,
              "average": 0.995, "eval_every": 500, "patience": 1000, "window_length": 128,
-             "window_context": 64},
+             "window_context": 32},
         ),
     },
 }  # fmt: skip
