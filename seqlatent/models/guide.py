@@ -155,8 +155,10 @@ class Guide(nn.Module):
             z (..., B, T, Z), log q(z_t | x_{1:t}, z_{<t}) (..., B, T) in nats, state.
         """
         law, state = self.laws(seen, eps[:1] if branched else eps, state)
-        z, log_q = law.draw(eps)
-        return z, law.detach().log_prob(z) if branched else log_q, state
+        if branched:
+            z = law.z(eps)
+            return z, law.detach().log_prob(z), state
+        return *law.draw(eps), state
 
     def log_prob(self, seen: Tensor, z: Tensor) -> Tensor:
         """(..., B, T) log q(z_t | x_{1:t}, z_{<t}) of any latents (..., B, T, Z)."""

@@ -70,22 +70,21 @@ class GuideLaw(NamedTuple):
 
     def z(self, eps: Tensor) -> Tensor:
         """(..., Z) noise -> latents."""
-        return self.loc + self.scale * self.shape.inverse(self._spread(eps), eps)
+        return self.loc + self.scale * self.shape.inverse(self.params, eps)
 
     def noise(self, z: Tensor) -> Tensor:
         """(..., Z) latents -> the noise that they come from."""
-        return self.shape.forward(self._spread(z), (z - self.loc) / self.scale)[0]
+        return self.shape.forward(self.params, (z - self.loc) / self.scale)[0]
 
     def draw(self, eps: Tensor) -> tuple[Tensor, Tensor]:
         """(..., Z) noise -> latents, and (...) their density in nats."""
-        params = self._spread(eps)
-        y = self.shape.inverse(params, eps)
-        _, log_slope = self.shape.forward(params, y)
+        y = self.shape.inverse(self.params, eps)
+        _, log_slope = self.shape.forward(self.params, y)
         return self.loc + self.scale * y, self._log_density(eps, log_slope).sum(-1)
 
     def each_log_prob(self, z: Tensor) -> Tensor:
         """(..., Z) nats of every latent."""
-        return self._log_density(*self.shape.forward(self._spread(z), (z - self.loc) / self.scale))
+        return self._log_density(*self.shape.forward(self.params, (z - self.loc) / self.scale))
 
     def log_prob(self, z: Tensor) -> Tensor:
         """(..., Z) latents -> (...) nats."""
@@ -93,6 +92,3 @@ class GuideLaw(NamedTuple):
 
     def _log_density(self, eps: Tensor, log_slope: Tensor) -> Tensor:
         return -0.5 * eps**2 - 0.5 * math.log(2 * math.pi) + log_slope - self.scale.log()
-
-    def _spread(self, z: Tensor) -> Tensor:
-        return self.params.expand(*z.shape, self.params.shape[-1])
