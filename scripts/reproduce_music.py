@@ -57,7 +57,7 @@ RNN = {"emission": "subset", "hidden_dim": 256, "num_layers": 2, "channel_dim": 
 RECIPES: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
     "jsb": {
         "rnn": (
-            {**RNN, "dropout": 0.35, "channel_dropout": 0.35},
+            {**RNN, "dropout": 0.25, "channel_dropout": 0.25},
             {"max_steps": 5000, "batch_size": 8, "learning_rate": 4e-3, "shift_channels": 6,
              "average": 0.995, "eval_every": 200, "patience": 1000},
         ),
