@@ -70,7 +70,7 @@ def test_ratings_are_ordered_and_learnt_from_little():
     scores = []
     for emission in ("ordinal", "categorical"):
         model = sl.RNN(hidden_dim=8, emission=emission)
-        model.fit(train, max_steps=150, learning_rate=0.01, seed=0)
+        model.fit(train, max_steps=150, seed=0)
         scores.append(model.log_prob(test)["nats_per_step"].mean())
     assert scores[0] > scores[1] + 0.01
     outside = SequenceDataset.from_arrays(np.array([[0.0, 5.0, 1.0]]))

@@ -108,3 +108,11 @@ def test_description_survives_json():
 
     description = DataDescription.of(dataset(num=3, channels=2))
     assert DataDescription.from_json(json.loads(json.dumps(description.to_json()))) == description
+
+
+def test_batches_are_of_like_size():
+    """A last batch of two sequences would weigh as much as the others."""
+    data = SequenceDataset.from_list([np.zeros(5)] * 18)
+    batches = TrainingBatches(data, 8)
+    assert sorted(len(batches.sequences(step)) for step in range(3)) == [6, 6, 6]
+    assert batches.epoch(3) == 1

@@ -4,6 +4,7 @@ A piece cut out of a series keeps the steps before it as *context*: they are con
 scored, so every score is a part of the series' own log-likelihood.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -135,7 +136,9 @@ class TrainingBatches:
         batches = []
         for start in range(0, len(pieces), pool):
             part = sorted(pieces[start : start + pool], key=len)
-            batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
+            num = -(-len(part) // self.batch_size)  # of like size: a batch of the last two would
+            cuts = np.linspace(0, len(part), num + 1).astype(int)  # weigh as much as a full one
+            batches += [part[a:b] for a, b in itertools.pairwise(cuts)]
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def sequences(self, step: int) -> list[Sequence]:
