@@ -12,7 +12,8 @@ densities, Pyro or scaling. That is the floor. The latent-variable model also st
 textbook way to write it, a Python loop with one Pyro site for every time step. Times on a busy
 machine drift, so the variants take turns, and a ratio is the median of the rounds' own ratios.
 
-`heads` times a set of channels against one channel after another.
+`heads` times a set of channels against one channel after another, and every emission's draw beside
+its density.
 
 `seeds` fits the latent-variable presets to bundled data from many seeds, and counts the fits that
 break down or collapse.
@@ -50,7 +51,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     speed = commands.add_parser("speed", help="training steps, sampling and scoring, timed")
     flow = commands.add_parser("flow", help="the flow's two directions and its maps, timed")
-    heads = commands.add_parser("heads", help="the heads of many binary channels, timed")
+    heads = commands.add_parser("heads", help="emissions on their own, timed")
     for command in (speed, flow, heads):
         command.add_argument("--quick", action="store_true", help="fewer rounds: rough numbers")
     regret = commands.add_parser("regret", help="nats per step below the truth")

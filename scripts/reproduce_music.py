@@ -20,6 +20,7 @@ mean over keys and fits, where several seeds are given.
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,8 @@ def put_together(
         "parameters": sum(m["parameters"] for m in members),
         "seconds": sum(m["seconds"] for m in members),
     }
-    rows = [r for r in read_rows(args.out) if r.get("seeds") != row["seeds"] or r["set"] != name]
+    identity = {k: row[k] for k in ("set", "model", "options", "training", "seeds")}
+    rows = [r for r in read_rows(args.out) if any(r.get(k) != v for k, v in identity.items())]
     write_rows(args.out, [*rows, row])
 
 
@@ -233,7 +235,9 @@ def fit(
     """The fitted model: from its folder, or from its last checkpoint, or from the start."""
     if (run / "config.json").exists():
         fitted = load_model(run)
-        if fitted.fitted["training"]["max_steps"] != training["max_steps"]:
+        theirs = {**asdict(fitted.module.options), **fitted.fitted["training"]}
+        ours = {**options, **training, "seed": seed}
+        if any({**theirs, "seed": fitted.fitted["seed"]}[k] != v for k, v in ours.items()):
             raise InputError(f"{run} holds another fit; choose another --out")
         return fitted
     say(f"{run.name}: fitting, {training['max_steps']} steps")

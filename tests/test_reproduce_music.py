@@ -60,6 +60,10 @@ def test_the_table_is_made_once_and_kept(music, folder, tmp_path, monkeypatch, c
     assert music.measure("jsb", "rnn", 0, args) == row
     for _ in range(2):
         music.put_together("jsb", "rnn", [row, other], args)
+    again = importlib.reload(music)  # whose `fit` is its own again
+    for changed in ({**small, "hidden_dim": 5}, {**small, "dropout": 0.1}):
+        with pytest.raises(InputError, match="holds another fit"):
+            again.fit("rnn", changed, recipe["rnn"][1], {}, args.out / "jsb-rnn-0", 0)
     rows = json.loads((args.out / "music.json").read_text())
     assert [r.get("seeds") for r in rows] == [None, None, [0, 1]]
     both = rows[2]["nats_per_step_together"]
