@@ -18,6 +18,7 @@ from seqlatent.nn.attention import Transformer
 from seqlatent.nn.causal import CausalNetwork
 from seqlatent.nn.convolution import Convolution
 from seqlatent.nn.mlp import WindowMLP
+from seqlatent.nn.recall import Recall
 from seqlatent.nn.recurrent import Recurrent
 from seqlatent.options import make
 
@@ -29,6 +30,8 @@ NETWORKS: dict[str, Callable[[], CausalNetwork]] = {
     "cnn-norm": lambda: Convolution(3, 8, 3, 2, "elu", norm="layer", residual=False),
     "transformer": lambda: Transformer(3, 8, 2, 2),
     "transformer-short": lambda: Transformer(3, 8, 2, 2, attention_window=3),
+    "recall": lambda: Recall(Recurrent(3, 8), 2),
+    "recall-short": lambda: Recall(Convolution(3, 8, 2), 2, window=3),
     "mlp": lambda: WindowMLP(3, 8, num_lags=3),
 }
 
@@ -52,6 +55,7 @@ EMISSIONS: dict[str, str] = {  # emission: the kind of data that it is for
 
 MODELS: dict[str, tuple[str, dict]] = {
     "rnn": ("rnn", {"hidden_dim": 8}),
+    "rnn-recall": ("rnn", {"hidden_dim": 8, "recall_heads": 2, "recall_window": 5}),
     "transformer": ("transformer", {"hidden_dim": 8, "num_heads": 2}),
     "cnn": ("cnn", {"hidden_dim": 8, "num_layers": 2}),
     "linear-gaussian": ("linear-gaussian", {"latent_dim": 3}),

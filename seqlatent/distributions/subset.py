@@ -4,11 +4,11 @@ The active channels k_1 < k_2 < ... < k_n are drawn in ascending order, each by 
 channels above the last one, until "end":
 
     p(x_t | h_t) = prod_{j=1}^{n+1} p(k_j | h_t, k_1, ..., k_{j-1}),    k_{n+1} = end
-    s_j = GRU(s_{j-1}; W h_t + e_{k_{j-1}}),    s_0 = tanh(W h_t),    logits_j = U s_j + c
+    s_j = silu(W h_t + sum_{i<j} V_{k_i} + L_{k_{j-1}}),    logits_j = U (s_j + silu(M s_j)) + c
 
-A small recurrent network over the channels stands inside every step of the one over time. A step
-costs n + 1 softmaxes in place of the D Bernoullis of `autoregressive.py`: 88 piano keys, four of
-them sounding, cost five.
+The order is fixed, so that a sum loses nothing of what was chosen, and all the choices of all steps
+are computed at once. A step costs n + 1 softmaxes in place of the D Bernoullis of
+`autoregressive.py`: 88 piano keys, four of them sounding, cost five.
 """
 
 import math
@@ -28,50 +28,50 @@ class SubsetHead(nn.Module):
         in_dim: size of h_t.
         num_channels: D, at least 2: of one channel there is nothing to choose.
         hidden_dim: size of s_j.
-        dropout: share of the units of s_j dropped before the softmax, in training.
+        dropout: share of units dropped before M and before U, in training.
     """
 
     def __init__(self, in_dim: int, num_channels: int, hidden_dim: int = 256, dropout: float = 0.0):
         super().__init__()
         self.family, self.num_channels = Bernoulli(), num_channels
         self.context = nn.Linear(in_dim, hidden_dim)  # W
-        # e: after the last channel only "end" is left, which needs no vector. Vectors of size 1
-        # before a shared matrix learn far faster than small ones behind it.
-        self.chosen = nn.Parameter(torch.randn(num_channels - 1, hidden_dim))
-        self.input = nn.Linear(hidden_dim, 3 * hidden_dim)
-        self.recurrent = nn.Linear(hidden_dim, 3 * hidden_dim)
+        self.before = nn.Parameter(torch.randn(num_channels, hidden_dim) * 0.5)  # V
+        self.last = nn.Parameter(torch.randn(num_channels, hidden_dim) * 0.5)  # L, from "none" on
+        self.hidden = nn.Linear(hidden_dim, hidden_dim)  # M
         self.dropout = nn.Dropout(dropout)
-        self.out = nn.Linear(hidden_dim, num_channels + 1)
+        self.out = nn.Linear(hidden_dim, num_channels + 1)  # U
 
     def forward(self, h: Tensor, observed: Tensor | None = None) -> "Subset":
         return Subset(self, self.context(h), observed)
 
-    def advance(self, s: Tensor, given: Tensor) -> Tensor:
-        """s_j from s_{j-1} (R, hidden_dim) and the gates' share of W h_t + e (R, 3 hidden_dim)."""
-        sizes = [2 * s.shape[-1], s.shape[-1]]
-        (a, b), (c, d) = given.split(sizes, -1), self.recurrent(s).split(sizes, -1)
-        reset, keep = torch.sigmoid(a + c).chunk(2, -1)
-        return torch.lerp(torch.tanh(b + reset * d), s, keep)
+    def log_mass(
+        self, context: Tensor, before: Tensor, last: Tensor, observed: Tensor | None
+    ) -> Tensor:
+        """(R, D + 1) log p(k_j | .) of every channel and, as the last, of "end".
 
-    def vectors(self) -> Tensor:
-        """(D, 3 hidden_dim) the gates' share of e_k at k + 1; zeros where nothing was chosen."""
-        return F.pad(F.linear(self.chosen, self.input.weight), (0, 0, 1, 0))
-
-    def log_mass(self, s: Tensor, last: Tensor, observed: Tensor | None) -> Tensor:
-        """(R, D + 1) log p(k_j | .) of every channel and, as the last, of "end"."""
+        Args:
+            context: (R, hidden_dim) W h_t.
+            before: (R, D) 1 for the channels chosen so far.
+            last: (R,) the last of them, -1 for none.
+            observed: (R, D) which channels are; None if all.
+        """
+        s = F.silu(torch.addmm(context, before, self.before) + F.embedding(last + 1, self.last))
+        s = s + F.silu(self.hidden(self.dropout(s)))
         D, logits = self.num_channels, self.out(self.dropout(s))
-        keys = torch.arange(D + 1, device=s.device)
-        impossible = keys <= last[:, None]
+        # Rows of small tables, because masks made row by row cost as much as the softmax itself.
+        closed = torch.full((D + 1, D + 1), -math.inf, device=logits.device).tril(-1)
+        closed = closed.index_select(0, last + 1)  # -inf up to the last channel
         if observed is not None:
             # A missing channel with observed ones above it cannot be chosen. One without can, and
             # then no observed one follows: it is summed out by counting it as "end".
             seen = F.pad(observed, (0, 1), value=False)
+            keys = torch.arange(D + 1, device=last.device)
             highest = (seen * keys).amax(1, keepdim=True)
-            ends = logits.masked_fill(impossible | seen | (keys <= highest), -math.inf)
+            ends = (logits + closed).masked_fill(seen | (keys <= highest), -math.inf)
             ends[:, D] = logits[:, D]
             logits = torch.cat([logits[:, :D], ends.logsumexp(1, keepdim=True)], 1)
-            impossible = impossible | ~F.pad(observed, (0, 1), value=True)
-        return F.log_softmax(logits.masked_fill(impossible, -math.inf), -1)
+            closed = closed.masked_fill(~F.pad(observed, (0, 1), value=True), -math.inf)
+        return F.log_softmax(logits + closed, -1)
 
 
 class Subset(StepDistribution):
@@ -93,34 +93,22 @@ class Subset(StepDistribution):
         observed = None if self.observed is None else _rows(self.observed, lead)
         if observed is not None:
             active = active & observed
-        # A step needs a choice for each active channel and one for "end", unless it is certain.
-        needed = active.sum(1) + ~active[:, D - 1]
+        choices = F.pad(active, (0, 1))
+        choices[:, D] = ~active[:, D - 1]  # after the last channel "end" is certain
         if observed is not None:
-            needed = needed * observed.any(1)  # nothing is asked of padding
+            choices[:, D] &= observed.any(1)  # nothing is asked of padding
             if bool((observed.all(1) | ~observed.any(1)).all()):
                 observed = None  # no step lacks a part alone
-        # With the longest steps first, those that still choose are always the leading ones.
-        needed, place = needed.sort(descending=True)
-        width = int(needed[0]) if len(needed) else 0
-        keys = torch.arange(D, device=active.device).expand_as(active)
-        order = keys.masked_fill(~active, D).sort(1).values[place]
-        order = F.pad(order, (1, 1), value=D)[:, : width + 1]  # k_0, k_1, ..., ends behind
-        order[:, 0] = -1
-        context = _rows(self.context, lead)[place]
-        s, given, vectors = torch.tanh(context), head.input(context), head.vectors()
-        states, open_steps = [], [int((needed > j).sum()) for j in range(width)]
-        for j, n in enumerate(open_steps):
-            if n < len(s):
-                s, given = s[:n], given[:n]
-            s = head.advance(s, given + F.embedding(order[:n, j] + 1, vectors))
-            states.append(s)
-        if not states:
+        rows, choice = choices.nonzero(as_tuple=True)
+        if not len(rows):
             return self.context.new_zeros(lead)
-        rows = torch.cat([place[:n] for n in open_steps])
-        last = torch.cat([order[:n, j] for j, n in enumerate(open_steps)])
-        choice = torch.cat([order[:n, j + 1] for j, n in enumerate(open_steps)])
+        last = F.pad(choice, (1, -1), value=-1)
+        last = last.masked_fill(rows != F.pad(rows, (1, -1), value=-1), -1)  # a new step's first
+        context = _rows(self.context, lead)
+        before = active.to(context).index_select(0, rows)
+        before *= before.new_ones(D + 1, D).tril(-1).index_select(0, choice)
         seen = None if observed is None else observed[rows]
-        log_mass = head.log_mass(torch.cat(states), last, seen)
+        log_mass = head.log_mass(context.index_select(0, rows), before, last, seen)
         taken = log_mass.gather(1, choice[:, None])[:, 0]
         return taken.new_zeros(len(active)).index_add(0, rows, taken).reshape(lead)
 
@@ -128,18 +116,18 @@ class Subset(StepDistribution):
     def draw(self, generator: torch.Generator | None = None) -> Tensor:
         head, D = self.head, self.head.num_channels
         lead = self.context.shape[:-1]
-        context, vectors = _rows(self.context, lead), head.vectors()
-        s, given = torch.tanh(context), head.input(context)
-        x, rows = s.new_zeros(len(s), D), torch.arange(len(s), device=s.device)
+        context = _rows(self.context, lead)
+        x, rows = (
+            context.new_zeros(len(context), D),
+            torch.arange(len(context), device=context.device),
+        )
         last = torch.full_like(rows, -1)
         while len(rows):
-            s = head.advance(s, given + vectors[last + 1])
-            choice = draw_class(head.log_mass(s, last, None), generator)
+            log_mass = head.log_mass(context[rows], x[rows], last, None)
+            choice = draw_class(log_mass, generator)
             x[rows[choice < D], choice[choice < D]] = 1.0
             going = choice < D - 1  # what follows the last channel is certain
-            if not going.all():
-                rows, choice, s, given = rows[going], choice[going], s[going], given[going]
-            last = choice
+            rows, last = rows[going], choice[going]
         return x.reshape(*lead, D)
 
     def at_floor(self, value: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from seqlatent.nn.attention import Transformer
 from seqlatent.nn.causal import CausalNetwork
 from seqlatent.nn.convolution import Convolution
 from seqlatent.nn.layers import ACTIVATIONS
+from seqlatent.nn.recall import Recall
 from seqlatent.nn.recurrent import Recurrent
 
 
@@ -127,6 +128,17 @@ class RNNOptions(AutoregressiveOptions):
         default="none", metadata={"help": "normalisation", "choices": ("none", "layer")}
     )
     residual: bool = field(default=False, metadata={"help": "residual connections"})
+    recall_heads: int = field(
+        default=0,
+        metadata={
+            "help": "searches for earlier steps like the present one, to read what followed them: "
+            "for sequences in which long passages return, 4 (0: none)",
+            "min": 0,
+        },
+    )
+    recall_window: int = field(
+        default=512, metadata={"help": "steps that they reach back over", "min": 1}
+    )
 
 
 class RNNModel(Autoregressive):
@@ -137,7 +149,12 @@ class RNNModel(Autoregressive):
 
     def build_network(self, in_dim: int) -> CausalNetwork:
         o = self.options
-        return Recurrent(in_dim, o.hidden_dim, o.num_layers, o.cell, o.dropout, o.norm, o.residual)
+        network = Recurrent(
+            in_dim, o.hidden_dim, o.num_layers, o.cell, o.dropout, o.norm, o.residual
+        )
+        if not o.recall_heads:
+            return network
+        return Recall(network, o.recall_heads, o.recall_window, o.dropout)
 
 
 @dataclass(frozen=True)

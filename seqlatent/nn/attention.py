@@ -15,6 +15,18 @@ from seqlatent.nn.causal import CausalNetwork, State
 from seqlatent.nn.layers import activation as make_activation
 
 
+def within(lag_bias: Tensor, steps: int, length: int) -> Tensor:
+    """(heads, steps, length) the bias of each lag from (heads, W); -inf ahead and beyond W.
+
+    The `steps` queries stand at the end of the `length` keys.
+    """
+    ends = torch.arange(length - steps, length, device=lag_bias.device)
+    lag = ends[:, None] - torch.arange(length, device=lag_bias.device)
+    window = lag_bias.shape[-1]
+    bias = lag_bias[:, lag.clamp(0, window - 1)]
+    return bias.masked_fill((lag < 0) | (lag >= window), float("-inf"))
+
+
 class Attention(nn.Module):
     """Multi-head self-attention over the current step and the W - 1 steps before it."""
 
@@ -33,11 +45,7 @@ class Attention(nn.Module):
         if past is not None:
             k, v = torch.cat([past[0], k], -2), torch.cat([past[1], v], -2)
         length = k.shape[-2]
-        lag = torch.arange(length - steps, length, device=u.device)[:, None] - torch.arange(
-            length, device=u.device
-        )
-        bias = self.lag_bias[:, lag.clamp(0, self.window - 1)]
-        bias = bias.masked_fill((lag < 0) | (lag >= self.window), float("-inf"))
+        bias = within(self.lag_bias, steps, length)
         dropout = self.dropout if self.training else 0.0
         # With a mask of four dimensions torch may take its fast kernel.
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None], dropout_p=dropout)

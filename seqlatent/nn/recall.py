@@ -1,0 +1,74 @@
+"""Recall: attention to what followed earlier steps like the present one.
+
+    h_t = net(u_1, ..., u_t)
+    a_ts = softmax over s <= t of q(h_t) . k(h_{s-1}) / sqrt(d) + b_{t-s}
+    m_t = O sum_{s <= t} a_ts V [u_s, h_s]
+
+Step s is found by what came *before* it, and what it brought is read: a tune that comes round
+again, a week like the last one. No recurrent state of fair size holds both. The softmax is over the
+last W steps and over one more place that holds nothing, for when nothing is alike; b is a learned
+number for each lag and head. The features are [h_t, m_t].
+
+A learned relative of the continuous cache (Grave et al. 2017), whose keys are likewise states and
+whose values are what followed them.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seqlatent.errors import InputError
+from seqlatent.nn.attention import within
+from seqlatent.nn.causal import CausalNetwork, State
+
+
+class Recall(CausalNetwork):
+    """A causal network with recall.
+
+    Args:
+        network: gives h_t; its `out_dim` must be a multiple of `num_heads`.
+        num_heads: separate searches.
+        window: W, how many steps one search reaches back over.
+        dropout: share of the features of m_t dropped, in training.
+
+    Raises:
+        InputError: for sizes that do not divide.
+    """
+
+    def __init__(
+        self, network: CausalNetwork, num_heads: int = 4, window: int = 512, dropout: float = 0.0
+    ):
+        super().__init__()
+        dim = network.out_dim
+        if dim % num_heads:
+            raise InputError(f"hidden_dim={dim} must be a multiple of recall_heads={num_heads}")
+        self.network, self.num_heads, self.window = network, num_heads, window
+        self.in_dim, self.out_dim = network.in_dim, 2 * dim
+        if network.receptive_field is not None:
+            self.receptive_field = network.receptive_field + window
+        self.query, self.key = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.value = nn.Linear(network.in_dim + dim, dim)
+        self.lag_bias = nn.Parameter(torch.zeros(num_heads, window))
+        self.out = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def scan(self, u: Tensor, state: State) -> tuple[Tensor, State]:
+        inner, last, past = (None, None, None) if state is None else state
+        h, inner = self.network(u, inner)
+        if last is None:
+            last = h.new_zeros(len(h), 1, h.shape[-1])
+        before = torch.cat([last, h[:, :-1]], 1)
+        q, k = self._heads(self.query(h)), self._heads(self.key(before))
+        v = self._heads(self.value(torch.cat([u, h], -1)))
+        if past is not None:
+            k, v = torch.cat([past[0], k], -2), torch.cat([past[1], v], -2)
+        bias = F.pad(within(self.lag_bias, q.shape[-2], k.shape[-2]), (1, 0))
+        nothing = (0, 0, 1, 0)
+        m = F.scaled_dot_product_attention(q, F.pad(k, nothing), F.pad(v, nothing), bias[None])
+        m = self.dropout(self.out(m.transpose(1, 2).flatten(-2)))
+        keep = max(0, k.shape[-2] - (self.window - 1))
+        return torch.cat([h, m], -1), (inner, h[:, -1:], (k[..., keep:, :], v[..., keep:, :]))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(N, T, F) -> (N, heads, T, F / heads)."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
