@@ -15,7 +15,7 @@ from seqlatent.data.steps import show_step
 from seqlatent.errors import InputError
 from seqlatent.estimating import CHUNK
 from seqlatent.models.base import ExactDensity, InvertibleCode, SequenceModel
-from seqlatent.nn.causal import map_state
+from seqlatent.nn.causal import expand_state
 
 
 def decode(
@@ -125,7 +125,7 @@ def step_map(
             *(getattr(now, f.name).expand(n, *getattr(now, f.name).shape[1:]) for f in fields(now))
         )
         many = replace(many, x=x)
-        past = map_state(lambda t: t.expand(n, *t.shape[1:]).contiguous(), history)
+        past = expand_state(history, n)
         code, log_prob = model.code(many, past)[0], model.log_prob(many, past)[0]
         return code[:, 0, channel].double().cpu().numpy(), log_prob[:, 0].double().cpu().numpy()
 

@@ -25,7 +25,7 @@ from seqlatent.data.steps import show_step, steps_after
 from seqlatent.errors import InputError
 from seqlatent.estimating import CHUNK, sequence_generator
 from seqlatent.models.base import History, LatentCode, SequenceModel
-from seqlatent.nn.causal import map_state
+from seqlatent.nn.causal import expand_state
 from seqlatent.reporting import plot_forecast
 from seqlatent.scoring import check_data
 
@@ -244,7 +244,7 @@ def draw_paths(
     training, device = model.training, next(model.parameters()).device
     model.eval()
     ahead = torch.from_numpy(covariates).to(device)
-    history = map_state(lambda t: t.expand(num_samples, *t.shape[1:]).contiguous(), history)
+    history = expand_state(history, num_samples)
     if device.type != "cpu":  # a generator belongs to one device
         generator = torch.Generator(device).manual_seed(generator.initial_seed())
     try:

@@ -32,7 +32,7 @@ from seqlatent.forecasting import summary_rows
 from seqlatent.gap_plots import plot_imputed
 from seqlatent.inference.smc import systematic
 from seqlatent.models.base import ExactDensity, ExactPosterior, Fillable, History, SequenceModel
-from seqlatent.nn.causal import map_state
+from seqlatent.nn.causal import expand_state, map_state
 from seqlatent.scoring import check_data
 
 PARTICLES = 1024  # at the least
@@ -211,7 +211,7 @@ def by_particles(
     result = batch.x.expand(num_samples, -1, -1).clone()
     gaps = (~observed).any(-1).nonzero()[:, 0].tolist()
     first = gaps[0] if isinstance(model, ExactDensity) else 0  # latents need the values before too
-    history = _repeat(_read(model, batch, first), size)
+    history = expand_state(_read(model, batch, first), size)
     log_w = torch.full((size,), -math.log(size), dtype=batch.x.dtype, device=batch.x.device)
     open_steps: dict[int, tuple[Tensor, int]] = {}  # values (K, D), observed steps since
     num_seen = 0
@@ -255,7 +255,3 @@ def _read(model: SequenceModel, batch: SequenceBatch, num_steps: int) -> History
     for start in range(0, num_steps, CHUNK):
         history = model.read(batch.steps(start, min(start + CHUNK, num_steps)), history)
     return history
-
-
-def _repeat(history: History, size: int) -> History:
-    return map_state(lambda s: s.expand(size, *s.shape[1:]).contiguous(), history)

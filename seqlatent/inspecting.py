@@ -34,7 +34,7 @@ from seqlatent.models.guide import kl_per_latent
 from seqlatent.models.guide_law import GuideLaw
 from seqlatent.models.latent import LatentModel
 from seqlatent.models.priors import MixtureLaw, NormalLaw
-from seqlatent.nn.causal import map_state
+from seqlatent.nn.causal import expand_state
 from seqlatent.scoring import check_data, score
 
 DRAWS = 16  # of the guide, for each sequence
@@ -237,7 +237,7 @@ def _draw(
 ) -> tuple[SequenceBatch, Tensor]:
     """Sequences of the same lengths and covariates from the model, and their latents."""
     blank = collate([replace(s, x=np.zeros_like(s.x)) for s in like]).to(generator.device)
-    history = map_state(lambda s: s.expand(len(like), *s.shape[1:]).contiguous(), start)
+    history = expand_state(start, len(like))
     x, z = [], []
     for t in range(blank.x.shape[1]):
         z_t, x_t, history = model.draw_step(history, blank.covariates[:, t : t + 1], generator)

@@ -5,7 +5,7 @@ import torch
 from cases import NETWORKS, stir, without_gradient
 from torch.autograd.functional import jacobian
 
-from seqlatent.nn.causal import CausalNetwork
+from seqlatent.nn.causal import CausalNetwork, expand_state
 
 STEPS = 12
 
@@ -64,6 +64,20 @@ def test_steps_equal_the_whole(network: CausalNetwork):
         h, state = network.step(u[:, t], state)
         steps.append(h)
     torch.testing.assert_close(torch.stack(steps, 1), whole, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_many_sequences_go_on_from_one(network: CausalNetwork, chunk: int):
+    """A state that all of them share gives what a copy for each would."""
+    u = inputs(4, STEPS, network.in_dim)
+    u[:, :5] = u[:1, :5]
+    whole, _ = network(u)
+    _, one = network(u[:1, :5])
+    state, rest = expand_state(one, 4), []
+    for t in range(5, STEPS, chunk):
+        h, state = network(u[:, t : t + chunk], state)
+        rest.append(h)
+    torch.testing.assert_close(torch.cat(rest, 1), whole[:, 5:], rtol=0, atol=1e-12)
 
 
 def test_any_leading_dimensions(network: CausalNetwork):

@@ -15,8 +15,77 @@ from seqlatent.nn.causal import CausalNetwork, State
 from seqlatent.nn.layers import activation as make_activation
 
 
-def within(lag_bias: Tensor, steps: int, length: int) -> Tensor:
-    """(heads, steps, length) the bias of each lag from (heads, W); -inf ahead and beyond W.
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    past: State,
+    lag_bias: Tensor,
+    nothing: bool = False,
+    dropout: float = 0.0,
+) -> tuple[Tensor, State]:
+    """Attention of T more steps to themselves and to a window of W steps that ends with each.
+
+    Args:
+        q, k, v: (N, heads, T, d).
+        past: keys and values of earlier steps as this function returned them, or None.
+        lag_bias: (heads, W) added to the logits by lag.
+        nothing: one more place, with logit 0 and value 0.
+        dropout: share of the weights dropped.
+
+    Returns:
+        (N, heads, T, d) and the past of what comes next, of at most W - 1 steps.
+    """
+    window = lag_bias.shape[-1]
+    if past is not None and _is_shared(past[0]):
+        return _attend_shared(q, k, v, past, lag_bias, nothing)
+    if past is not None:
+        k, v = _after(past[0], past[2], k), _after(past[1], past[3], v)
+    keep = max(0, k.shape[-2] - (window - 1))
+    after = (k[..., keep:, :], v[..., keep:, :], None, None)
+    bias = _bias(lag_bias, q.shape[-2], k.shape[-2])
+    if nothing:
+        k, v, bias = F.pad(k, (0, 0, 1, 0)), F.pad(v, (0, 0, 1, 0)), F.pad(bias, (1, 0))
+    # With a mask of four dimensions torch may take its fast kernel.
+    return F.scaled_dot_product_attention(q, k, v, bias[None], dropout), after
+
+
+def _attend_shared(
+    q: Tensor, k: Tensor, v: Tensor, past: State, lag_bias: Tensor, nothing: bool
+) -> tuple[Tensor, State]:
+    """The same where all N sequences go on from one, as the paths of a forecast do.
+
+    What they share is neither copied nor read N times: the past is their common keys and values,
+    expanded, and beside these each sequence's own.
+    """
+    shared_k, shared_v, own_k, own_v = past
+    own_k, own_v = _after(own_k, k.contiguous()), _after(own_v, v.contiguous())
+    num_shared, length = shared_k.shape[-2], shared_k.shape[-2] + own_k.shape[-2]
+    q = q * q.shape[-1] ** -0.5
+    logits = torch.cat(
+        [torch.einsum("nhtd,hsd->nhts", q, shared_k[0]), q @ own_k.transpose(-1, -2)], -1
+    )
+    logits = logits + _bias(lag_bias, q.shape[-2], length)
+    weights = F.pad(logits, (int(nothing), 0)).softmax(-1)[..., int(nothing) :]
+    of_shared, of_own = weights.split([num_shared, length - num_shared], -1)
+    mixed = torch.einsum("nhts,hsd->nhtd", of_shared, shared_v[0]) + of_own @ own_v
+    drop = max(0, length - (lag_bias.shape[-1] - 1))
+    if drop < num_shared:
+        return mixed, (shared_k[..., drop:, :], shared_v[..., drop:, :], own_k, own_v)
+    drop -= num_shared
+    return mixed, (own_k[..., drop:, :], own_v[..., drop:, :], None, None)
+
+
+def _is_shared(k: Tensor) -> bool:
+    return len(k) > 1 and k.stride(0) == 0
+
+
+def _after(*parts: Tensor | None) -> Tensor:
+    return torch.cat([p for p in parts if p is not None], -2)
+
+
+def _bias(lag_bias: Tensor, steps: int, length: int) -> Tensor:
+    """(heads, steps, length) of each lag; -inf ahead and beyond the window.
 
     The `steps` queries stand at the end of the `length` keys.
     """
@@ -32,26 +101,19 @@ class Attention(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, window: int, dropout: float):
         super().__init__()
-        self.num_heads, self.window, self.dropout = num_heads, window, dropout
+        self.num_heads, self.dropout = num_heads, dropout
         self.query_key_value = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
         slopes = 2.0 ** -torch.linspace(0, 6, num_heads)
         self.lag_bias = nn.Parameter(-slopes[:, None] * torch.arange(window))
 
-    def forward(self, u: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, State]:
+    def forward(self, u: Tensor, past: State) -> tuple[Tensor, State]:
         n, steps, dim = u.shape
         heads = self.query_key_value(u).view(n, steps, 3, self.num_heads, dim // self.num_heads)
         q, k, v = heads.permute(2, 0, 3, 1, 4)
-        if past is not None:
-            k, v = torch.cat([past[0], k], -2), torch.cat([past[1], v], -2)
-        length = k.shape[-2]
-        bias = within(self.lag_bias, steps, length)
         dropout = self.dropout if self.training else 0.0
-        # With a mask of four dimensions torch may take its fast kernel.
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None], dropout_p=dropout)
-        keep = max(0, length - (self.window - 1))
-        cache = (k[..., keep:, :], v[..., keep:, :])
-        return self.out(mixed.transpose(1, 2).reshape(n, steps, dim)), cache
+        mixed, past = attend(q, k, v, past, self.lag_bias, dropout=dropout)
+        return self.out(mixed.transpose(1, 2).reshape(n, steps, dim)), past
 
 
 class Transformer(CausalNetwork):

@@ -10,6 +10,7 @@ Training reads whole sequences in parallel; sampling reads one step at a time; s
 sequence reads chunks. All three are this one function.
 """
 
+import math
 from typing import Any
 
 from torch import Tensor, nn
@@ -26,6 +27,11 @@ def map_state(function: Any, state: State) -> State:
         return function(state)
     mapped = [map_state(function, part) for part in state]
     return type(state)(*mapped) if hasattr(state, "_fields") else tuple(mapped)
+
+
+def expand_state(state: State, size: int) -> State:
+    """The state of `size` sequences that all go on from one; nothing is copied."""
+    return map_state(lambda s: s.expand(size, *s.shape[1:]), state)
 
 
 class CausalNetwork(nn.Module):
@@ -55,8 +61,9 @@ class CausalNetwork(nn.Module):
             h: (..., T, out_dim), and the state after the last step.
         """
         lead = u.shape[:-2]
-        flat = map_state(lambda s: s.reshape(-1, *s.shape[len(lead) :]), state)
-        h, after = self.scan(u.reshape(-1, *u.shape[-2:]), flat)
+        size = math.prod(lead)  # not -1, which a state without elements leaves open
+        flat = map_state(lambda s: s.reshape(size, *s.shape[len(lead) :]), state)
+        h, after = self.scan(u.reshape(size, *u.shape[-2:]), flat)
         return h.reshape(*lead, *h.shape[-2:]), map_state(
             lambda s: s.reshape(*lead, *s.shape[1:]), after
         )

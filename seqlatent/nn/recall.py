@@ -15,10 +15,9 @@ whose values are what followed them.
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from seqlatent.errors import InputError
-from seqlatent.nn.attention import within
+from seqlatent.nn.attention import attend
 from seqlatent.nn.causal import CausalNetwork, State
 
 
@@ -42,7 +41,7 @@ class Recall(CausalNetwork):
         dim = network.out_dim
         if dim % num_heads:
             raise InputError(f"hidden_dim={dim} must be a multiple of recall_heads={num_heads}")
-        self.network, self.num_heads, self.window = network, num_heads, window
+        self.network, self.num_heads = network, num_heads
         self.in_dim, self.out_dim = network.in_dim, 2 * dim
         if network.receptive_field is not None:
             self.receptive_field = network.receptive_field + window
@@ -60,14 +59,9 @@ class Recall(CausalNetwork):
         before = torch.cat([last, h[:, :-1]], 1)
         q, k = self._heads(self.query(h)), self._heads(self.key(before))
         v = self._heads(self.value(torch.cat([u, h], -1)))
-        if past is not None:
-            k, v = torch.cat([past[0], k], -2), torch.cat([past[1], v], -2)
-        bias = F.pad(within(self.lag_bias, q.shape[-2], k.shape[-2]), (1, 0))
-        nothing = (0, 0, 1, 0)
-        m = F.scaled_dot_product_attention(q, F.pad(k, nothing), F.pad(v, nothing), bias[None])
+        m, past = attend(q, k, v, past, self.lag_bias, nothing=True)
         m = self.dropout(self.out(m.transpose(1, 2).flatten(-2)))
-        keep = max(0, k.shape[-2] - (self.window - 1))
-        return torch.cat([h, m], -1), (inner, h[:, -1:], (k[..., keep:, :], v[..., keep:, :]))
+        return torch.cat([h, m], -1), (inner, h[:, -1:], past)
 
     def _heads(self, x: Tensor) -> Tensor:
         """(N, T, F) -> (N, heads, T, F / heads)."""
