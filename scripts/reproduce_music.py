@@ -14,7 +14,13 @@ where it was, and finished fits are not made again. Figures are kept in OUT/musi
 
 *Mean over keys* is the same model asked K times, with the music moved up or down by at most so many
 semitones; its p(x_t | x_{<t}) is the mean of the K answers, which is again an exact law. So is the
-mean over keys and fits, where several seeds are given.
+mean over keys and fits, where several seeds are given, and so is a *weighed* mean, in which an
+answer counts for more where the like have done well so far in this sequence:
+
+    p(x_t | x_{<t}) = sum_k w_tk p_k(x_t | x_{<t}),
+    log w_tk = eta sum_{s<t} gamma^(t-1-s) log p_k(x_s | x_{<s}) + const
+
+(dynamic model averaging, Raftery et al. 2010, with a learning rate.)
 """
 
 import argparse
@@ -25,19 +31,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from benchmark_tools import say, show
+from music_rolls import FILES, moved, read_rolls
 
 from seqlatent.api import CLASSES, Model, load_model
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.data.readers import load
 from seqlatent.errors import InputError, did_you_mean
 
-FILES = {"jsb": "jsb_chorales", "nottingham": "nottingham"}
-PARTS = ("train", "valid", "test")
-LOWEST, KEYS = 21, 88  # the piano's, as MIDI pitches
 SHIFTS = {"jsb": 6, "nottingham": 5}  # semitones up and down that the mean over keys goes
+ETA, GAMMA = 0.2, 0.95  # of weighed means, chosen on the chorales' valid part
 
 # name, test nats per step on jsb and on nottingham, kind
 LITERATURE = [
@@ -53,13 +56,19 @@ LITERATURE = [
 NUM_PARTICLES = 512  # of a test score that is an estimate, in each of four filters
 
 LATENT = {"emission": "bernoulli", "channels": "independent", "latent_dim": 32}
-RNN = {"emission": "subset", "hidden_dim": 256, "num_layers": 2, "channel_dim": 256}
+RNN = {
+    "emission": "subset",
+    "hidden_dim": 256,
+    "num_layers": 2,
+    "channel_dim": 256,
+    "recall_heads": 4,
+}
 # set: model: options of the model and of training, chosen on the valid parts
 RECIPES: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
     "jsb": {
         "rnn": (
-            {**RNN, "dropout": 0.25, "channel_dropout": 0.25},
-            {"max_steps": 5000, "batch_size": 8, "learning_rate": 4e-3, "shift_channels": 6,
+            {**RNN, "dropout": 0.12, "channel_dropout": 0.25},
+            {"max_steps": 4000, "batch_size": 8, "learning_rate": 4e-3, "shift_channels": 6,
              "average": 0.995, "eval_every": 200, "patience": 1000},
         ),
         "vrnn": (
@@ -75,10 +84,10 @@ RECIPES: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
     },
     "nottingham": {
         "rnn": (
-            {**RNN, "dropout": 0.2, "channel_dropout": 0.2},
-            {"max_steps": 9000, "batch_size": 8, "learning_rate": 4e-3, "shift_channels": 5,
-             "average": 0.995, "eval_every": 500, "patience": 1000, "window_length": 128,
-             "window_context": 32},
+            {**RNN, "dropout": 0.1, "channel_dropout": 0.1},
+            {"max_steps": 5000, "batch_size": 8, "learning_rate": 4e-3, "shift_channels": 5,
+             "average": 0.995, "eval_every": 250, "patience": 1000, "window_length": 256,
+             "window_context": 0},
         ),
     },
 }  # fmt: skip
@@ -111,37 +120,6 @@ def main() -> int:
     return 0
 
 
-def read_rolls(folder: Path, name: str, out: Path) -> dict[str, SequenceDataset]:
-    """The three parts, through a table each."""
-    path = folder / f"{FILES[name]}.npz"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file (--data)")
-    arrays = np.load(path)
-    parts = {}
-    for part in PARTS:
-        table = out / f"{name}-{part}.parquet"
-        if not table.exists():
-            try:
-                frame = roll_table(*(arrays[f"{part}_{k}"] for k in
-                                     ("notes", "note_counts", "lengths")))  # fmt: skip
-            except KeyError as error:
-                raise InputError(f"{path}: the array {error} is not there") from None
-            out.mkdir(parents=True, exist_ok=True)
-            frame.to_parquet(table)
-        parts[part] = load(table)
-    return parts
-
-
-def roll_table(notes: np.ndarray, counts: np.ndarray, lengths: np.ndarray) -> pd.DataFrame:
-    """`unique_id, ds` and the keys `k21` to `k108`, each 0 or 1."""
-    roll = np.zeros((len(counts), KEYS), dtype=np.int8)
-    roll[np.repeat(np.arange(len(counts)), counts), notes.astype(int) - LOWEST] = 1
-    frame = pd.DataFrame(roll, columns=[f"k{LOWEST + d}" for d in range(KEYS)])
-    frame.insert(0, "ds", np.concatenate([np.arange(n) for n in lengths]))
-    frame.insert(0, "unique_id", np.repeat([f"{i:04d}" for i in range(len(lengths))], lengths))
-    return frame
-
-
 def measure(name: str, model: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """Fit a recipe and score its test part, unless that has been done: its row of figures."""
     options, training = recipe(name, model, args)
@@ -155,18 +133,18 @@ def measure(name: str, model: str, seed: int, args: argparse.Namespace) -> dict[
     say(f"{name}, {model}: scoring the test part")
     scores, steps = fitted.score(data["test"], num_particles=NUM_PARTICLES)
     kind, most = str(scores["kind"].iloc[0]), SHIFTS[name]
-    many = None
+    means = {}
     if kind == "exact":  # a mean of estimates would need their errors to be independent
-        answers = mean_over_keys(fitted, data["test"], most)
+        answers = in_all_keys(fitted, data["test"], most)
         np.save(answers_of(args.out, name, model, seed), answers)
-        many = float(-answers.mean())
+        means = figures(answers, data["test"].lengths)
     row = {
         **identity,
         "kind": kind,
         "num_particles": int(scores["num_particles"].iloc[0]),
         "std_error": float(np.linalg.norm(scores["std_error"]) / len(steps)),
         "nats_per_step": float(-steps["log_prob"].to_numpy().mean()),
-        "nats_per_step_mean_over_keys": many,
+        **means,
         "num_keys": 2 * most + 1,
         "num_steps": len(steps),
         "valid_nats_per_step": -fitted.fitted["valid_nats_per_step"],
@@ -183,16 +161,16 @@ def measure(name: str, model: str, seed: int, args: argparse.Namespace) -> dict[
 def put_together(
     name: str, model: str, members: list[dict[str, Any]], args: argparse.Namespace
 ) -> None:
-    """The mean of p(x_t | x_{<t}) over the fits of several seeds, each a mean over keys."""
+    """The mean of p(x_t | x_{<t}) over keys and the fits of several seeds."""
     if len(members) == 1 or members[0]["kind"] != "exact":
         return
     answers = [np.load(answers_of(args.out, name, model, m["seed"])) for m in members]
-    together = np.logaddexp.reduce(answers) - np.log(len(answers))
+    lengths = read_rolls(args.data, name, args.out)["test"].lengths
     same = {k: members[0][k] for k in ("set", "model", "options", "training", "kind", "num_keys")}
     row = {
         **same,
         "seeds": [m["seed"] for m in members],
-        "nats_per_step_together": float(-together.mean()),
+        **figures(np.concatenate(answers), lengths),
         "parameters": sum(m["parameters"] for m in members),
         "seconds": sum(m["seconds"] for m in members),
     }
@@ -211,7 +189,7 @@ def recipe(
 
 
 def answers_of(out: Path, name: str, model: str, seed: int) -> Path:
-    """Where log p(x_t | x_{<t}) of every test step is kept, as a mean over keys."""
+    """Where log p(x_t | x_{<t}) of every test step is kept, in each of the keys."""
     return out / f"{name}-{model}-{seed}" / "test.npy"
 
 
@@ -246,25 +224,30 @@ def fit(
     )
 
 
-def mean_over_keys(model: Model, data: SequenceDataset, most: int) -> np.ndarray:
-    """log p(x_t | x_{<t}) of every step in nats, the mean of p over the moves by -most..most."""
+def in_all_keys(model: Model, data: SequenceDataset, most: int) -> np.ndarray:
+    """(K, steps) log p(x_t | x_{<t}) in nats, with the data moved by -most..most semitones."""
     moves = range(-most, most + 1)
-    members = [model.score(moved(data, k))[1]["log_prob"].to_numpy() for k in moves]
-    return np.logaddexp.reduce(members) - np.log(len(members))
+    return np.stack([model.score(moved(data, k))[1]["log_prob"].to_numpy() for k in moves])
 
 
-def moved(data: SequenceDataset, semitones: int) -> SequenceDataset:
-    """Every sequence in another key.
+def figures(answers: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
+    """Nats per step of the plain and of the weighed mean of answers (K, steps)."""
+    return {
+        "nats_per_step_mean_over_keys": float(-weighed(answers, lengths, 0.0, 1.0).mean()),
+        "nats_per_step_weighed": float(-weighed(answers, lengths, ETA, GAMMA).mean()),
+    }
 
-    Raises:
-        InputError: where a note would leave the keyboard.
-    """
-    x = [s.x for s in data]
-    lost = slice(KEYS - semitones, None) if semitones > 0 else slice(0, -semitones)
-    if any(v[:, lost].any() for v in x):
-        raise InputError(f"{data.name}: {semitones} semitones away a note leaves the keyboard")
-    names = data.targets
-    return SequenceDataset.from_list([np.roll(v, semitones, axis=1) for v in x], names, data.name)
+
+def weighed(answers: np.ndarray, lengths: np.ndarray, eta: float, gamma: float) -> np.ndarray:
+    """(steps,) log p(x_t | x_{<t}) of the weighed mean; all sequences stand end to end."""
+    result = []
+    for part in np.split(answers, np.cumsum(lengths)[:-1], axis=1):
+        log_weights = np.zeros(len(part))
+        for log_prob in part.T:
+            share = log_weights - np.logaddexp.reduce(log_weights)
+            result.append(np.logaddexp.reduce(share + log_prob))
+            log_weights = gamma * log_weights + eta * log_prob
+    return np.array(result)
 
 
 def kind_of(row: dict[str, Any]) -> str:
@@ -278,10 +261,12 @@ def show_table(out: Path) -> None:
     ]
     for row in read_rows(out):
         keys = f"{row['model']}, mean over {row['num_keys']} keys"
+        if "seeds" in row:
+            keys += f" and {len(row['seeds'])} fits"
         for label, key in (
             (row["model"], "nats_per_step"),
             (keys, "nats_per_step_mean_over_keys"),
-            (f"{keys} and {len(row.get('seeds', []))} fits", "nats_per_step_together"),
+            (f"{keys}, weighed", "nats_per_step_weighed"),
         ):
             if row.get(key) is None:
                 continue

@@ -66,14 +66,32 @@ def test_the_table_is_made_once_and_kept(music, folder, tmp_path, monkeypatch, c
             again.fit("rnn", changed, recipe["rnn"][1], {}, args.out / "jsb-rnn-0", 0)
     rows = json.loads((args.out / "music.json").read_text())
     assert [r.get("seeds") for r in rows] == [None, None, [0, 1]]
-    both = rows[2]["nats_per_step_together"]
+    both = rows[2]["nats_per_step_mean_over_keys"]
     # By Jensen's inequality a mean of laws is at least as good as the mean of their scores.
     each = [r["nats_per_step_mean_over_keys"] for r in rows[:2]]
     assert min(each) - np.log(2) < both < np.mean(each)
     music.show_table(args.out)
     shown = capsys.readouterr().out
     assert "RNN-NADE" in shown and f"{row['nats_per_step']:.2f}" in shown
-    assert "mean over 13 keys and 2 fits" in shown
+    assert "mean over 13 keys and 2 fits, weighed" in shown
+
+
+def test_weighed_means(music):
+    """Weights of eta = gamma = 1 are Bayes' rule, for each sequence anew: the product of the steps'
+    means is the mean of the sequences' probabilities. With eta = 0 all answers count alike."""
+    rng = np.random.default_rng(0)
+    answers, lengths = rng.normal(-3.0, 1.0, (4, 12)), np.array([5, 7])
+    bayes = music.weighed(answers, lengths, 1.0, 1.0)
+    for part in (slice(0, 5), slice(5, 12)):
+        of_sequence = np.logaddexp.reduce(answers[:, part].sum(1)) - np.log(4)
+        np.testing.assert_allclose(bayes[part].sum(), of_sequence)
+    plain = music.weighed(answers, lengths, 0.0, 0.5)
+    np.testing.assert_allclose(plain, np.log(np.exp(answers).mean(0)))
+    # What weighs an answer is the past alone.
+    later = answers.copy()
+    later[:, 8:] = rng.normal(-3.0, 1.0, (4, 4))
+    once, again = (music.weighed(a, lengths, 0.2, 0.9)[:8] for a in (answers, later))
+    np.testing.assert_array_equal(once, again)
 
 
 def test_music_is_moved_as_a_whole_or_not_at_all(music):
