@@ -296,13 +296,15 @@ def sample(
     from seqlatent.api import load_model
     from seqlatent.data.tables import write_table
     from seqlatent.reporting import counted, plot_samples
+    from seqlatent.roll_plots import MANY, plot_sample_rolls
 
     set_up(quiet, threads)
     check_outputs([out], [plot])
     drawn = load_model(run).sample(num_samples, length, seed, start)
     write_table(drawn.to_frame().rename(columns={"unique_id": "sample_id"}), out)
     if plot:
-        plot_samples(drawn, plot)
+        draw = plot_sample_rolls if drawn.num_channels > MANY else plot_samples
+        draw(drawn, plot)
     if not quiet:
         print(f"wrote {counted(num_samples, 'sequence')} of {length} steps to {out}")
 

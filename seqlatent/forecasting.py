@@ -27,6 +27,7 @@ from seqlatent.estimating import CHUNK, sequence_generator
 from seqlatent.models.base import History, LatentCode, SequenceModel
 from seqlatent.nn.causal import expand_state
 from seqlatent.reporting import plot_forecast
+from seqlatent.roll_plots import MANY, plot_forecast_rolls
 from seqlatent.scoring import check_data
 
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
@@ -116,9 +117,11 @@ class Forecast:
         return paths_frame(self.data, self.series)
 
     def plot(self, path: str | None = None, series: int = 6):
-        """Draw fans with their history; see `seqlatent.reporting.plot_forecast`."""
+        """Draw fans with their history, of many channels rolls; see `plot_forecast` in
+        `seqlatent.reporting` and `plot_forecast_rolls` in `seqlatent.roll_plots`."""
         paths = [(f.unique_id, f.ds, f.samples) for f in self.series]
-        return plot_forecast(self.data, paths, path, series)
+        draw = plot_forecast_rolls if self.data.num_channels > MANY else plot_forecast
+        return draw(self.data, paths, path, series)
 
     def _each(self, values: list[np.ndarray]) -> np.ndarray:
         return values[0] if len(values) == 1 else np.stack(values)

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequences import Sequence
 from seqlatent.reporting import ALERT, INK, SOFT, finish, format_dates, new_figure
+from seqlatent.roll_plots import MANY, draw_roll, limits_of, mark_steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,6 +51,7 @@ def plot_scores(
     _histogram(figure, axes, data, scores, unusual)
     surprising = _surprising_steps(steps)
     by_name = {s.unique_id: s for s in data}
+    limits = limits_of(data) if data.num_channels > MANY else None
     worst = zip(unusual["unique_id"], unusual["nats_per_step"], strict=True)
     for i, (unique_id, nats) in enumerate(worst):
         row, column = 1 + detail * (i // 3), i % 3
@@ -58,17 +61,21 @@ def plot_scores(
         ax = axes[row, column]
         if stacked is not None:
             _band(ax, stacked)
-        for d, target in enumerate(data.targets):
-            color = ALERT if data.num_channels == 1 else None
-            ax.plot(s.x[:, d], color=color, linewidth=1.4, label=target)
-            ax.scatter(places, s.x[places, d], s=dots, color=INK, zorder=3)
+        if limits is not None:
+            draw_roll(ax, s.x, s.ds, data.targets, limits)
+            mark_steps(ax, places, dots)
+        else:
+            for d, target in enumerate(data.targets):
+                color = ALERT if data.num_channels == 1 else None
+                ax.plot(s.x[:, d], color=color, linewidth=1.4, label=target)
+                ax.scatter(places, s.x[places, d], s=dots, color=INK, zorder=3)
         ax.set_title(f"{unique_id}: {nats:.3f} nats per step", fontsize=9, loc="left")
         if stacked is not None:
             _against_alike(axes[row + 1, column], s, stacked, places, dots)
     for i in range(len(unusual), 3 * ((rows - 1) // detail)):
         for k in range(detail):
             axes[1 + detail * (i // 3) + k, i % 3].set_visible(False)
-    if data.num_channels > 1:
+    if 1 < data.num_channels <= MANY:
         axes[1, 0].legend(fontsize=7, frameon=False)
     note = "dots: steps at least a nat more surprising than usual at their place"
     if stacked is not None:
@@ -153,14 +160,23 @@ def _plot_over_time(
     marks: pd.DataFrame | None,
 ) -> "Figure":
     figure, axes = new_figure(2 * len(data), 1, 11.0, 4.6 * len(data))
+
+    def along(s: Sequence, ds: ArrayLike) -> np.ndarray:
+        """Where steps lie on the axis: rolls count them."""
+        return np.asarray(ds) if limits is None else np.searchsorted(s.ds, np.asarray(ds))
+
+    limits = limits_of(data) if data.num_channels > MANY else None
     for i, s in enumerate(data):
         top, bottom = axes[2 * i, 0], axes[2 * i + 1, 0]
         mine = steps[steps["unique_id"] == s.unique_id]
-        for d, target in enumerate(data.targets):
-            color = INK if data.num_channels == 1 else None
-            top.plot(s.ds, s.x[:, d], linewidth=0.8, color=color, label=target)
+        if limits is not None:
+            draw_roll(top, s.x, s.ds, data.targets, limits)
+        else:
+            for d, target in enumerate(data.targets):
+                color = INK if data.num_channels == 1 else None
+                top.plot(s.ds, s.x[:, d], linewidth=0.8, color=color, label=target)
         top.set_title(f"{data.name} {s.unique_id}", fontsize=9, loc="left")
-        surprise, ds = -np.asarray(mine["log_prob"]), np.asarray(mine["ds"])
+        surprise, ds = -np.asarray(mine["log_prob"]), along(s, mine["ds"])
         bottom.plot(ds, surprise, color=SOFT, linewidth=0.6)
         width = max(1, len(surprise) // 200)
         if width > 1:
@@ -172,8 +188,12 @@ def _plot_over_time(
         spans = [] if marks is None else list(zip(marks["start"], marks["end"], strict=True))
         for k, (start, end) in enumerate(spans):
             label = "labelled anomaly" if k == 0 else None
+            start, end = along(s, [start, end])
             top.axvspan(start, end, color=ALERT, alpha=0.12, lw=0, label=label)
             bottom.axvspan(start, end, color=ALERT, alpha=0.12, lw=0)
+        if limits is not None:
+            bottom.set_xticks(top.get_xticks(), top.get_xticklabels(), fontsize=7)
+            continue
         if spans or data.num_channels > 1:
             top.legend(fontsize=7, frameon=False)
         format_dates(top, s.ds)

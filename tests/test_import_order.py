@@ -18,6 +18,7 @@ LAYERS = (
     ("models",),
     (
         "reporting",
+        "roll_plots",
         "score_plots",
         "gap_plots",
         "inspect_report",
