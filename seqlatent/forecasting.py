@@ -119,6 +119,8 @@ class Forecast:
     def plot(self, path: str | None = None, series: int = 6):
         """Draw fans with their history, of many channels rolls; see `plot_forecast` in
         `seqlatent.reporting` and `plot_forecast_rolls` in `seqlatent.roll_plots`."""
+        if series < 1:
+            raise InputError(f"series={series} must be at least 1")
         paths = [(f.unique_id, f.ds, f.samples) for f in self.series]
         draw = plot_forecast_rolls if self.data.num_channels > MANY else plot_forecast
         return draw(self.data, paths, path, series)

@@ -63,7 +63,8 @@ def plot_forecast_rolls(
     path: str | Path | None = None,
     max_series: int = 6,
 ) -> "Figure":
-    """The end of each history, and after a line the mean of its paths; beside it one path.
+    """The end of each history, and after a line the mean of its paths, or of labels the most
+    frequent ones; beside it one path.
 
     Args:
         data: the history.
@@ -74,20 +75,23 @@ def plot_forecast_rolls(
     shown = list(paths)[:max_series]
     figure, axes = new_figure(len(shown), 2, 12.4, 3.2 * len(shown))
     by_name, limits = {s.unique_id: s for s in data}, limits_of(data)
-    for _, _, samples in shown:  # a path may leave the history's range
-        limits[0] = np.minimum(limits[0], samples[0].min(0))
-        limits[1] = np.maximum(limits[1], samples[0].max(0))
-    for row, (unique_id, ahead, samples) in zip(axes, shown, strict=True):
+    labelled = [d for d, name in enumerate(data.targets) if name in data.categories]
+    middles = [middle_of(samples, labelled) for _, _, samples in shown]
+    for (_, _, samples), middle in zip(shown, middles, strict=True):  # they may leave its range
+        limits[0] = np.minimum(limits[0], np.minimum(samples[0], middle).min(0))
+        limits[1] = np.maximum(limits[1], np.maximum(samples[0], middle).max(0))
+    what = "most frequent label" if len(labelled) == data.num_channels else "mean"
+    for row, (unique_id, ahead, samples), middle in zip(axes, shown, middles, strict=True):
         s = by_name[unique_id]
         keep = max(3 * len(ahead), 24)
         ds = np.concatenate([s.ds[-keep:], ahead])
-        for ax, values, what in (
-            (row[0], samples.mean(0), f"mean of {len(samples)} paths"),
+        for ax, values, title in (
+            (row[0], middle, f"{what} of {len(samples)} paths"),
             (row[1], samples[0], "one path"),
         ):
             draw_roll(ax, np.concatenate([s.x[-keep:], values]), ds, data.targets, limits)
             ax.axvline(len(ds) - len(ahead) - 0.5, color=ALERT, linewidth=1.2)
-            ax.set_title(f"{unique_id}: {what} after the line", fontsize=9, loc="left")
+            ax.set_title(f"{unique_id}: {title} after the line", fontsize=9, loc="left")
     if len(paths) > len(shown):
         figure.supxlabel(f"and {len(paths) - len(shown)} more series", fontsize=8)
     return finish(figure, path)
@@ -110,6 +114,15 @@ def plot_sample_rolls(
     if len(data) > len(shown):
         figure.supxlabel(f"and {len(data) - len(shown)} more sequences", fontsize=8)
     return finish(figure, path)
+
+
+def middle_of(samples: np.ndarray, labelled: Sequence[int]) -> np.ndarray:
+    """(H, D) means of (S, H, D) draws; in channels of labels the most frequent code."""
+    middle = samples.mean(0)
+    for d in labelled:
+        codes = np.arange(int(samples[..., d].max()) + 1)
+        middle[:, d] = (samples[..., d, None] == codes).sum(0).argmax(-1)
+    return middle
 
 
 def mark_steps(ax: "Axes", places: np.ndarray, sizes: np.ndarray) -> None:

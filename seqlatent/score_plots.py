@@ -1,7 +1,7 @@
 """Pictures of scores: how they spread, and what makes the most unusual sequences unusual."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -161,9 +161,11 @@ def _plot_over_time(
 ) -> "Figure":
     figure, axes = new_figure(2 * len(data), 1, 11.0, 4.6 * len(data))
 
-    def along(s: Sequence, ds: ArrayLike) -> np.ndarray:
+    def along(s: Sequence, ds: ArrayLike, side: Literal["left", "right"] = "left") -> np.ndarray:
         """Where steps lie on the axis: rolls count them."""
-        return np.asarray(ds) if limits is None else np.searchsorted(s.ds, np.asarray(ds))
+        if limits is None:
+            return np.asarray(ds)
+        return np.searchsorted(s.ds, np.asarray(ds, dtype=s.ds.dtype), side)
 
     limits = limits_of(data) if data.num_channels > MANY else None
     for i, s in enumerate(data):
@@ -188,14 +190,16 @@ def _plot_over_time(
         spans = [] if marks is None else list(zip(marks["start"], marks["end"], strict=True))
         for k, (start, end) in enumerate(spans):
             label = "labelled anomaly" if k == 0 else None
-            start, end = along(s, [start, end])
+            if limits is not None:  # from the first marked cell's left edge to the last one's right
+                start, end = along(s, start) - 0.5, along(s, end, "right") - 0.5
             top.axvspan(start, end, color=ALERT, alpha=0.12, lw=0, label=label)
             bottom.axvspan(start, end, color=ALERT, alpha=0.12, lw=0)
-        if limits is not None:
-            bottom.set_xticks(top.get_xticks(), top.get_xticklabels(), fontsize=7)
-            continue
-        if spans or data.num_channels > 1:
+        if spans or 1 < data.num_channels <= MANY:
             top.legend(fontsize=7, frameon=False)
-        format_dates(top, s.ds)
-        format_dates(bottom, s.ds)
+        if limits is None:
+            format_dates(top, s.ds)
+            format_dates(bottom, s.ds)
+        else:
+            bottom.set_xticks(top.get_xticks(), top.get_xticklabels(), fontsize=7)
+            top.set_xlim(bottom.get_xlim())
     return finish(figure, path)

@@ -90,20 +90,23 @@ def test_the_linear_gaussian_answer_is_exact(process):
         check(drawn[:, missing], mean[missing], covariance[np.ix_(missing, missing)], rough=1.2)
 
 
-@pytest.mark.parametrize("name", ["rnn", "flow"])
-@pytest.mark.parametrize("lacking", [0, 1])
-def test_a_missing_channel_is_drawn_given_the_other(name: str, lacking: int):
-    """Of channels that are modelled one after another: by quadrature."""
+@pytest.mark.parametrize("name", ["rnn", "flow", "flow-base"])
+@pytest.mark.parametrize(("step", "lacking"), [(0, 0), (0, 1), (2, 0), (2, 1)])
+def test_a_missing_channel_is_drawn_given_the_others(name: str, step: int, lacking: int):
+    """Of channels that are modelled one after another: by quadrature. What was observed before
+    counts too."""
     m = model(name, data=dataset(channels=2))
-    x = np.array([[18.0, 23.0]])
-    points = np.linspace(0, 40, 2001)
+    with torch.no_grad():  # so that scales, too, depend on the channel before
+        m.head.before.mul_(4)
+    x = np.array([[18.0, 23.0], [21.0, 17.0], [19.0, 22.0]])[: 1 if step == 0 else 3]
+    points = np.linspace(-40, 80, 4001)
     grid = np.tile(x, (len(points), 1, 1))
-    grid[:, 0, lacking] = points
+    grid[:, step, lacking] = points
     with torch.no_grad():
-        log_prob = m.log_prob(collate(SequenceDataset.from_arrays(grid).sequences))[0][:, 0]
+        log_prob = m.log_prob(collate(SequenceDataset.from_arrays(grid).sequences))[0].sum(1)
     mass = torch.softmax(log_prob.double(), 0).numpy()
-    x[0, lacking] = np.nan
-    draws = draws_of(m, x)[:, 0, lacking]
+    x[step, lacking] = np.nan
+    draws = draws_of(m, x)[:, step, lacking]
     mean = (mass * points).sum()
     scale = np.sqrt((mass * (points - mean) ** 2).sum())
     assert abs(draws.mean() - mean) < 8 * scale / np.sqrt(NUM)
@@ -142,6 +145,9 @@ def test_every_model_imputes(name: str):
         np.testing.assert_array_equal(f.samples[:, there], np.tile(x[there], (20, 1)))
         np.testing.assert_array_equal(f.samples, again.samples)
         assert not np.array_equal(f.samples, other.samples)
+    later = dataset(num=1, channels=2, steps=8)  # where what comes before the gap is read at once
+    later.sequences[0].x[3:5] = np.nan
+    assert np.isfinite(impute(m, later, 20).series[0].samples).all()
     alone = impute(m, data[[2]], 20)
     np.testing.assert_allclose(alone.series[0].samples, a.series[1].samples, rtol=1e-4)
     filled = a.filled()

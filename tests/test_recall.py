@@ -8,7 +8,7 @@ from seqlatent.api import RNN
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.errors import InputError
 from seqlatent.nn.attention import Transformer
-from seqlatent.nn.causal import CausalNetwork
+from seqlatent.nn.causal import CausalNetwork, expand_state, map_state
 from seqlatent.nn.recall import Recall
 from seqlatent.nn.recurrent import Recurrent
 
@@ -69,6 +69,15 @@ def test_a_window_of_one_step_keeps_no_past(network: CausalNetwork):
     first, state = network.eval()(u[:, :2])
     second, _ = network(u[:, 2:], state)
     torch.testing.assert_close(torch.cat([first, second], 1), network(u)[0])
+
+
+@pytest.mark.parametrize("network", [Recall(Recurrent(3, 8), 2), Transformer(3, 8, 1, 2)])
+def test_what_is_shared_is_not_copied(network: CausalNetwork):
+    _, one = network.eval()(torch.randn(1, 6, 3))
+    _, state = network.step(torch.randn(50, 3), expand_state(one, 50))
+    sizes: list[int] = []
+    map_state(lambda s: sizes.append(s.untyped_storage().nbytes()) or s, state)
+    assert max(sizes) <= 4 * max(50, 6) * 8  # no tensor of 50 sequences and 6 steps
 
 
 def test_heads_that_do_not_divide_the_state_are_refused():

@@ -87,6 +87,12 @@ def test_weighed_means(music):
         np.testing.assert_allclose(bayes[part].sum(), of_sequence)
     plain = music.weighed(answers, lengths, 0.0, 0.5)
     np.testing.assert_allclose(plain, np.log(np.exp(answers).mean(0)))
+    # The equation by hand, at the fourth step of the second sequence.
+    at, eta, gamma = 8, 0.2, 0.9
+    of_past = eta * sum(gamma ** (at - 1 - t) * answers[:, t] for t in range(5, at))
+    shares = np.exp(of_past) / np.exp(of_past).sum()
+    expected = np.log(shares @ np.exp(answers[:, at]))
+    np.testing.assert_allclose(music.weighed(answers, lengths, eta, gamma)[at], expected)
     # What weighs an answer is the past alone.
     later = answers.copy()
     later[:, 8:] = rng.normal(-3.0, 1.0, (4, 4))

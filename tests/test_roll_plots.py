@@ -1,5 +1,6 @@
 """Pictures of many channels."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,18 +9,28 @@ import pytest
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.reporting import new_figure
-from seqlatent.roll_plots import draw_roll, limits_of, plot_forecast_rolls, plot_sample_rolls
+from seqlatent.roll_plots import (
+    draw_roll,
+    limits_of,
+    middle_of,
+    plot_forecast_rolls,
+    plot_sample_rolls,
+)
 from seqlatent.score_plots import plot_scores
 
 KEYS = [f"k{d}" for d in range(12)]
 
 
-def rolls(num: int, steps: int = 20) -> SequenceDataset:
-    """Keys 2 to 9 come and go; the others are never touched."""
+def rolls(num: int, steps: int = 20, start: str | None = None) -> SequenceDataset:
+    """Keys 2 to 9 come and go; the others are never touched. Steps are days, or 0, 1, ..."""
     rng = np.random.default_rng(0)
     x = np.zeros((num, steps, 12))
     x[..., 2:10] = rng.random((num, steps, 8)) < 0.4
-    return SequenceDataset.from_arrays(x, KEYS)
+    data = SequenceDataset.from_arrays(x, KEYS)
+    if start is None:
+        return data
+    ds = np.datetime64(start, "ns") + np.arange(steps) * np.timedelta64(1, "D")
+    return replace(data, sequences=tuple(replace(s, ds=ds) for s in data), frequency="D")
 
 
 def test_a_roll_shows_the_values():
@@ -53,23 +64,46 @@ def test_limits_do_not_see_what_is_missing():
 def test_forecasts_have_their_mean_and_a_path(tmp_path: Path):
     data = rolls(2)
     draws = np.random.default_rng(1).random((2, 30, 5, 12)).round()
+    draws[:, 0, :, 11] = 0.0  # in the mean alone
+    draws[:, 0, 0, 0] = -1.0  # below all of the history
     paths = [(s.unique_id, np.arange(20, 25), d) for s, d in zip(data, draws, strict=True)]
     figure = plot_forecast_rolls(data, paths, tmp_path / "f.png")
     assert (tmp_path / "f.png").stat().st_size > 0
     for i, s in enumerate(data):
         for panel, ahead in ((0, draws[i].mean(0)), (1, draws[i, 0])):
-            shown = np.ma.asarray(figure.axes[2 * i + panel].images[0].get_array())
-            np.testing.assert_allclose(shown.filled(np.nan), np.concatenate([s.x, ahead]).T)
+            ax = figure.axes[2 * i + panel]
+            shown = np.ma.asarray(ax.images[0].get_array())
+            expected = np.concatenate([s.x, ahead])
+            expected[:, 0] = (expected[:, 0] + 1.0) / 2.0
+            expected[:, 11] /= draws[:, :, :, 11].mean(1).max()
+            np.testing.assert_allclose(shown.filled(np.nan), expected.T)
+            assert np.asarray(ax.lines[0].get_xdata())[0] == 19.5
+
+
+def test_the_middle_of_labels_is_one_of_them():
+    samples = np.array([0.0, 2.0, 2.0, 1.0, 2.0])[:, None, None] * np.ones((5, 3, 2))
+    np.testing.assert_allclose(middle_of(samples, [1]), [[1.4, 2.0]] * 3)
 
 
 @pytest.mark.parametrize("num", [1, 5])
 def test_samples_and_scores_are_drawn_as_rolls(num: int, tmp_path: Path):
-    data = rolls(num)
+    data = rolls(num, start="2024-03-01")
     assert len(plot_sample_rolls(data, tmp_path / "s.svg").axes[0].images) == 1
-    rows = [(s.unique_id, t, -1.0 - (t == 7)) for s in data for t in s.ds]
+    rows = [(s.unique_id, t, -1.0 - (i == 7)) for s in data for i, t in enumerate(s.ds)]
     steps = pd.DataFrame(rows, columns=["unique_id", "ds", "log_prob"])
     names = [s.unique_id for s in data]
     scores = pd.DataFrame({"unique_id": names, "nats_per_step": -1.05, "kind": "exact"})
-    marks = pd.DataFrame({"start": [3], "end": [5]})
+    marks = pd.DataFrame(
+        {"start": pd.to_datetime(["2024-03-08", "2024-03-16"])}
+        | {"end": pd.to_datetime(["2024-03-08", "2024-05-01"])}
+    )
     figure = plot_scores(data, scores, steps, tmp_path / "p.png", marks=marks)
     assert sum(len(ax.images) for ax in figure.axes) == num
+    if num == 1:  # over time: the surprise below, and the marked steps shaded from edge to edge
+        top, bottom = figure.axes
+        np.testing.assert_array_equal(bottom.lines[0].get_xdata(), np.arange(20))
+        for ax in (top, bottom):
+            spans = [p.get_extents().transformed(ax.transData.inverted()) for p in ax.patches]
+            np.testing.assert_allclose([(p.x0, p.x1) for p in spans], [(6.5, 7.5), (14.5, 19.5)])
+        assert top.get_xlim() == bottom.get_xlim()
+        assert top.get_legend() is not None

@@ -90,6 +90,16 @@ def test_gradient_of_the_density_is_finite_where_choices_are_impossible():
     assert all(torch.isfinite(p.grad).all() for p in (h, *made.parameters()))
 
 
+def test_padding_alone_has_a_graph():
+    """A batch of windows inside a long gap: the loss is 0, and training goes on."""
+    made = head("subset")
+    nothing = torch.zeros(3, D, dtype=torch.bool)
+    log_prob = made(features(3), nothing).log_prob(torch.zeros(3, D))
+    log_prob.sum().backward()
+    assert log_prob.tolist() == [0.0, 0.0, 0.0]
+    assert made.context.weight.grad is not None
+
+
 def test_many_quiet_channels_are_read_as_sets():
     generator = torch.Generator().manual_seed(0)
 

@@ -101,7 +101,7 @@ class Subset(StepDistribution):
                 observed = None  # no step lacks a part alone
         rows, choice = choices.nonzero(as_tuple=True)
         if not len(rows):
-            return self.context.new_zeros(lead)
+            return 0.0 * _rows(self.context, lead).sum(-1).reshape(lead)  # a graph all the same
         last = F.pad(choice, (1, -1), value=-1)
         last = last.masked_fill(rows != F.pad(rows, (1, -1), value=-1), -1)  # a new step's first
         context = _rows(self.context, lead)

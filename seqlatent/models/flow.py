@@ -287,11 +287,17 @@ class FlowModel(SequenceModel):
         generator: torch.Generator | None,
     ) -> tuple[Tensor, Tensor, History]:
         """See `Fillable` in base.py; only where the maps are conditioned on observations."""
+        network, base = history.network or (None, None)
         scaled = self.covariate_scaler(covariates)
-        laws, network = self._laws(history.last, scaled, None, history.network)
-        y, log_prob = laws.fill(y.to(scaled), observed, generator)
+        laws, network = self._laws(history.last, scaled, None, network)
+        y = y.to(scaled)
+        if self.base is None:
+            y, log_prob = laws.fill(y, observed, generator)
+        else:
+            base = base or self.base.begin(len(y))
+            y, log_prob, base = self.base.fill(laws, y, observed, base, generator)
         last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
-        return y, log_prob[:, 0], History(history.scaling, last, network)
+        return y, log_prob[:, 0], History(history.scaling, last, (network, base))
 
     def sample_steps(
         self, history: History, covariates: Tensor, generator: torch.Generator | None

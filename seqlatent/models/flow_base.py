@@ -13,7 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from seqlatent.distributions.families import soft_clip
+from seqlatent.distributions.families import Family, soft_clip
+from seqlatent.distributions.flows import Flow
+from seqlatent.distributions.heads import StepDistribution
 from seqlatent.nn.causal import State
 from seqlatent.nn.recurrent import Recurrent
 
@@ -73,3 +75,45 @@ class AutoregressiveBase(nn.Module):
             steps.append(loc + log_scale.exp() * now)
             last = self._embed(steps[-1], torch.ones_like(now, dtype=torch.bool))
         return torch.cat(steps, 1), BaseState(last, network)
+
+    def fill(
+        self,
+        laws: StepDistribution,
+        y: Tensor,
+        observed: Tensor,
+        state: BaseState,
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, Tensor, BaseState]:
+        """`StepDistribution.fill` of one step of maps whose z has this base for its law.
+
+        Args:
+            laws: the maps, of (B, 1) steps.
+            y: (B, 1, D) values, of which the missing ones are not looked at.
+            observed: (D,) bool.
+            state: before the step.
+            generator: of the draws.
+
+        Returns:
+            the completed values; (B, 1) nats, the sum over the observed channels of their
+            log-density given the past and the channels before them; the state after.
+        """
+        log_prob, everywhere = y.new_zeros(y.shape[:-1]), torch.ones_like(y, dtype=torch.bool)
+        drawn, _ = self.inverse(torch.randn(y.shape, generator=generator, device=y.device), state)
+
+        def one(family: Family, params: Tensor, d: int) -> Tensor:
+            nonlocal log_prob
+            assert isinstance(family, Flow)
+            if not observed[d]:
+                return family.decode(params, drawn[..., d])
+            log_prob = log_prob + family.map(params, y[..., d])[1]
+            return y[..., d]
+
+        if observed.all():
+            z, log_prob = laws.map(y)
+        else:
+            y = laws.in_turn(one) if observed.any() else laws.invert(drawn)
+            z, _ = laws.map(y)
+        e, slope, state = self(z, everywhere, state)
+        assert isinstance(laws.family, Flow)
+        of_codes = torch.where(observed, laws.family.base_log_prob(e) + slope, 0.0).sum(-1)
+        return y, log_prob + of_codes, state

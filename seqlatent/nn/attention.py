@@ -31,7 +31,8 @@ def attend(
         past: keys and values of earlier steps as this function returned them, or None.
         lag_bias: (heads, W) added to the logits by lag.
         nothing: one more place, with logit 0 and value 0.
-        dropout: share of the weights dropped.
+        dropout: share of the weights dropped; not where all sequences go on from one, which is for
+            sampling.
 
     Returns:
         (N, heads, T, d) and the past of what comes next, of at most W - 1 steps.
