@@ -71,7 +71,7 @@ class SubsetHead(nn.Module):
             ends[:, D] = logits[:, D]
             logits = torch.cat([logits[:, :D], ends.logsumexp(1, keepdim=True)], 1)
             closed = closed.masked_fill(~F.pad(observed, (0, 1), value=True), -math.inf)
-        return F.log_softmax(logits + closed, -1)
+        return F.log_softmax(closed.add_(logits), -1)
 
 
 class Subset(StepDistribution):
@@ -109,7 +109,7 @@ class Subset(StepDistribution):
         before *= before.new_ones(D + 1, D).tril(-1).index_select(0, choice)
         seen = None if observed is None else observed[rows]
         log_mass = head.log_mass(context.index_select(0, rows), before, last, seen)
-        taken = log_mass.gather(1, choice[:, None])[:, 0]
+        taken = -F.nll_loss(log_mass, choice, reduction="none")
         return taken.new_zeros(len(active)).index_add(0, rows, taken).reshape(lead)
 
     @torch.no_grad()
