@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MANY = 8  # more channels than this are drawn as rolls
-NUM_NAMES, NUM_TIMES = 8, 6  # written beside a roll and below it, at the most
+NUM_NAMES, NUM_TIMES = 8, 5  # written beside a roll and below it, at the most
 
 
 def draw_roll(

@@ -36,6 +36,13 @@ def test_all_subsets_of_six_channels_sum_to_one(kind: str):
 
 
 @pytest.mark.parametrize("kind", ["subset", "nade"])
+def test_double_precision_is_kept(kind: str):
+    law = head(kind).double()(features(5)[:, None].expand(5, 64, 4).double())
+    total = law.log_prob(SUBSETS.double().expand(5, 64, D)).logsumexp(-1)
+    torch.testing.assert_close(total, torch.zeros(5).double(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["subset", "nade"])
 def test_draws_have_the_subsets_probabilities(kind: str):
     made, num = head(kind), 60_000
     law = made(features(1).expand(num, 4))

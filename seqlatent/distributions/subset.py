@@ -59,7 +59,7 @@ class SubsetHead(nn.Module):
         s = s + F.silu(self.hidden(self.dropout(s)))
         D, logits = self.num_channels, self.out(self.dropout(s))
         # Rows of small tables, because masks made row by row cost as much as the softmax itself.
-        closed = torch.full((D + 1, D + 1), -math.inf, device=logits.device).tril(-1)
+        closed = logits.new_full((D + 1, D + 1), -math.inf).tril(-1)
         closed = closed.index_select(0, last + 1)  # -inf up to the last channel
         if observed is not None:
             # A missing channel with observed ones above it cannot be chosen. One without can, and
@@ -117,10 +117,8 @@ class Subset(StepDistribution):
         head, D = self.head, self.head.num_channels
         lead = self.context.shape[:-1]
         context = _rows(self.context, lead)
-        x, rows = (
-            context.new_zeros(len(context), D),
-            torch.arange(len(context), device=context.device),
-        )
+        x = context.new_zeros(len(context), D)
+        rows = torch.arange(len(x), device=x.device)
         last = torch.full_like(rows, -1)
         while len(rows):
             log_mass = head.log_mass(context[rows], x[rows], last, None)
