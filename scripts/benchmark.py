@@ -42,8 +42,8 @@ from benchmark_speed import run_speed
 from benchmark_tools import add_row, parse_model, say, show
 
 from seqlatent.api import CLASSES
-from seqlatent.data.simulate import PROCESSES
 from seqlatent.errors import InputError, did_you_mean
+from seqlatent.processes.continuous import PROCESSES
 
 
 def main() -> int:

@@ -26,8 +26,8 @@ from benchmark_tools import (
 )
 
 from seqlatent.data.batch import collate
-from seqlatent.data.simulate import PROCESSES
-from seqlatent.models.flow import CONDITIONS, NETWORKS, FlowModel
+from seqlatent.models.flow.model import CONDITIONS, NETWORKS, FlowModel
+from seqlatent.processes.continuous import PROCESSES
 
 LENGTH = 256
 FASTER = {("cnn", 1): 10.0, ("cnn", 64): 2.0}  # least ratios of step by step to parallel

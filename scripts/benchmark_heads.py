@@ -19,13 +19,8 @@ from torch import nn
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.autoregressive import AutoregressiveHead
-from seqlatent.distributions.emission import (
-    FAMILIES,
-    EmissionOptions,
-    build_family,
-    build_head,
-)
-from seqlatent.distributions.families import Bernoulli
+from seqlatent.distributions.categorical import Bernoulli
+from seqlatent.distributions.emission import FAMILIES, EmissionOptions, build_family, build_head
 from seqlatent.distributions.subset import SubsetHead
 
 STEPS, CHANNELS, ACTIVE, FEATURES = 1024, 88, 4, 256

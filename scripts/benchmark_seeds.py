@@ -16,9 +16,9 @@ from benchmark_tools import say, show
 from seqlatent.api import CLASSES
 from seqlatent.data.batch import collate
 from seqlatent.data.readers import load
-from seqlatent.inspecting import prior_kl
-from seqlatent.models.latent import LatentModel
-from seqlatent.training import TrainingError
+from seqlatent.errors import TrainingError
+from seqlatent.models.latent.diagnostics import prior_kl
+from seqlatent.models.latent.model import LatentModel
 
 COLLAPSED = 0.01  # nats per step
 

@@ -28,13 +28,13 @@ from torch.nn import functional as F
 
 from seqlatent.api import CLASSES
 from seqlatent.data.batch import SequenceBatch, collate
-from seqlatent.data.simulate import PROCESSES
-from seqlatent.forecasting import forecast
 from seqlatent.models.autoregressive import Autoregressive
 from seqlatent.models.base import SequenceModel
-from seqlatent.models.latent import LatentModel
-from seqlatent.models.priors import SequentialPrior
-from seqlatent.scoring import score
+from seqlatent.models.latent.model import LatentModel
+from seqlatent.models.latent.priors import SequentialPrior
+from seqlatent.processes.continuous import PROCESSES
+from seqlatent.tasks.forecasting import forecast
+from seqlatent.tasks.scoring import score
 
 HISTORY, PATHS, AHEAD = 100, 500, 48  # of a forecast
 ANCESTRAL = {"guide_conditioning": "latents"}

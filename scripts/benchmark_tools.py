@@ -13,11 +13,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from seqlatent.data.description import DataDescription
-from seqlatent.data.simulate import PROCESSES
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import build_model, model_class
 from seqlatent.options import make, parse_assignments
-from seqlatent.training_options import TrainingOptions
+from seqlatent.processes.continuous import PROCESSES
+from seqlatent.training.options import TrainingOptions
 
 BATCH, STEPS = 64, 128  # of a training step
 

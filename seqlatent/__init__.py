@@ -21,8 +21,8 @@ _HOMES = {
     "SRNN": "seqlatent.api",
     "VRNN": "seqlatent.api",
     "Flow": "seqlatent.api",
-    "Forecast": "seqlatent.forecasting",
-    "Imputation": "seqlatent.imputing",
+    "Forecast": "seqlatent.tasks.forecasting",
+    "Imputation": "seqlatent.tasks.imputing",
     "InputError": "seqlatent.errors",
     "Latent": "seqlatent.api",
     "LinearGaussian": "seqlatent.api",
@@ -68,8 +68,8 @@ if TYPE_CHECKING:
     from seqlatent.data.dataset import SequenceDataset
     from seqlatent.data.readers import load
     from seqlatent.errors import InputError
-    from seqlatent.forecasting import Forecast
-    from seqlatent.imputing import Imputation
+    from seqlatent.tasks.forecasting import Forecast
+    from seqlatent.tasks.imputing import Imputation
 
 
 def __getattr__(name: str) -> object:

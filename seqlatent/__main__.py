@@ -1,5 +1,5 @@
 """`python -m seqlatent` is the command line."""
 
-from seqlatent.cli import main
+from seqlatent.cli.app import main
 
 main()

@@ -18,15 +18,6 @@ from typing import Any, ClassVar
 import pandas as pd
 import torch
 
-from seqlatent.checkpoint import (
-    CONFIG,
-    CURVE,
-    check_folder,
-    clear_state,
-    make_folder,
-    save_model,
-)
-from seqlatent.checkpoint import load_model as load_module
 from seqlatent.data.batch import collate
 from seqlatent.data.calendar import cycles_of, from_data
 from seqlatent.data.dataset import SequenceDataset
@@ -34,16 +25,26 @@ from seqlatent.data.description import DataDescription
 from seqlatent.data.readers import load
 from seqlatent.data.splits import split, with_context
 from seqlatent.data.tables import write_table
-from seqlatent.fitted import Fitted
+from seqlatent.fitted_model import Fitted
+from seqlatent.inference.likelihood import kind_of
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS, build_model, model_class
-from seqlatent.notices import announce, suggest_increments, warn
 from seqlatent.options import check_seed, make
-from seqlatent.progress import progress_bar
-from seqlatent.scoring import check_data, kind_of
-from seqlatent.training import FitResult, check_device, is_main_process
-from seqlatent.training import fit as train_model
-from seqlatent.training_options import TrainingOptions
+from seqlatent.tasks.prepare import check_data
+from seqlatent.training.checkpoint import (
+    CONFIG,
+    CURVE,
+    check_folder,
+    clear_state,
+    make_folder,
+    save_model,
+)
+from seqlatent.training.checkpoint import load_model as load_module
+from seqlatent.training.messages import announce, suggest_increments, warn
+from seqlatent.training.options import TrainingOptions
+from seqlatent.training.progress import progress_bar
+from seqlatent.training.trainer import FitResult, check_device, is_main_process
+from seqlatent.training.trainer import fit as train_model
 
 logger = logging.getLogger("seqlatent")
 
@@ -99,7 +100,7 @@ class Model(Fitted):
             resume: go on from the folder's checkpoint, if there is one.
             overwrite: replace what the folder holds.
             progress: show a bar; by default on a terminal.
-            training: see `seqlatent.training.TrainingOptions`, e.g. `max_minutes=2`.
+            training: see `seqlatent.training.trainer.TrainingOptions`, e.g. `max_minutes=2`.
 
         Returns:
             the model itself.
@@ -128,7 +129,8 @@ class Model(Fitted):
         description = DataDescription.of(train)
         if options.hide > 0:
             description = dataclasses.replace(description, had_gaps=True)
-        # Scales come from training data alone; which law can hold the values is asked of all.
+        # Scales come from training data alone; which distribution can hold the values is asked of
+        # all.
         chosen, reason = self._choose_emission(DataDescription.of(data))
         with torch.random.fork_rng():
             torch.manual_seed(seed)

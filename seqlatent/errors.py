@@ -20,3 +20,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; known: {', '.join(names)}" if names else ""
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on: a loss or gradient is not finite."""

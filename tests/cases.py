@@ -11,13 +11,13 @@ import torch
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.models.base import SequenceModel
-from seqlatent.models.flow import FlowModel
-from seqlatent.models.latent import LatentModel
+from seqlatent.models.flow.model import FlowModel
+from seqlatent.models.latent.model import LatentModel
 from seqlatent.models.registry import build_model, model_class
-from seqlatent.nn.attention import Transformer
+from seqlatent.nn.attention import CausalTransformer
 from seqlatent.nn.causal import CausalNetwork
 from seqlatent.nn.convolution import Convolution
-from seqlatent.nn.mlp import WindowMLP
+from seqlatent.nn.feedforward import WindowMLP
 from seqlatent.nn.recall import Recall
 from seqlatent.nn.recurrent import Recurrent
 from seqlatent.options import make
@@ -28,8 +28,8 @@ NETWORKS: dict[str, Callable[[], CausalNetwork]] = {
     "lstm": lambda: Recurrent(3, 8, 2, cell="lstm"),
     "cnn": lambda: Convolution(3, 8, 2),
     "cnn-norm": lambda: Convolution(3, 8, 3, 2, "elu", norm="layer", residual=False),
-    "transformer": lambda: Transformer(3, 8, 2, 2),
-    "transformer-short": lambda: Transformer(3, 8, 2, 2, attention_window=3),
+    "transformer": lambda: CausalTransformer(3, 8, 2, 2),
+    "transformer-short": lambda: CausalTransformer(3, 8, 2, 2, attention_window=3),
     "recall": lambda: Recall(Recurrent(3, 8), 2),
     "recall-short": lambda: Recall(Convolution(3, 8, 2), 2, window=3),
     "mlp": lambda: WindowMLP(3, 8, num_lags=3),
@@ -81,8 +81,8 @@ MODELS: dict[str, tuple[str, dict]] = {
         {"hidden_dim": 8, "base": "autoregressive", "emission": "sinh-arcsinh"},
     ),
     "latent": ("latent", {"hidden_dim": 8, "latent_dim": 2}),
-    "latent-bent": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide_law": "spline"}),
-    "vrnn-bent": ("vrnn", {"hidden_dim": 8, "latent_dim": 2, "guide_law": "sinh-arcsinh"}),
+    "latent-bent": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide_distribution": "spline"}),
+    "vrnn-bent": ("vrnn", {"hidden_dim": 8, "latent_dim": 2, "guide_distribution": "sinh-arcsinh"}),
     "latent-last": ("latent", {"hidden_dim": 8, "latent_dim": 2, "history": "last"}),
     "latent-rnn": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide": "rnn"}),
     "latent-mixture": ("latent", {"hidden_dim": 8, "latent_dim": 2, "prior": "mixture"}),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from seqlatent.cli import run_command
+from seqlatent.cli.app import run_command
 
 TINY = ["--max-steps", "2", "--set", "hidden_dim=4", "--set", "num_components=2", "--quiet"]
 

@@ -8,13 +8,13 @@ import torch
 from cases import model
 
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.data.simulate import LinearGaussian as Process
-from seqlatent.distributions.families import SOFTPLUS_ONE
 from seqlatent.models.autoregressive import Autoregressive
 from seqlatent.models.base import SequenceModel
-from seqlatent.models.latent import LatentModel
-from seqlatent.models.transitions import FLOOR, GatedTransition
+from seqlatent.models.latent.model import LatentModel
+from seqlatent.models.latent.transitions import FLOOR, GatedTransition
 from seqlatent.nn.causal import CausalNetwork, State
+from seqlatent.nn.layers import SOFTPLUS_ONE
+from seqlatent.processes.continuous import LinearGaussianProcess as Process
 
 SLOPE, LOADING, NOISE, STEP = 0.7, 0.8, 0.5, 0.6  # of x_{t-1}, of z_t, of x_t, of a chain of z
 UNIT = SequenceDataset.from_arrays(np.random.default_rng(0).normal(size=(20, 7, 1)))
@@ -42,7 +42,7 @@ def latent_model(name: str, **options) -> LatentModel:
 
 
 def scale_floor(m: SequenceModel) -> float:
-    floor = m.value_law.floor
+    floor = m.value_distribution.floor
     assert isinstance(floor, torch.Tensor)
     return float(floor[0])
 

@@ -11,7 +11,7 @@ from scipy.stats import norm, poisson
 import seqlatent
 from seqlatent.api import RNN
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.forecasting import forecast
+from seqlatent.tasks.forecasting import forecast
 
 DAYS = 30  # of a sequence
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 from cases import dataset, model
 
-from seqlatent.augmentation import add_noise, check_augmentation, shift_channels
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.errors import InputError
 from seqlatent.options import make
-from seqlatent.training_options import TrainingOptions
+from seqlatent.training.augmentation import add_noise, check_augmentation, shift_channels
+from seqlatent.training.options import TrainingOptions
 
 
 def rolls(num: int = 400, lowest: int = 3, highest: int = 7, channels: int = 10) -> SequenceBatch:

@@ -13,7 +13,7 @@ from seqlatent.api import RNN
 from seqlatent.data.catalog import card, dataset_names, load_anomalies, load_bundled
 from seqlatent.data.description import DataDescription
 from seqlatent.data.tables import read_table
-from seqlatent.distributions.emission import choose_emission
+from seqlatent.distributions.choice import choose_emission
 from seqlatent.errors import InputError
 
 # name: sequences, steps of each, channels, missing values, pandas frequency

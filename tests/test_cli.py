@@ -13,7 +13,7 @@ import pytest
 from conftest import TINY
 
 import seqlatent
-from seqlatent.cli import run_command
+from seqlatent.cli.app import run_command
 
 SCORES = [
     "unique_id",
@@ -194,7 +194,7 @@ def test_overwrite_replaces_a_run(run):
 
 
 def test_resume_ends_as_an_uninterrupted_fit_does(run, place, monkeypatch, capsys):
-    from seqlatent.training import Trainer
+    from seqlatent.training.trainer import Trainer
 
     command = ["fit", "nile", "--set", "hidden_dim=4", "--set", "eval_every=1", "-q",
                "--max-steps", "4", "--out"]  # fmt: skip
@@ -207,7 +207,7 @@ def test_resume_ends_as_an_uninterrupted_fit_does(run, place, monkeypatch, capsy
 
     run(*command, "whole")
     with monkeypatch.context() as patch:
-        patch.setattr("seqlatent.training.CHECKPOINT_SECONDS", 0.0)
+        patch.setattr("seqlatent.training.trainer.CHECKPOINT_SECONDS", 0.0)
         patch.setattr(Trainer, "train_step", stop)
         assert run_command([*command, "cut"]) == 130
     assert "--resume" in capsys.readouterr().err
@@ -287,7 +287,7 @@ def test_particles_are_raised_to_a_target_error(run, latent_run):
 
 
 def test_a_target_error_that_is_not_reached_is_said(run, latent_run, monkeypatch):
-    monkeypatch.setattr("seqlatent.scoring.MAX_PARTICLES", 8)
+    monkeypatch.setattr("seqlatent.tasks.scoring.MAX_PARTICLES", 8)
     _, err = run("score", latent_run, "elnino:test", "--num-particles", 4, "--target-error", 1e-9)
     assert "did not reach the target error of 1e-09 nats per step with 8 particles" in err
 
@@ -611,8 +611,8 @@ def test_as_a_program():
 
 def test_nothing_heavy_is_imported_before_it_is_needed():
     code = (
-        "import sys, seqlatent, seqlatent.cli\n"
-        "seqlatent.cli.run_command(['--help'])\n"
+        "import sys, seqlatent, seqlatent.cli.app\n"
+        "seqlatent.cli.app.run_command(['--help'])\n"
         "print(sorted({'torch', 'pandas', 'numpy', 'matplotlib'} & set(sys.modules)))"
     )
     done = python("-c", code)

@@ -8,8 +8,8 @@ from scipy.stats import nbinom
 import seqlatent as sl
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
+from seqlatent.distributions.categorical import Ordinal
 from seqlatent.distributions.counts import NegativeBinomial, ZeroInflatedNegativeBinomial
-from seqlatent.distributions.families import Ordinal
 from seqlatent.errors import InputError
 
 

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from seqlatent.data.discrete import CoupledBinary, OrderTwoChain
 from seqlatent.errors import InputError
+from seqlatent.processes.discrete import CoupledBinary, OrderTwoChain
 
 SMALL = CoupledBinary(
     bias=np.array([0.3, -0.7]),

@@ -11,16 +11,16 @@ from torch.distributions import MultivariateNormal, Normal
 
 from seqlatent.data.batch import collate
 from seqlatent.errors import InputError
-from seqlatent.estimating import estimate, spread_over_scored
 from seqlatent.inference.bounds import (
     average,
     doubly_reparametrised,
     joint_importance,
     per_step_importance,
 )
+from seqlatent.inference.likelihood import estimate, spread_over_scored
 from seqlatent.inference.smc import smc, systematic
-from seqlatent.models.priors import Prior
-from seqlatent.scoring import score
+from seqlatent.models.latent.priors import Prior
+from seqlatent.tasks.scoring import score
 
 # -- one latent at every step, by quadrature ------------------------------------------------------
 
@@ -350,7 +350,7 @@ def test_the_target_error_is_reached_or_said_not_to_be(caplog, monkeypatch):
     assert (after["std_error"] / after["num_observed"] <= target).all()
     assert after["num_particles"].max() > 8
     assert list(after["unique_id"]) == list(before["unique_id"])
-    monkeypatch.setattr("seqlatent.scoring.MAX_PARTICLES", 16)
+    monkeypatch.setattr("seqlatent.tasks.scoring.MAX_PARTICLES", 16)
     with caplog.at_level("WARNING", "seqlatent"):
         score(m, data, 8, target_error=1e-6)
     assert "3 of 3 sequences did not reach the target error" in caplog.text

@@ -18,10 +18,10 @@ from seqlatent.api import Flow
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.distributions.emission import CHANNELS
-from seqlatent.encoding import encode
 from seqlatent.errors import InputError
-from seqlatent.forecasting import draw_paths
-from seqlatent.models.flow import CONDITIONS, NETWORKS, FlowModel
+from seqlatent.models.flow.model import CONDITIONS, NETWORKS, FlowModel
+from seqlatent.tasks.encoding import encode
+from seqlatent.tasks.forecasting import sample_paths
 
 EMISSIONS = ("normal", "sinh-arcsinh", "spline", "sinh-arcsinh-spline")
 # Beside a triangular map under N(0, I): other maps of the channels, another base.
@@ -175,7 +175,7 @@ def test_mass_and_entropy(case: str, steps: int):
     density = np.exp(log_density)
     assert integral(density) == pytest.approx(1, abs=0.01)
     entropy = -integral(density * np.where(density > 0, log_density, 0.0))
-    draws = draw_paths(m, m.begin(None), np.zeros((steps, 0)), 4000, _generator())
+    draws = sample_paths(m, m.begin(None), np.zeros((steps, 0)), 4000, _generator())
     with torch.no_grad():
         scores = m.log_prob(batch_of(draws))[0].sum(1).double().numpy()
     error = scores.std() / np.sqrt(len(scores))
@@ -207,7 +207,7 @@ def test_codes_are_standard_normal_and_independent_where_the_model_is_right(
     condition: str, form: str
 ):
     m = flow(f"sinh-arcsinh-spline-gru-{condition}/{form}", channels=2)
-    x = draw_paths(m, m.begin(None), np.zeros((20, 0)), 300, _generator())
+    x = sample_paths(m, m.begin(None), np.zeros((20, 0)), 300, _generator())
     right = code_errors(m, x)
     assert right["p"] > 0.01
     assert max(v for k, v in right.items() if k != "p") < 4
@@ -276,7 +276,7 @@ def test_counts_and_labels_are_refused_with_the_name_of_a_model_for_them():
 def test_a_map_narrower_than_the_data_s_grid_rests_on_the_floor():
     x = dataset("real", num=20).sequences
     data = SequenceDataset.from_list([s.x.round(1) for s in x])
-    law = model("flow", data=data).value_law
+    law = model("flow", data=data).value_distribution
     floor = float(law.floor)
     assert floor == pytest.approx(0.1 / law_scale(data) / np.sqrt(12), rel=1e-3)
     value = torch.zeros(1)

@@ -6,8 +6,8 @@ from cases import stir
 from torch.autograd.functional import jacobian
 from torch.distributions import Normal
 
-from seqlatent.models.guide import Guide, GuideDistribution
-from seqlatent.models.guide_law import GUIDE_LAWS
+from seqlatent.models.latent.guide import Guide, GuideDistribution
+from seqlatent.models.latent.guide_distribution import GUIDE_DISTRIBUTIONS
 from seqlatent.nn.convolution import Convolution
 from seqlatent.nn.recurrent import Recurrent
 
@@ -22,7 +22,7 @@ def network(request: pytest.FixtureRequest):
 
 def guide_of(network, conditioning: str, law: str = "normal") -> Guide:
     torch.manual_seed(0)
-    guide = Guide(network, LATENTS, conditioning, law=law).double()
+    guide = Guide(network, LATENTS, conditioning, distribution=law).double()
     stir(guide)
     return guide
 
@@ -31,7 +31,7 @@ def noise(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
 
 
-@pytest.mark.parametrize("law", GUIDE_LAWS)
+@pytest.mark.parametrize("law", GUIDE_DISTRIBUTIONS)
 @pytest.mark.parametrize("conditioning", ["noise", "latents"])
 def test_density_of_draws_is_the_change_of_variables(network, conditioning: str, law: str):
     """log q(z) = log N(eps; 0, I) - log |det dz / d eps|, the determinant by autograd, whether z
@@ -125,12 +125,12 @@ def test_a_smoothing_guide_sees_later_steps_and_no_padding():
     assert (size[0, :, 1] == 0).all()
 
 
-@pytest.mark.parametrize("law", GUIDE_LAWS)
+@pytest.mark.parametrize("law", GUIDE_DISTRIBUTIONS)
 def test_a_guide_s_law_has_mass_one_and_the_mean_that_it_says(law: str):
     guide = guide_of(Convolution(SEEN + LATENTS, 8, 2), "noise", law)
     for p in guide.out.parameters():
         p.data.mul_(0.3)  # maps without sheer cliffs, so that integrals over a grid are exact
-    laws, _ = guide.laws(noise(1, STEPS, SEEN), noise(1, STEPS, LATENTS))
+    laws, _ = guide.distributions(noise(1, STEPS, SEEN), noise(1, STEPS, LATENTS))
     z = torch.linspace(-40, 40, 80_001, dtype=torch.float64)[:, None, None, None]
     with torch.no_grad():
         density = laws.each_log_prob(z.expand(-1, 1, STEPS, LATENTS)).exp()

@@ -20,7 +20,8 @@ from test_linear_gaussian import PROCESSES, given, joint, sequences, true_model
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.errors import InputError
-from seqlatent.imputing import by_particles, impute
+from seqlatent.inference.imputation import by_particles
+from seqlatent.tasks.imputing import impute
 
 STEPS, NUM = 9, 4000
 # The others refuse data with such gaps before any work (test_laws_models.py).
@@ -77,7 +78,7 @@ def test_the_linear_gaussian_answer_is_exact(process):
     m = true_model(process)
     batch = collate(SequenceDataset.from_arrays(x).sequences)
     with torch.no_grad():
-        draws = m.draw_missing(batch, num, torch.Generator().manual_seed(0)).numpy()
+        draws = m.sample_missing(batch, num, torch.Generator().manual_seed(0)).numpy()
     for i in range(2):
         whole = np.concatenate([np.full(steps * len(process.A), np.nan), x[i].ravel()])
         mean, covariance = (

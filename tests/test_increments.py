@@ -16,9 +16,10 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.splits import windows, with_context
 from seqlatent.errors import InputError
-from seqlatent.forecasting import forecast, sample
-from seqlatent.models.base import ExactDensity, InvertibleCode, SequenceModel
-from seqlatent.scoring import score
+from seqlatent.inference.protocols import ExactDensity, InvertibleLatents
+from seqlatent.models.base import SequenceModel
+from seqlatent.tasks.forecasting import forecast, sample
+from seqlatent.tasks.scoring import score
 
 NAMES = ["rnn", "linear-gaussian", "flow", "flow-latents", "latent"]  # one of each kind
 OPTIONS = {"scaling": "increments", "context_length": 1}
@@ -44,7 +45,7 @@ def test_the_scale_is_that_of_increments():
     assert channel.scale > 30
     constant = SequenceDataset.from_list([np.full(5, 7.0)])
     assert DataDescription.of(constant).channels[0].increment == 1.0
-    law = built("rnn", data).value_law
+    law = built("rnn", data).value_distribution
     assert float(law.floor) == pytest.approx(1e-4)  # of a usual increment, not of the level
 
 
@@ -89,7 +90,7 @@ def test_a_forecast_goes_on_from_the_last_value(name: str, monkeypatch: pytest.M
         mean = (marginal * bounded).sum() / marginal.sum()
         seen = np.tanh((paths[:, d] - x[-1, 0]) / 0.5)
         assert abs(seen.mean() - mean) < 4 * seen.std() / np.sqrt(4000) + 0.02
-    monkeypatch.setattr("seqlatent.forecasting.CHUNK", 2)
+    monkeypatch.setattr("seqlatent.tasks.forecasting.CHUNK", 2)
     again = forecast(m, history, 2, num_samples=4000).samples[..., 0]
     np.testing.assert_allclose(again, paths, rtol=1e-5)
 
@@ -98,7 +99,7 @@ def test_a_forecast_goes_on_from_the_last_value(name: str, monkeypatch: pytest.M
 def test_chunks_equal_the_whole(name: str, monkeypatch: pytest.MonkeyPatch):
     m, data = built(name), walks()
     whole = score(m, data, num_particles=3)[0]
-    monkeypatch.setattr("seqlatent.scoring.CHUNK", 2)
+    monkeypatch.setattr("seqlatent.inference.likelihood.CHUNK", 2)
     if isinstance(m, ExactDensity):
         chunked = score(m, data, num_particles=3)[0]
         np.testing.assert_allclose(chunked["log_prob"], whole["log_prob"], rtol=0, atol=1e-4)
@@ -135,11 +136,11 @@ def test_a_value_follows_the_last_one_that_was_observed():
     assert np.isfinite(score(m, late)[0]["log_prob"]).all()
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if isinstance(model(n), InvertibleCode)])
+@pytest.mark.parametrize("name", [n for n in NAMES if isinstance(model(n), InvertibleLatents)])
 def test_codes_of_increments_are_inverted(name: str):
     data = with_context(walks(num=3, channels=2), 1)
     m = built(name, data)
-    assert isinstance(m, InvertibleCode)
+    assert isinstance(m, InvertibleLatents)
     batch = collate(data.sequences)
     with torch.no_grad():
         first, after = m.code(batch.steps(0, 1))

@@ -8,8 +8,8 @@ from cases import EMISSIONS, MODELS, dataset, model
 from exact import LOADING, NOISE, SLOPE, UNIT, last_value, linear_guide
 
 from seqlatent.errors import InputError
-from seqlatent.inspecting import inspect, reconstruct
-from seqlatent.models.latent import LatentModel
+from seqlatent.models.latent.model import LatentModel
+from seqlatent.tasks.inspecting import inspect, reconstruct
 
 LATENT = sorted(n for n in MODELS if isinstance(model(n), LatentModel))
 TOTAL = LOADING**2 + NOISE**2
@@ -112,13 +112,15 @@ def test_every_latent_model_is_inspected(name: str):
     found = inspect(m, data, 8)
     again = inspect(m, data, 8)
     assert found.to_dict() == again.to_dict()
-    assert found.exact_kl == (m.options.prior != "mixture" and m.options.guide_law == "normal")
+    assert found.exact_kl == (
+        m.options.prior != "mixture" and m.options.guide_distribution == "normal"
+    )
     numbers = (found.total_kl, found.elbo, found.gap_error, found.reverse_gap)
     assert np.isfinite(numbers).all()
     assert (np.isfinite(found.kl).all() and (found.kl >= 0).all()) or not found.exact_kl
     assert found.kl_over_time.shape == (7, 2)
-    assert found.posterior_draws.shape == found.prior_draws.shape
-    assert np.isfinite(found.posterior_draws).all()
+    assert found.posterior_samples.shape == found.prior_samples.shape
+    assert np.isfinite(found.posterior_samples).all()
     assert set(found.reconstruction) == {"y1", "y2"}
 
 

@@ -14,14 +14,14 @@ from torch.distributions import Categorical, MixtureSameFamily, Normal, kl_diver
 from seqlatent.data.batch import collate
 from seqlatent.data.splits import split
 from seqlatent.errors import InputError
-from seqlatent.models.latent import LatentModel
-from seqlatent.models.latent_options import HISTORIES, LatentOptions
-from seqlatent.models.priors import PRIORS
-from seqlatent.models.transitions import TRANSITIONS
+from seqlatent.models.latent.model import LatentModel
+from seqlatent.models.latent.options import HISTORIES, LatentOptions
+from seqlatent.models.latent.priors import PRIORS
+from seqlatent.models.latent.transitions import TRANSITIONS
 from seqlatent.options import make
-from seqlatent.scoring import score
-from seqlatent.training import fit
-from seqlatent.training_options import TrainingOptions
+from seqlatent.tasks.scoring import score
+from seqlatent.training.options import TrainingOptions
+from seqlatent.training.trainer import fit
 
 LATENT = sorted(n for n in MODELS if isinstance(model(n), LatentModel))
 ELBO = [n for n in LATENT if model(n).options.bound == "elbo"]
@@ -70,7 +70,7 @@ def test_the_prior_s_kl(prior: str):
             kl_divergence(q, p)
         return
     assert q.drawn is not None
-    law, drawn = p.law(z), q.drawn[1]
+    law, drawn = p.distribution(z), q.drawn[1]
     expected = kl_divergence(Normal(drawn.loc, drawn.scale), Normal(law.loc, law.scale)).sum(-1)
     torch.testing.assert_close(kl_divergence(q, p), expected.expand(r.y.shape[:2]))
 

@@ -13,21 +13,22 @@ from cases import EMISSIONS, MODELS, dataset, emissions, model, without_gradient
 from torch.autograd.functional import jacobian
 
 from seqlatent.api import CLASSES
-from seqlatent.checkpoint import load_model, save_model
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.data.sequences import Sequence
+from seqlatent.data.sequence import Sequence
 from seqlatent.data.splits import with_context
 from seqlatent.errors import InputError
-from seqlatent.estimating import estimate
-from seqlatent.forecasting import draw_paths, forecast, sample
 from seqlatent.inference.bounds import joint_importance, per_step_importance
-from seqlatent.models.base import ExactDensity, History, SequenceModel
+from seqlatent.inference.likelihood import estimate
+from seqlatent.inference.protocols import ExactDensity, ModelState
+from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS as REGISTRY
 from seqlatent.options import make
-from seqlatent.scoring import score
-from seqlatent.training import fit
-from seqlatent.training_options import TrainingOptions
+from seqlatent.tasks.forecasting import forecast, sample, sample_paths
+from seqlatent.tasks.scoring import score
+from seqlatent.training.checkpoint import load_model, save_model
+from seqlatent.training.options import TrainingOptions
+from seqlatent.training.trainer import fit
 
 NAMES = sorted(MODELS)
 REFUSE_MISSING = ["flow-latents", "flow-learned"]  # for want of a code to condition on
@@ -40,7 +41,7 @@ DENSITIES = [
 
 
 def log_prob(
-    m: SequenceModel, batch: SequenceBatch, history: History | None = None, particles: int = 3
+    m: SequenceModel, batch: SequenceBatch, history: ModelState | None = None, particles: int = 3
 ) -> torch.Tensor:
     """(B, T) exact log-probabilities, or estimates with fixed noise."""
     if isinstance(m, ExactDensity):
@@ -103,8 +104,8 @@ def _given_latents(m, batch: SequenceBatch) -> torch.Tensor:
 def test_chunks_equal_the_whole(name: str, cut: int, monkeypatch: pytest.MonkeyPatch):
     m, data = model(name), dataset(num=3, steps=9)
     whole, whole_steps = score(m, data, num_particles=3)
-    for module in ("scoring", "estimating"):
-        monkeypatch.setattr(f"seqlatent.{module}.CHUNK", cut)
+    for module in ("likelihood",):
+        monkeypatch.setattr(f"seqlatent.inference.{module}.CHUNK", cut)
     chunked, chunked_steps = score(m, data, num_particles=3)
     np.testing.assert_allclose(
         chunked_steps["log_prob"], whole_steps["log_prob"], rtol=0, atol=2e-5
@@ -286,7 +287,7 @@ def test_missing_values(name: str):
     if name in REFUSE_PARTLY_MISSING:
         with pytest.raises(InputError, match=r"series 0 lacks 'y2' at step 4 .*channels=autoreg"):
             score(m, data)
-        with pytest.raises(InputError, match="here some lack"):
+        with pytest.raises(InputError, match="here some are missing"):
             m.loss(collate(data.sequences))
         for s in data:
             s.x[4] = np.nan
@@ -360,7 +361,7 @@ def test_sample_moments(name: str):
     noise = 4 * (points[1] - points[0]) ** 2 * np.sqrt((error**2).sum())
     first, second = np.tanh((points - 20) / 3)[:, None], np.tanh((points - 20) / 3)[None]
     num = 20_000
-    paths = draw_paths(m, m.begin(None), np.zeros((2, 0)), num, torch.Generator().manual_seed(0))
+    paths = sample_paths(m, m.begin(None), np.zeros((2, 0)), num, torch.Generator().manual_seed(0))
     a, b = np.tanh((paths[:, 0, 0] - 20) / 3), np.tanh((paths[:, 1, 0] - 20) / 3)
     for value, seen in ((first + 0 * second, a), (second + 0 * first, b), (first * second, a * b)):
         mean = np.trapezoid(np.trapezoid(density * value, points), points)
@@ -371,5 +372,5 @@ def test_sample_moments(name: str):
 def test_long_history_is_read_in_chunks(name: str, monkeypatch: pytest.MonkeyPatch):
     m, data = model(name), dataset(num=1, steps=9)
     whole = forecast(m, data, 2, 4).samples
-    monkeypatch.setattr("seqlatent.forecasting.CHUNK", 2)
+    monkeypatch.setattr("seqlatent.tasks.forecasting.CHUNK", 2)
     np.testing.assert_allclose(forecast(m, data, 2, 4).samples, whole, rtol=1e-5)

@@ -15,17 +15,17 @@ from seqlatent.api import RNN, LinearGaussian
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
-from seqlatent.data.sequences import Sequence
-from seqlatent.data.simulate import LinearGaussian as Process
-from seqlatent.distributions.emission import choose_emission
-from seqlatent.encoding import encode
+from seqlatent.data.sequence import Sequence
+from seqlatent.distributions.choice import choose_emission
 from seqlatent.errors import InputError
-from seqlatent.forecasting import forecast
 from seqlatent.models.linear_gaussian import CholeskyFactor, LinearGaussianModel
 from seqlatent.options import make
-from seqlatent.scoring import score
-from seqlatent.training import fit
-from seqlatent.training_options import TrainingOptions
+from seqlatent.processes.continuous import LinearGaussianProcess as Process
+from seqlatent.tasks.encoding import encode
+from seqlatent.tasks.forecasting import forecast
+from seqlatent.tasks.scoring import score
+from seqlatent.training.options import TrainingOptions
+from seqlatent.training.trainer import fit
 
 TWO_CHANNELS = Process(
     A=np.array([[0.9, 0.3, 0.0], [-0.2, 0.7, 0.1], [0.0, 0.3, -0.5]]),

@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from seqlatent.cli import run_command
+from seqlatent.cli.app import run_command
 
 GOOD = "ds,y\n" + "".join(f"{t},{t % 7 - 2.5}\n" for t in range(30))
 
@@ -336,7 +336,7 @@ SMALL = ("--max-steps", "3", "--set", "hidden_dim=4", "--set", "num_components=2
 @pytest.fixture
 def interrupted(place, monkeypatch) -> Path:
     """A fit of good.csv that was stopped after its first validation, in the folder `run`."""
-    from seqlatent.training import Trainer
+    from seqlatent.training.trainer import Trainer
 
     (place / "good.csv").write_text(GOOD)
     whole = Trainer.train_step
@@ -386,7 +386,8 @@ def test_resume_from_a_damaged_checkpoint(place, interrupted, capsys):
 
 def test_training_that_breaks_down_leaves_nothing(place, capsys, monkeypatch):
     """Status 1: the input was good."""
-    from seqlatent.training import Trainer, TrainingError
+    from seqlatent.errors import TrainingError
+    from seqlatent.training.trainer import Trainer
 
     def fail(self, progress):
         raise TrainingError("at training step 0 the loss is not finite; lower learning_rate")

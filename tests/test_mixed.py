@@ -11,12 +11,8 @@ from cases import stir
 import seqlatent as sl
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
-from seqlatent.distributions.emission import (
-    EmissionOptions,
-    build_family,
-    build_head,
-    choose_emission,
-)
+from seqlatent.distributions.choice import choose_emission
+from seqlatent.distributions.emission import EmissionOptions, build_family, build_head
 from seqlatent.distributions.mixed import Mixed
 from seqlatent.errors import InputError
 

@@ -11,9 +11,9 @@ from test_linear_gaussian import PROCESSES, basis, given, joint, sequences, true
 
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.encoding import codes
 from seqlatent.errors import InputError
-from seqlatent.posterior import posterior
+from seqlatent.inference.posterior import posterior
+from seqlatent.tasks.encoding import codes
 
 STEPS = 6
 
@@ -93,7 +93,7 @@ def test_smoothed_draws_have_the_dense_conditional_moments(process):
     m = true_model(process)
     with torch.no_grad():
         batch = collate(SequenceDataset.from_arrays(x).sequences)
-        z = m.draw_smoothed(batch, num, torch.Generator().manual_seed(0))
+        z = m.sample_smoothed(batch, num, torch.Generator().manual_seed(0))
         mean, covariance = m.smoother(batch)
     assert z.shape == (num, 2, steps, Z)
     error = covariance.diagonal(dim1=-2, dim2=-1).sqrt() / num**0.5

@@ -7,7 +7,7 @@ import torch
 from seqlatent.api import RNN
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.errors import InputError
-from seqlatent.nn.attention import Transformer
+from seqlatent.nn.attention import CausalTransformer
 from seqlatent.nn.causal import CausalNetwork, expand_state, map_state
 from seqlatent.nn.recall import Recall
 from seqlatent.nn.recurrent import Recurrent
@@ -62,7 +62,8 @@ def test_recall_copies_a_passage_that_a_small_state_cannot_hold():
 
 
 @pytest.mark.parametrize(
-    "network", [Recall(Recurrent(3, 8), 2, window=1), Transformer(3, 8, 1, 2, attention_window=1)]
+    "network",
+    [Recall(Recurrent(3, 8), 2, window=1), CausalTransformer(3, 8, 1, 2, attention_window=1)],
 )
 def test_a_window_of_one_step_keeps_no_past(network: CausalNetwork):
     u = torch.randn(2, 5, 3)
@@ -71,7 +72,7 @@ def test_a_window_of_one_step_keeps_no_past(network: CausalNetwork):
     torch.testing.assert_close(torch.cat([first, second], 1), network(u)[0])
 
 
-@pytest.mark.parametrize("network", [Recall(Recurrent(3, 8), 2), Transformer(3, 8, 1, 2)])
+@pytest.mark.parametrize("network", [Recall(Recurrent(3, 8), 2), CausalTransformer(3, 8, 1, 2)])
 def test_what_is_shared_is_not_copied(network: CausalNetwork):
     _, one = network.eval()(torch.randn(1, 6, 3))
     _, state = network.step(torch.randn(50, 3), expand_state(one, 50))

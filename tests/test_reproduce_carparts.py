@@ -37,7 +37,7 @@ def test_laws_of_each_series_are_the_greatest_likelihood_s(carparts, sales):
             return nbinom(size, size / (size + mean))
 
         best = minimize_scalar(
-            lambda s, past=past, law=law: -law(np.exp(s)).logpmf(past).sum(),
+            lambda s, past=past, distribution=law: -law(np.exp(s)).logpmf(past).sum(),
             bounds=np.log([1e-2, 1e4]), method="bounded",
         ).x  # fmt: skip
         expected = law(np.exp(best)).logpmf(future)

@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.reporting import new_figure
-from seqlatent.roll_plots import (
+from seqlatent.plots.figure import new_figure
+from seqlatent.plots.rolls import (
     draw_roll,
     limits_of,
     middle_of,
     plot_forecast_rolls,
     plot_sample_rolls,
 )
-from seqlatent.score_plots import plot_scores
+from seqlatent.plots.scores import plot_scores
 
 KEYS = [f"k{d}" for d in range(12)]
 

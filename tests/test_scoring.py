@@ -10,7 +10,7 @@ from cases import dataset, model
 import seqlatent as sl
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
-from seqlatent.scoring import score
+from seqlatent.tasks.scoring import score
 
 
 def test_pieces_that_share_a_name_are_scored_each():
@@ -27,7 +27,7 @@ def test_the_floor_is_the_grid_s_in_data_units(scaling: str):
     """r / sqrt(12) of a grid of spacing r, whatever the scaler does."""
     data = SequenceDataset.from_list([np.round(np.random.default_rng(0).normal(0, 50, 400), -1)])
     m = model("rnn", "normal", data, scaling=scaling)
-    floor = torch.as_tensor(m.value_law.floor).double() * m.scaler.scale
+    floor = torch.as_tensor(m.value_distribution.floor).double() * m.scaler.scale
     torch.testing.assert_close(floor, torch.tensor([10 / np.sqrt(12)], dtype=torch.float64))
 
 

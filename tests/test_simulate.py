@@ -15,21 +15,21 @@ from scipy.stats import kstest, loggamma, multivariate_normal, norm, poisson
 from scipy.stats import t as student_t
 
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.data.sequences import Sequence
-from seqlatent.data.simulate import (
+from seqlatent.data.sequence import Sequence
+from seqlatent.errors import InputError
+from seqlatent.processes.continuous import (
     PROCESSES,
     AutoregressiveTwo,
     Banana,
     Garch,
     HiddenMarkov,
-    LinearGaussian,
+    LinearGaussianProcess,
     PoissonCounts,
     SkewedAutoregressive,
     SwitchingAutoregressive,
 )
-from seqlatent.errors import InputError
 
-TWO_CHANNELS = LinearGaussian(
+TWO_CHANNELS = LinearGaussianProcess(
     A=np.array([[0.9, 0.3], [-0.2, 0.7]]),
     C=np.array([[1.0, 0.5], [-0.4, 2.0]]),
     Q=np.array([[0.5, 0.2], [0.2, 0.3]]),
@@ -68,7 +68,9 @@ def ar2_covariance(process: AutoregressiveTwo, T: int) -> np.ndarray:
     return process.sigma**2 * toeplitz(lags)
 
 
-def linear_gaussian_moments(process: LinearGaussian, T: int) -> tuple[np.ndarray, np.ndarray]:
+def linear_gaussian_moments(
+    process: LinearGaussianProcess, T: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of x_{1:T} flattened, as a linear map of all the noises at once."""
     Z, D = process.A.shape[0], len(process.C)
     power = np.linalg.matrix_power
@@ -166,7 +168,7 @@ def test_ar2_is_the_dense_gaussian(parameters, T):
     np.testing.assert_allclose(process.log_prob_steps(x), expected, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("process", [LinearGaussian(), TWO_CHANNELS], ids=["default", "two"])
+@pytest.mark.parametrize("process", [LinearGaussianProcess(), TWO_CHANNELS], ids=["default", "two"])
 @pytest.mark.parametrize("share_missing", [0.0, 0.4])
 def test_linear_gaussian_is_the_dense_gaussian(process, share_missing):
     rng = np.random.default_rng(1)
@@ -352,7 +354,7 @@ def test_ar2_sample_moments():
     assert_covariance(x, 0.0, ar2_covariance(process, 5))
 
 
-@pytest.mark.parametrize("process", [LinearGaussian(), TWO_CHANNELS], ids=["default", "two"])
+@pytest.mark.parametrize("process", [LinearGaussianProcess(), TWO_CHANNELS], ids=["default", "two"])
 def test_linear_gaussian_sample_moments(process):
     x = values(process.sample(20_000, 4, seed=5)).reshape(20_000, -1)
     assert_covariance(x, *linear_gaussian_moments(process, 4))
@@ -427,7 +429,7 @@ def test_regret_of_white_noise_on_ar2():
     ("name", "wrong"),
     [
         ("ar2", AutoregressiveTwo(a1=1.3)),
-        ("linear-gaussian", LinearGaussian(R=np.array([[0.2]]))),
+        ("linear-gaussian", LinearGaussianProcess(R=np.array([[0.2]]))),
         ("switching-ar", SwitchingAutoregressive(stay=0.6)),
         ("switching-ar", SwitchingAutoregressive(shift=0.9)),
         ("counts", PoissonCounts(alpha=0.4, beta=0.4)),
@@ -535,7 +537,7 @@ def test_linear_gaussian_may_have_no_noise_in_the_state():
     # out a rounding error below zero), and the joint of x is not.
     P0 = np.outer([2.0, 1.1], [2.0, 1.1])
     assert np.linalg.eigvalsh(P0).min() != 0
-    still = LinearGaussian(A=np.eye(2), Q=np.zeros((2, 2)), P0=P0)
+    still = LinearGaussianProcess(A=np.eye(2), Q=np.zeros((2, 2)), P0=P0)
     x = values(still.sample(3, 6, seed=11))
     expected = gaussian_log_prob(x[:, :, 0], np.zeros(6), 0.1 * np.eye(6) + 4.0)
     np.testing.assert_allclose(still.log_prob_steps(x).sum(axis=1), expected, rtol=1e-8)
@@ -543,4 +545,6 @@ def test_linear_gaussian_may_have_no_noise_in_the_state():
 
 def test_linear_gaussian_needs_noise_in_every_direction_of_x():
     with pytest.raises(InputError, match="R must be symmetric and positive definite"):
-        LinearGaussian(C=np.eye(2), R=np.outer([2.0, 0.1], [2.0, 0.1]))  # rank one, up to rounding
+        LinearGaussianProcess(
+            C=np.eye(2), R=np.outer([2.0, 0.1], [2.0, 0.1])
+        )  # rank one, up to rounding

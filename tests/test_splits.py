@@ -7,9 +7,10 @@ from cases import dataset
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription, resolution
-from seqlatent.data.sequences import Sequence
-from seqlatent.data.splits import TrainingBatches, split, windows, with_context
+from seqlatent.data.sequence import Sequence
+from seqlatent.data.splits import split, windows, with_context
 from seqlatent.errors import InputError
+from seqlatent.training.batches import TrainingBatches
 
 
 def series(length: int, context: int = 0) -> Sequence:

@@ -9,8 +9,8 @@ from cases import stir
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.autoregressive import AutoregressiveHead
-from seqlatent.distributions.emission import choose_emission
-from seqlatent.distributions.families import Bernoulli
+from seqlatent.distributions.categorical import Bernoulli
+from seqlatent.distributions.choice import choose_emission
 from seqlatent.distributions.subset import SubsetHead
 
 D = 6

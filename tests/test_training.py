@@ -10,14 +10,15 @@ from cases import MODELS, dataset, model
 
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.data.simulate import PROCESSES
 from seqlatent.data.splits import split
-from seqlatent.errors import InputError
+from seqlatent.errors import InputError, TrainingError
+from seqlatent.inference.likelihood import mean_log_prob
 from seqlatent.models.base import SequenceModel
 from seqlatent.options import make
-from seqlatent.scoring import mean_log_prob, score
-from seqlatent.training import Trainer, TrainingError, fit
-from seqlatent.training_options import TrainingOptions, choose_batch_size
+from seqlatent.processes.continuous import PROCESSES
+from seqlatent.tasks.scoring import score
+from seqlatent.training.options import TrainingOptions, choose_batch_size
+from seqlatent.training.trainer import Trainer, fit
 
 
 def options(**values) -> TrainingOptions:
@@ -37,7 +38,7 @@ class Killed(Exception):
 def test_a_killed_fit_goes_on_as_if_it_had_not_been_killed(
     name: str, data, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("seqlatent.training.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("seqlatent.training.trainer.CHECKPOINT_SECONDS", 0.0)
     noisy = {} if name == "linear-gaussian" else {"dropout": 0.1}
     whole = model(name, **noisy)
     straight = fit(whole, *data, options())
@@ -63,7 +64,7 @@ def test_a_killed_fit_goes_on_as_if_it_had_not_been_killed(
 def test_a_killed_fit_with_a_moving_average_and_augmentation_goes_on_exactly(
     tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("seqlatent.training.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("seqlatent.training.trainer.CHECKPOINT_SECONDS", 0.0)
     data = split(dataset("binary", channels=6, num=20, steps=10), 0.2, "series")
     for s in data[0]:
         s.x[:, 4:] = 0  # room to move to
@@ -208,7 +209,7 @@ def test_windows_are_trained_on_after_their_context(monkeypatch: pytest.MonkeyPa
         seen.extend((len(s), s.context) for s in sequences)
         return collate(sequences)
 
-    monkeypatch.setattr("seqlatent.training.collate", remember)
+    monkeypatch.setattr("seqlatent.training.trainer.collate", remember)
     chosen = options(max_steps=4, window_length=20, window_context=7, batch_size=100)
     fit(model("rnn", data=train), train, valid, chosen)
     assert max(context for _, context in seen) == 7  # shorter near the series' start alone

@@ -1,0 +1,1 @@
+"""Data: from tables, arrays and bundled sets to sequences and batches."""

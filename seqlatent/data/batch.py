@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqlatent.data.sequences import Sequence
+from seqlatent.data.sequence import Sequence
 
 
 @dataclass(frozen=True)

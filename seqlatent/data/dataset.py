@@ -12,7 +12,7 @@ import pandas as pd
 
 from seqlatent.data.columns import MAX_MAGNITUDE
 from seqlatent.data.frames import sequences_from_frame
-from seqlatent.data.sequences import Sequence
+from seqlatent.data.sequence import Sequence
 from seqlatent.data.steps import steps_after
 from seqlatent.errors import InputError
 

@@ -16,7 +16,7 @@ from seqlatent.data.columns import (
     series_rows,
     target_values,
 )
-from seqlatent.data.sequences import Sequence
+from seqlatent.data.sequence import Sequence
 from seqlatent.data.steps import holds_times, read_steps, regular_steps, show_step
 from seqlatent.errors import InputError
 

@@ -23,7 +23,7 @@ class AutoregressiveHead(nn.Module):
     """Features (..., in_dim) to a `ChannelAutoregression`.
 
     Args:
-        family: the law of one channel given those before it.
+        family: the distribution of one channel given those before it.
         in_dim: size of h_t.
         num_channels: D, at least 2: one channel has nothing before it.
         hidden_dim: size of each channel's hidden layer.
@@ -60,7 +60,7 @@ class AutoregressiveHead(nn.Module):
 
 
 class ChannelAutoregression(StepDistribution):
-    """The law of one step; built by `AutoregressiveHead`."""
+    """The distribution of one step; built by `AutoregressiveHead`."""
 
     def __init__(
         self, head: AutoregressiveHead, context: Tensor, skip: Tensor, observed: Tensor | None

@@ -1,11 +1,13 @@
-"""Laws of counts 0, 1, 2, ..."""
+"""Distributions of counts 0, 1, 2, ..."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from seqlatent.data.description import ChannelDescription
-from seqlatent.distributions.families import SOFTPLUS_ONE, Family, soft_clip, standard_gamma
+from seqlatent.distributions.families import Family
+from seqlatent.distributions.noise import standard_gamma
+from seqlatent.nn.layers import SOFTPLUS_ONE, soft_clip
 
 
 class _Count(Family):
@@ -47,7 +49,7 @@ class Poisson(_Count):
 
 
 class NegativeBinomial(_Count):
-    """A Poisson law whose mean is gamma distributed: variance mean + mean^2 / r.
+    """A Poisson distribution whose mean is gamma distributed: variance mean + mean^2 / r.
 
     Log masses are computed in double precision: lgamma(x + r) - lgamma(r) cancels.
     """

@@ -11,7 +11,8 @@ lower and U upper triangular and P that permutation, whose determinant is the pr
 diagonal (Kingma and Dhariwal 2018). Density and inverse cost one pass over the layers each, however
 many channels there are, where `autoregressive.py` has to draw one channel after another.
 
-A law of all channels says nothing simple of some of them: a step is observed in all or in none.
+A distribution of all channels says nothing simple of some of them: a step is observed in all or in
+none.
 """
 
 import copy
@@ -20,10 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seqlatent.distributions.families import SOFTPLUS_ONE
-from seqlatent.distributions.flows import Flow
 from seqlatent.distributions.heads import StepDistribution
+from seqlatent.distributions.transformed import Transformed
 from seqlatent.errors import InputError
+from seqlatent.nn.layers import SOFTPLUS_ONE
 
 ORDERS = ("alternating", "learned")
 LAYERS = 4
@@ -94,7 +95,7 @@ class CouplingHead(nn.Module):
 
     def __init__(
         self,
-        family: Flow,
+        family: Transformed,
         in_dim: int,
         num_channels: int,
         order: str = ORDERS[0],
@@ -131,7 +132,7 @@ class CouplingHead(nn.Module):
 
 
 class Coupling(StepDistribution):
-    """The law of one step; built by `CouplingHead`.
+    """The distribution of one step; built by `CouplingHead`.
 
     Raises:
         InputError: where some channels of a step are observed and others are not.
@@ -140,7 +141,7 @@ class Coupling(StepDistribution):
     def __init__(self, head: CouplingHead, context: Tensor, skip: Tensor, observed: Tensor | None):
         if observed is not None and bool((observed.any(-1) != observed.all(-1)).any()):
             raise InputError(
-                "channels=coupling is a law of all channels of a step at once, and here some lack: "
+                "channels=coupling models all channels of a step at once, and here some are missing: "
                 "use channels=autoregressive"
             )
         self.head, self.context, self.skip = head, context, skip

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.distributions import LowRankMultivariateNormal
 from torch.nn import functional as F
 
-from seqlatent.distributions.families import Mixture, draw_class
+from seqlatent.distributions.families import Mixture
 from seqlatent.distributions.heads import StepDistribution, start_at
+from seqlatent.distributions.noise import sample_class
 
 MAX_WEIGHT = 10.0  # of W, in scaled units: with the floor of the scale, no covariance is singular
 
@@ -51,7 +52,7 @@ class CovarianceHead(nn.Module):
 
 
 class CovarianceMixture(StepDistribution):
-    """The law of one step; built by `CovarianceHead`."""
+    """The distribution of one step; built by `CovarianceHead`."""
 
     def __init__(self, head: CovarianceHead, raw: Tensor, observed: Tensor | None):
         self.head, self.raw = head, raw
@@ -95,7 +96,7 @@ class CovarianceMixture(StepDistribution):
     @torch.no_grad()
     def draw(self, generator: torch.Generator | None = None) -> Tensor:
         logits, loc, scale, w = self._parts()
-        component = draw_class(logits, generator)[..., None]
+        component = sample_class(logits, generator)[..., None]
 
         def chosen(part: Tensor) -> Tensor:
             index = component.view(*component.shape, *[1] * (part.dim() - component.dim()))

@@ -1,4 +1,4 @@
-"""Laws of one value, each a few parameters wide.
+"""Distributions of one value, each a few parameters wide.
 
 A family turns raw parameters (..., P), any real numbers, into a density or mass function of one
 value. Every formula holds for all finite parameters: softplus with floors in place of exp, logits
@@ -9,20 +9,18 @@ import copy
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import ChannelDescription
-from seqlatent.errors import InputError
-
-SOFTPLUS_ONE = math.log(math.e - 1)  # softplus of it is 1
+from seqlatent.distributions.noise import sample_class, standard_gamma
+from seqlatent.nn.layers import soft_clip
 
 
 class Family(nn.Module):
-    """A law of one value.
+    """A distribution of one value.
 
     Attributes:
         num_params: P.
@@ -76,14 +74,6 @@ class Family(nn.Module):
         """
 
 
-def soft_clip(x: Tensor, limit: float = 8.0) -> Tensor:
-    """x within +-limit, logarithmic beyond: outliers must not flood a network."""
-    size = x.abs()
-    return torch.where(
-        size <= limit, x, x.sign() * limit * (1 + (size.clamp(min=limit) / limit).log())
-    )
-
-
 def _normal_log_prob(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     return -0.5 * ((x - loc) / scale) ** 2 - scale.log() - 0.5 * math.log(2 * math.pi)
 
@@ -120,7 +110,7 @@ class StudentT(LocationScale):
     num_params = 3
 
     def _parts(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        # df of more than a few hundred is a normal law, and lgamma would lose its digits
+        # df of more than a few hundred is a normal distribution, and lgamma would lose its digits
         df = 1.0 + 200.0 * torch.sigmoid(params[..., 2] - 3.0)
         return params[..., 0], self.scale(params[..., 1], self.floor), df
 
@@ -171,7 +161,7 @@ class Mixture(LocationScale):
 
     def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
         logits, loc, raw = params.chunk(3, -1)
-        component = draw_class(logits, generator)[..., None]
+        component = sample_class(logits, generator)[..., None]
         loc, raw = loc.gather(-1, component)[..., 0], raw.gather(-1, component)[..., 0]
         noise = torch.randn(loc.shape, generator=generator, device=loc.device)
         return loc + self.scale(raw, self.floor) * noise
@@ -184,111 +174,3 @@ class Mixture(LocationScale):
     def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
         low = self._parts(params)[2] < 1.5 * self.floor
         return (self._joint(params, x).softmax(0) * low).sum(0)
-
-
-class Bernoulli(Family):
-    """Mass of x in {0, 1}, from one logit."""
-
-    num_params, discrete = 1, True
-
-    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        logit = params[..., 0]
-        return x * F.logsigmoid(logit) + (1 - x) * F.logsigmoid(-logit)
-
-    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        return torch.bernoulli(torch.sigmoid(params[..., 0]), generator=generator)
-
-
-class _Classes(Family):
-    """Values 0, ..., C - 1, and no others."""
-
-    num_classes: int
-
-    def check(self, data: SequenceDataset) -> None:
-        for s in data:
-            if np.nanmax(s.x, initial=0) >= self.num_classes:
-                raise InputError(
-                    f"{data.name}: series {s.unique_id} holds the category {np.nanmax(s.x):g}; "
-                    f"training had 0 to {self.num_classes - 1}"
-                )
-
-
-class Categorical(_Classes):
-    """Mass of x in {0, ..., C - 1}, from C logits."""
-
-    discrete = True
-
-    def __init__(self, num_classes: int):
-        super().__init__()
-        self.num_params = self.num_features = self.num_classes = num_classes
-
-    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        return F.log_softmax(params, -1).gather(-1, x.long()[..., None])[..., 0]
-
-    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        return draw_class(params, generator).to(params)
-
-    def features(self, x: Tensor) -> Tensor:
-        return F.one_hot(x.long(), self.num_features).to(x)
-
-
-class Ordinal(_Classes):
-    """Mass of ordered categories x in {0, ..., C - 1}: a logistic variable, cut into C pieces by
-    learned cuts that all steps share (the proportional-odds model, McCullagh 1980).
-
-        p(x <= k) = sigmoid((cut_k - loc) / scale)
-    """
-
-    num_params, discrete = 2, True
-
-    def __init__(self, num_classes: int):
-        super().__init__()
-        self.num_classes = max(2, num_classes)  # a cut needs two sides
-        self.num_features = self.num_classes - 1
-        self.gaps = nn.Parameter(torch.full((self.num_classes - 2,), SOFTPLUS_ONE))
-
-    def _bounds(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        """(..., C) the lower and upper bound of every piece, in logits; the outermost are far out,
-        where a sigmoid is 0 or 1 in single precision."""
-        cuts = F.pad((1e-3 + F.softplus(self.gaps)).cumsum(0), (1, 0))
-        cuts = cuts - cuts[-1] / 2  # around zero, whatever the number of classes
-        loc, raw = params[..., :1], params[..., 1:]
-        inner = ((cuts - loc) / (0.05 + F.softplus(raw))).clamp(-1e4, 1e4)
-        return F.pad(inner, (1, 0), value=-2e4), F.pad(inner, (0, 1), value=2e4)
-
-    def log_masses(self, params: Tensor) -> Tensor:
-        """(..., C), by sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b))."""
-        low, high = self._bounds(params)
-        width = (high - low).clamp(min=1e-6)
-        return F.logsigmoid(high) + F.logsigmoid(-low) + torch.log(-torch.expm1(-width))
-
-    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        return self.log_masses(params).gather(-1, x.long()[..., None])[..., 0]
-
-    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        return draw_class(self.log_masses(params), generator).to(params)
-
-    def initial(self) -> Tensor:
-        return torch.tensor([0.0, SOFTPLUS_ONE])
-
-    def features(self, x: Tensor) -> Tensor:
-        """Whether x lies above each class but the last: the order is there to see."""
-        return (x[..., None] > torch.arange(self.num_features, device=x.device)).to(x)
-
-
-def draw_class(log_mass: Tensor, generator: torch.Generator | None) -> Tensor:
-    """(..., C) log-masses, up to a constant -> (...) classes.
-
-    The class is where a uniform number falls among the summed masses. torch.multinomial draws a
-    number for every class, which takes longer than the densities do.
-    """
-    total = log_mass.softmax(-1).cumsum(-1)
-    u = torch.rand((*total.shape[:-1], 1), generator=generator, device=total.device).to(total)
-    # Rounding may put u * total at the end; the last class is then meant.
-    drawn = torch.searchsorted(total, u * total[..., -1:], right=True)[..., 0]
-    return drawn.clamp(max=log_mass.shape[-1] - 1)
-
-
-def standard_gamma(shape: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Standard gamma draws; torch's distribution of that name takes no generator."""
-    return torch._standard_gamma(shape.contiguous(), generator=generator)  # pyright: ignore

@@ -1,9 +1,9 @@
-"""Emission heads: from features h_t to a law of the D channels of x_t.
+"""Emission heads: from features h_t to a distribution of the D channels of x_t.
 
 `Head(h, observed)` is a distribution with event shape (D,). Channels are independent given h, or
 one after another (`autoregressive.py`). A channel that was not observed contributes nothing: what
-is left is the law of the observed ones, by marginalisation where channels are independent, and
-given the pattern of what is missing where they are not.
+is left is the distribution of the observed ones, by marginalisation where channels are independent,
+and given the pattern of what is missing where they are not.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from seqlatent.distributions.families import Family
-from seqlatent.distributions.flows import Flow
+from seqlatent.distributions.transformed import Transformed
 from seqlatent.errors import InputError
 
 
 class StepDistribution(TorchDistribution):
-    """The law of one step's D channels; a subclass gives each channel's parameters.
+    """The distribution of one step's D channels; a subclass gives each channel's parameters.
 
     `log_prob` sums over the observed channels; `sample` draws all of them, from a generator of the
     caller's.
@@ -86,20 +86,21 @@ class StepDistribution(TorchDistribution):
         (..., P) parameters given the values before it, and its number d.
 
         Raises:
-            InputError: for a law that has no order of channels.
+            InputError: for a distribution that has no order of channels.
         """
         raise InputError(
-            "a step that is observed in part cannot be filled in where the emission is a law of "
-            "all channels at once; choose one that takes channels one after another"
+            "a partly observed step cannot be filled in by an emission that models all channels at "
+            "once; choose one that takes channels one after another"
         )
 
-    # -- laws that are maps of a normal variable (flows.py) --------------------------------------
+    # -- distributions that are maps of a normal variable (flows.py)
+    # --------------------------------------
 
     def map(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        """(..., D) values -> their codes z (..., D), which are N(0, I) where the law is true, and
-        (...) log |det dz/dx| over the observed channels."""
+        """(..., D) values -> their codes z (..., D), which are N(0, I) where the distribution is
+        true, and (...) log |det dz/dx| over the observed channels."""
         family = self.family
-        assert isinstance(family, Flow)
+        assert isinstance(family, Transformed)
         z, log_slope = family.map(self.params(value), value)
         if self.observed is not None:
             log_slope = torch.where(self.observed, log_slope, 0.0)
@@ -109,7 +110,7 @@ class StepDistribution(TorchDistribution):
         """(..., D) codes -> the values that they stand for."""
 
         def value(family: Family, params: Tensor, d: int) -> Tensor:
-            assert isinstance(family, Flow)
+            assert isinstance(family, Transformed)
             return family.decode(params, z[..., d])
 
         return self.in_turn(value)
@@ -145,10 +146,10 @@ class IndependentChannels(StepDistribution):
 
 
 class Head(nn.Module):
-    """Features (..., in_dim) to an `IndependentChannels` law.
+    """Features (..., in_dim) to an `IndependentChannels` distribution.
 
     Args:
-        family: the law of one channel.
+        family: the distribution of one channel.
         in_dim: size of h_t.
         num_channels: D.
     """
@@ -165,7 +166,7 @@ class Head(nn.Module):
 
 
 def start_at(linear: nn.Linear, bias: Tensor) -> None:
-    """Begin training near the family's initial law, whatever the features."""
+    """Begin training near the family's initial distribution, whatever the features."""
     with torch.no_grad():
         linear.weight.mul_(0.5)
         linear.bias.copy_(bias)

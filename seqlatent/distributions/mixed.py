@@ -1,4 +1,4 @@
-"""Columns of different kinds in one table: each channel has the law that suits it."""
+"""Columns of different kinds in one table: each channel has the distribution that suits it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,27 +12,28 @@ from seqlatent.distributions.families import Family
 
 
 class Mixed(Family):
-    """A law for each channel, of values (..., D); parameters and features are padded to the widest.
+    """A distribution for each channel, of values (..., D); parameters and features are padded to
+    the widest.
 
     Args:
         names: the emission of each of the D channels.
-        laws: its law.
+        distributions: its distribution.
     """
 
-    def __init__(self, names: Sequence[str], laws: Sequence[Family]):
+    def __init__(self, names: Sequence[str], distributions: Sequence[Family]):
         super().__init__()
         self.names = tuple(names)
-        self.laws = nn.ModuleList(laws)
-        self.num_params = max(law.num_params for law in laws)
-        self.num_features = max(law.num_features for law in laws)
+        self.distributions = nn.ModuleList(distributions)
+        self.num_params = max(distribution.num_params for distribution in distributions)
+        self.num_features = max(distribution.num_features for distribution in distributions)
 
     def discrete_channels(self, num_channels: int) -> tuple[bool, ...]:
         return tuple(self._law(d).discrete for d in range(num_channels))
 
     def _law(self, d: int) -> Family:
-        law = self.laws[d]
-        assert isinstance(law, Family)
-        return law
+        distribution = self.distributions[d]
+        assert isinstance(distribution, Family)
+        return distribution
 
     def check(self, data: SequenceDataset) -> None:
         for d, target in enumerate(data.targets):
@@ -43,51 +44,57 @@ class Mixed(Family):
         return _Padded(self._law(d).channel(0), self.num_params, self.num_features)
 
     def _channels(self) -> list[Family]:
-        return [self.channel(d) for d in range(len(self.laws))]
+        return [self.channel(d) for d in range(len(self.distributions))]
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         parts = zip(self._channels(), params.unbind(-2), x.unbind(-1), strict=True)
-        return torch.stack([law.log_prob(p, v) for law, p, v in parts], -1)
+        return torch.stack([distribution.log_prob(p, v) for distribution, p, v in parts], -1)
 
     def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
         parts = zip(self._channels(), params.unbind(-2), strict=True)
-        return torch.stack([law.draw(p, generator) for law, p in parts], -1)
+        return torch.stack([distribution.draw(p, generator) for distribution, p in parts], -1)
 
     def initials(self, num_channels: int) -> Tensor:
-        return torch.cat([law.initial() for law in self._channels()])
+        return torch.cat([distribution.initial() for distribution in self._channels()])
 
     def features(self, x: Tensor) -> Tensor:
         parts = zip(self._channels(), x.unbind(-1), strict=True)
-        return torch.stack([law.features(v) for law, v in parts], -2)
+        return torch.stack([distribution.features(v) for distribution, v in parts], -2)
 
     def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
         parts = zip(self._channels(), params.unbind(-2), x.unbind(-1), strict=True)
-        return torch.stack([law.at_floor(p, v) for law, p, v in parts], -1)
+        return torch.stack([distribution.at_floor(p, v) for distribution, p, v in parts], -1)
 
 
 class _Padded(Family):
-    """A law that leaves parameters unused, and adds zeros to its features."""
+    """A distribution that leaves parameters unused, and adds zeros to its features."""
 
-    def __init__(self, law: Family, num_params: int, num_features: int):
+    def __init__(self, distribution: Family, num_params: int, num_features: int):
         super().__init__()
-        self.law, self.num_params, self.num_features = law, num_params, num_features
-        self.discrete = law.discrete
+        self.distribution, self.num_params, self.num_features = (
+            distribution,
+            num_params,
+            num_features,
+        )
+        self.discrete = distribution.discrete
 
     def _own(self, params: Tensor) -> Tensor:
-        return params[..., : self.law.num_params]
+        return params[..., : self.distribution.num_params]
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        return self.law.log_prob(self._own(params), x)
+        return self.distribution.log_prob(self._own(params), x)
 
     def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        return self.law.draw(self._own(params), generator)
+        return self.distribution.draw(self._own(params), generator)
 
     def initial(self) -> Tensor:
-        return F.pad(self.law.initial(), (0, self.num_params - self.law.num_params))
+        return F.pad(
+            self.distribution.initial(), (0, self.num_params - self.distribution.num_params)
+        )
 
     def features(self, x: Tensor) -> Tensor:
-        own = self.law.features(x)
+        own = self.distribution.features(x)
         return F.pad(own, (0, self.num_features - own.shape[-1]))
 
     def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
-        return self.law.at_floor(self._own(params), x)
+        return self.distribution.at_floor(self._own(params), x)

@@ -1,4 +1,4 @@
-"""A step as the set of its active channels: an exact law over all 2^D subsets.
+"""A step as the set of its active channels: an exact distribution over all 2^D subsets.
 
 The active channels k_1 < k_2 < ... < k_n are drawn in ascending order, each by one softmax over the
 channels above the last one, until "end":
@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seqlatent.distributions.families import Bernoulli, draw_class
+from seqlatent.distributions.categorical import Bernoulli
 from seqlatent.distributions.heads import StepDistribution
+from seqlatent.distributions.noise import sample_class
 
 
 class SubsetHead(nn.Module):
@@ -75,10 +76,10 @@ class SubsetHead(nn.Module):
 
 
 class Subset(StepDistribution):
-    """The law of one step; built by `SubsetHead`.
+    """The distribution of one step; built by `SubsetHead`.
 
     Where channels are missing, those with no observed one above them are summed out; for the others
-    this is the law of the observed channels given the pattern of what is missing.
+    this is the distribution of the observed channels given the pattern of what is missing.
     """
 
     def __init__(self, head: SubsetHead, context: Tensor, observed: Tensor | None):
@@ -122,7 +123,7 @@ class Subset(StepDistribution):
         last = torch.full_like(rows, -1)
         while len(rows):
             log_mass = head.log_mass(context[rows], x[rows], last, None)
-            choice = draw_class(log_mass, generator)
+            choice = sample_class(log_mass, generator)
             x[rows[choice < D], choice[choice < D]] = 1.0
             going = choice < D - 1  # what follows the last channel is certain
             rows, last = rows[going], choice[going]

@@ -1,0 +1,1 @@
+"""Likelihoods, posteriors and missing values from any model that declares what it can do."""

@@ -1,0 +1,1 @@
+"""The models by name. Each holds its equations beside the code."""

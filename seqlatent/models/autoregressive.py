@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.heads import StepDistribution
-from seqlatent.models.base import History, ModelOptions, SequenceModel
-from seqlatent.nn.attention import Transformer
+from seqlatent.inference.protocols import ModelState
+from seqlatent.models.base import ModelOptions, SequenceModel
+from seqlatent.nn.attention import CausalTransformer
 from seqlatent.nn.causal import CausalNetwork
 from seqlatent.nn.convolution import Convolution
 from seqlatent.nn.layers import ACTIVATIONS
@@ -49,33 +50,33 @@ class Autoregressive(SequenceModel):
     def build_network(self, in_dim: int) -> CausalNetwork:
         raise TypeError(f"{type(self).__name__} must define build_network")
 
-    def _step_laws(
-        self, u: Tensor, observed: Tensor | None, history: History | None
+    def _step_distributions(
+        self, u: Tensor, observed: Tensor | None, history: ModelState | None
     ) -> tuple[StepDistribution, object]:
         u = F.dropout(u, self.options.input_dropout, self.training)
         h, network = self.network(u, history.network if history else None)
         return self.head(torch.cat([h, u], -1), observed), network
 
     def _log_prob(
-        self, batch: SequenceBatch, history: History | None
-    ) -> tuple[Tensor, StepDistribution, Tensor, History]:
+        self, batch: SequenceBatch, history: ModelState | None
+    ) -> tuple[Tensor, StepDistribution, Tensor, ModelState]:
         history = history or self.begin(batch)
         y, embedding, u = self.inputs(batch, history)
-        laws, network = self._step_laws(u, batch.observed, history)
-        log_prob = laws.log_prob(y) - history.scaling.log_scale(batch.observed)
-        return log_prob, laws, y, History(history.scaling, embedding[:, -1:], network)
+        distributions, network = self._step_distributions(u, batch.observed, history)
+        log_prob = distributions.log_prob(y) - history.scaling.log_scale(batch.observed)
+        return log_prob, distributions, y, ModelState(history.scaling, embedding[:, -1:], network)
 
     def log_prob(
-        self, batch: SequenceBatch, history: History | None = None
-    ) -> tuple[Tensor, History]:
+        self, batch: SequenceBatch, history: ModelState | None = None
+    ) -> tuple[Tensor, ModelState]:
         """(B, T) log p(x_t | x_{<t}), nats, in data units; 0 where not scored."""
         log_prob, _, _, after = self._log_prob(batch, history)
         return torch.where(batch.scored, log_prob, 0.0), after
 
     def at_floor(self, batch: SequenceBatch) -> Tensor:
         """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor."""
-        _, laws, y, _ = self._log_prob(batch, None)
-        return laws.at_floor(y)
+        _, distributions, y, _ = self._log_prob(batch, None)
+        return distributions.at_floor(y)
 
     def terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
         return {"log_prob": self.log_prob(batch)[0]}
@@ -83,15 +84,15 @@ class Autoregressive(SequenceModel):
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
         return -self.log_prob(batch)[0].sum() / batch.scored.sum().clamp(min=1)
 
-    def read(self, batch: SequenceBatch, history: History | None = None) -> History:
+    def read(self, batch: SequenceBatch, history: ModelState | None = None) -> ModelState:
         history = history or self.begin(batch)
         _, embedding, u = self.inputs(batch, history)
         _, network = self.network(u, history.network)
-        return History(history.scaling, embedding[:, -1:], network)
+        return ModelState(history.scaling, embedding[:, -1:], network)
 
     def sample_step(
-        self, history: History, covariates: Tensor, generator: torch.Generator | None
-    ) -> tuple[Tensor, History]:
+        self, history: ModelState, covariates: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, ModelState]:
         y = covariates.new_zeros(len(covariates), 1, self.description.num_channels)
         nothing = torch.zeros(y.shape[-1], dtype=torch.bool, device=y.device)
         y, _, history = self.fill_step(history, y, nothing, covariates, generator)
@@ -99,18 +100,18 @@ class Autoregressive(SequenceModel):
 
     def fill_step(
         self,
-        history: History,
+        history: ModelState,
         y: Tensor,
         observed: Tensor,
         covariates: Tensor,
         generator: torch.Generator | None,
-    ) -> tuple[Tensor, Tensor, History]:
+    ) -> tuple[Tensor, Tensor, ModelState]:
         """See `Fillable` in base.py."""
         u = torch.cat([history.last, self.covariate_scaler(covariates)], -1)
-        laws, network = self._step_laws(u, None, history)
-        y, log_prob = laws.fill(y.to(u), observed, generator)
+        distributions, network = self._step_distributions(u, None, history)
+        y, log_prob = distributions.fill(y.to(u), observed, generator)
         last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
-        return y, log_prob[:, 0], History(history.scaling, last, network)
+        return y, log_prob[:, 0], ModelState(history.scaling, last, network)
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ class TransformerModel(Autoregressive):
 
     def build_network(self, in_dim: int) -> CausalNetwork:
         o = self.options
-        return Transformer(
+        return CausalTransformer(
             in_dim,
             o.hidden_dim,
             o.num_layers,

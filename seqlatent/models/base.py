@@ -5,21 +5,21 @@
 A model is an `nn.Module` built from its options and a description of the training data. It reads
 values in data units: the scaler's log-determinant is part of every density. What it can do beyond
 training and sampling is a capability that it has or lacks: `ExactDensity`, `ExactPosterior`,
-`LatentCode`, `InvertibleCode`.
+`EstimatedDensity`, `InvertibleLatents`.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
-from seqlatent.data.scaling import SCALINGS, Scaler, Scaling, units
 from seqlatent.data.steps import show_step
+from seqlatent.distributions.choice import choose_emission
 from seqlatent.distributions.emission import (
     FAMILIES,
     EmissionOptions,
@@ -27,10 +27,10 @@ from seqlatent.distributions.emission import (
     build_family,
     build_head,
     check_values,
-    choose_emission,
 )
-from seqlatent.distributions.families import soft_clip
 from seqlatent.errors import InputError
+from seqlatent.inference.protocols import ModelState, StepModel
+from seqlatent.nn.scaling import SCALINGS, CovariateScaler, Scaler, units
 
 
 @dataclass(frozen=True)
@@ -52,31 +52,11 @@ class ModelOptions(EmissionOptions):
     )
 
 
-class History(NamedTuple):
-    """What a model remembers of the steps so far; every tensor leads with the batch dimension.
-
-    Attributes:
-        scaling: the sequences' affine maps; their leading dimension may be 1, for all. Who drew or
-            read the last values moves it on to them, by `at`.
-        last: (B, 1, F) embedding of the last value; before the first, of one that is missing.
-            Zeros where a model has no networks to give it to.
-        network: states of the model's networks or of its filter; None before the first step.
-    """
-
-    scaling: Scaling
-    last: Tensor
-    network: Any
-
-    def at(self, values: Tensor) -> "History":
-        """The history whose last values are these, (B, 1, D), NaN where there is none yet."""
-        return self._replace(scaling=self.scaling.after(values))
-
-
-class SequenceModel(nn.Module):
+class SequenceModel(StepModel):
     """Base of all models; a subclass names its `family` and `Options` and defines the rest below.
 
     Attributes:
-        emissions: the laws of a value that the family can have.
+        emissions: the distributions of a value that the family can have.
         learning_rate: of training, where the user names none.
         embedding_dim: F, the size of an embedded value.
         input_dim: F + C, the size of what a network is given for one step.
@@ -96,13 +76,13 @@ class SequenceModel(nn.Module):
         if options.scaling == "increments":  # floors are relative to what is modelled
             channels = tuple(replace(c, scale=c.increment) for c in description.channels)
             modelled = replace(description, channels=channels)
-        self.value_law = build_family(modelled, options, scales)
+        self.value_distribution = build_family(modelled, options, scales)
         if options.emission not in self.emissions:
             raise InputError(
                 f"model '{self.family}' cannot have emission={options.emission}, only "
                 f"{', '.join(self.emissions)}; choose another model (--model)"
             )
-        discrete = self.value_law.discrete_channels(description.num_channels)
+        discrete = self.value_distribution.discrete_channels(description.num_channels)
         if any(discrete) and options.scaling == "increments":
             raise InputError(
                 f"scaling=increments is for real values, and emission={options.emission} for counts"
@@ -110,12 +90,14 @@ class SequenceModel(nn.Module):
             )
         self.scaler = Scaler(description, options.scaling, discrete)
         self.covariate_scaler = CovariateScaler(description)
-        self.embedding_dim = description.num_channels * (self.value_law.num_features + 1)
+        self.embedding_dim = description.num_channels * (self.value_distribution.num_features + 1)
         self.input_dim = self.embedding_dim + len(description.covariate_names)
 
     def build_head(self, in_dim: int) -> StepHead:
         """A head p(x_t | h_t) for features of size `in_dim`."""
-        return build_head(self.value_law, self.description.num_channels, self.options, in_dim)
+        return build_head(
+            self.value_distribution, self.description.num_channels, self.options, in_dim
+        )
 
     def embed(self, y: Tensor, observed: Tensor) -> Tensor:
         """(..., D) scaled values -> (..., F) features, zero where missing, and flags of what is.
@@ -123,11 +105,11 @@ class SequenceModel(nn.Module):
         The flags say what is missing, not what is there: many inputs that are always 1 would be one
         bias with a learning rate many times too high.
         """
-        features = self.value_law.features(y) * observed[..., None]
+        features = self.value_distribution.features(y) * observed[..., None]
         return torch.cat([features.flatten(-2), (~observed).to(y)], -1)
 
     def inputs(
-        self, batch: SequenceBatch, history: History | None
+        self, batch: SequenceBatch, history: ModelState | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Scaled values y (B, T, D), their embedding (B, T, F), and the inputs u (B, T, F + C) that
         hold, at step t, the embedding of step t - 1 and the covariates of step t."""
@@ -138,13 +120,13 @@ class SequenceModel(nn.Module):
         before = torch.cat([last, embedding[:, :-1]], 1)
         return y, embedding, torch.cat([before, self.covariate_scaler(batch.covariates)], -1)
 
-    def begin(self, batch: SequenceBatch | None) -> History:
+    def begin(self, batch: SequenceBatch | None) -> ModelState:
         """The history before the first step, of a batch or (None) of one that has yet to begin."""
         scaling = self.scaler(batch)
         size = 1 if batch is None else len(batch.x)
         nothing = torch.zeros(size, 1, self.description.num_channels, device=scaling.loc.device)
         last = self.embed(nothing, torch.zeros_like(nothing, dtype=torch.bool))
-        return History(scaling, last, None)
+        return ModelState(scaling, last, None)
 
     # -- what a subclass may know better ----------------------------------------------------------
 
@@ -163,7 +145,7 @@ class SequenceModel(nn.Module):
         Raises:
             InputError: naming the series or the channel.
         """
-        check_values(self.value_law, data)
+        check_values(self.value_distribution, data)
         if self.options.channels != "coupling":
             return
         for s in data:
@@ -174,13 +156,13 @@ class SequenceModel(nn.Module):
                 d = int(missing[t].argmax())
                 raise InputError(
                     f"{data.name}: series {s.unique_id} lacks '{data.targets[d]}' at step "
-                    f"{show_step(s.ds[t])} and not the rest; channels=coupling is a law of all "
+                    f"{show_step(s.ds[t])} and not the rest; channels=coupling models all "
                     "channels at once: use channels=autoregressive"
                 )
 
     def sample_steps(
-        self, history: History, covariates: Tensor, generator: torch.Generator | None
-    ) -> tuple[Tensor, History]:
+        self, history: ModelState, covariates: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, ModelState]:
         """Draw T steps: (B, T, C) covariates -> (B, T, D) values in data units."""
         steps: list[Tensor] = []
         for t in range(covariates.shape[1]):
@@ -203,13 +185,13 @@ class SequenceModel(nn.Module):
         """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor."""
         raise TypeError(f"{type(self).__name__} must define at_floor")
 
-    def read(self, batch: SequenceBatch, history: History | None = None) -> History:
+    def read(self, batch: SequenceBatch, history: ModelState | None = None) -> ModelState:
         """The history after all T steps of a batch without padding."""
         raise TypeError(f"{type(self).__name__} must define read")
 
     def sample_step(
-        self, history: History, covariates: Tensor, generator: torch.Generator | None
-    ) -> tuple[Tensor, History]:
+        self, history: ModelState, covariates: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, ModelState]:
         """Draw the next step: (B, 1, C) covariates -> (B, 1, D) values in data units."""
         raise TypeError(f"{type(self).__name__} must define sample_step")
 
@@ -217,139 +199,3 @@ class SequenceModel(nn.Module):
 
     def forward(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
         return self.loss(batch, step)
-
-
-class CovariateScaler(nn.Module):
-    """Standardises covariates by training data."""
-
-    loc: Tensor
-    scale: Tensor
-
-    def __init__(self, description: DataDescription):
-        super().__init__()
-        self.register_buffer("loc", torch.tensor(description.covariate_loc, dtype=torch.float64))
-        self.register_buffer(
-            "scale", torch.tensor(description.covariate_scale, dtype=torch.float64)
-        )
-
-    def forward(self, covariates: Tensor) -> Tensor:
-        scaled = (covariates - self.loc) / self.scale
-        return soft_clip(scaled.to(torch.get_default_dtype()))
-
-
-@runtime_checkable
-class ExactDensity(Protocol):
-    """A model whose density is computed, not estimated."""
-
-    def log_prob(
-        self, batch: SequenceBatch, history: History | None = None
-    ) -> tuple[Tensor, History]:
-        """(B, T) log p(x_t | x_{<t}) in nats, 0 where not scored, and the history after."""
-        ...
-
-
-@runtime_checkable
-class ExactPosterior(Protocol):
-    """A model with latents z_{1:T} whose law given x_{1:T} is a Gaussian that it computes."""
-
-    latent_dim: int
-
-    def filter(
-        self, batch: SequenceBatch, history: History | None = None
-    ) -> tuple[Tensor, Tensor, History]:
-        """Mean (B, T, Z) and covariance (B, T, Z, Z) of p(z_t | x_{1:t}), and the history after;
-        the covariance's first dimension is 1 where all sequences share it."""
-        ...
-
-    def smoother(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
-        """The same of p(z_t | x_{1:T})."""
-        ...
-
-    def draw_smoothed(
-        self, batch: SequenceBatch, num_samples: int, generator: torch.Generator | None
-    ) -> Tensor:
-        """(S, B, T, Z) joint draws of p(z_{1:T} | x_{1:T})."""
-        ...
-
-    def draw_missing(
-        self, batch: SequenceBatch, num_samples: int, generator: torch.Generator | None
-    ) -> Tensor:
-        """(S, B, T, D) joint draws of the missing values given the observed, which are as they
-        are; data units."""
-        ...
-
-
-@runtime_checkable
-class Fillable(Protocol):
-    """A model that goes on step by step with values that are given in part."""
-
-    def fill_step(
-        self,
-        history: History,
-        y: Tensor,
-        observed: Tensor,
-        covariates: Tensor,
-        generator: torch.Generator | None,
-    ) -> tuple[Tensor, Tensor, History]:
-        """Draw what is missing of the next step of S paths, and weigh what is not.
-
-        Args:
-            history: of the paths, without gaps.
-            y: (S, 1, D) scaled values.
-            observed: (D,) bool, which of them are given.
-            covariates: (S, 1, C).
-            generator: of the draws.
-
-        Returns:
-            the completed step (S, 1, D); (S,) log-weights, nats, by which the draws follow
-            p(missing | history, observed), with mean p(observed | history) up to the scaling's
-            constant; and the history with the completed step.
-        """
-        ...
-
-
-@runtime_checkable
-class LatentCode(Protocol):
-    """A model with latents z_{1:T}, whose density is estimated from weighted draws of a guide.
-
-    Attributes:
-        latent_dim: Z.
-        factorises: whether the posterior does, over time: z_t is independent of the others given x.
-        smoothing: whether the guide sees later values.
-    """
-
-    latent_dim: int
-    factorises: bool
-    smoothing: bool
-
-    def reading(self, batch: SequenceBatch, history: History | None = None) -> Any:
-        """What the model makes of the values alone; `steps(start, stop)` of it are a part."""
-        ...
-
-    def propose(
-        self, r: Any, eps: Tensor, particles: Any = None, branched: bool = False
-    ) -> tuple[Any, Any]:
-        """A reading and (K, B, T, Z) noise -> latents `z` from the guide with their (K, B, T)
-        `log_weight` = log p(x_t | .) + log p(z_t | .) - log q(z_t | .); the particles' states."""
-        ...
-
-    def filtered_paths(
-        self, batch: SequenceBatch, num_paths: int, generator: torch.Generator
-    ) -> History:
-        """Histories (num_paths, ...) of one sequence, with latents drawn given its values."""
-        ...
-
-
-@runtime_checkable
-class InvertibleCode(Protocol):
-    """A model in which a sequence has one latent code, and a code one sequence."""
-
-    code_dim: int
-
-    def code(self, batch: SequenceBatch, history: History | None = None) -> tuple[Tensor, History]:
-        """(B, T, Z) codes, NaN where no value was observed, and the history after."""
-        ...
-
-    def decode(self, z: Tensor, covariates: Tensor, history: History) -> tuple[Tensor, History]:
-        """(B, T, Z) codes, (B, T, C) covariates -> (B, T, D) values, and the history after."""
-        ...

@@ -5,8 +5,9 @@
 with covariates u_t, fitted by maximum likelihood: gradients run through the filter. It is the floor
 that a deep model must beat, and the oracle that estimates are tested against.
 
-Only the law of x can be learned, so one basis of z is as good as another. We take the one in which
-the stationary law of z is N(0, I), which every stable system with noise in all directions has:
+Only the distribution of x can be learned, so one basis of z is as good as another. We take the one
+in which the stationary distribution of z is N(0, I), which every stable system with noise in all
+directions has:
 
     L L^T = I + M M^T,    A = L^{-1} M,    Q = L^{-1} L^{-T} = I - A A^T
 
@@ -25,7 +26,8 @@ from torch.nn.functional import softplus
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.families import LocationScale
-from seqlatent.models.base import History, ModelOptions, SequenceModel
+from seqlatent.inference.protocols import ModelState
+from seqlatent.models.base import ModelOptions, SequenceModel
 
 DOUBLE = torch.float64  # the recursions subtract covariances that are nearly equal
 
@@ -91,9 +93,11 @@ class LinearGaussianModel(SequenceModel):
         )
         self.m0 = nn.Parameter(torch.zeros(Z, dtype=DOUBLE))
         self.P0_factor = CholeskyFactor(torch.full((Z,), 1e-4), start=1.0)
-        assert isinstance(self.value_law, LocationScale)
+        assert isinstance(self.value_distribution, LocationScale)
         independent = options.channels == "independent"  # R is then diagonal
-        self.R_factor = CholeskyFactor(self.value_law.floor, start=0.5, diagonal=independent)
+        self.R_factor = CholeskyFactor(
+            self.value_distribution.floor, start=0.5, diagonal=independent
+        )
 
     def system(self) -> System:
         """The matrices that the parameters stand for."""
@@ -116,7 +120,7 @@ class LinearGaussianModel(SequenceModel):
             return self.d
         return self.d + self.covariate_scaler(covariates).to(DOUBLE) @ self.E.mT
 
-    def _filter(self, batch: SequenceBatch, history: History, seen: Tensor) -> Filtering:
+    def _filter(self, batch: SequenceBatch, history: ModelState, seen: Tensor) -> Filtering:
         """Read a batch, of whose values (B, T, D) those that are `seen` count."""
         s = self.system()
         B, T, D = batch.x.shape
@@ -163,8 +167,8 @@ class LinearGaussianModel(SequenceModel):
         return Filtering(m_all, P_all, v, L, whiten, K, C, R, (m.reshape(B, -1), P))
 
     def filter(
-        self, batch: SequenceBatch, history: History | None = None
-    ) -> tuple[Tensor, Tensor, History]:
+        self, batch: SequenceBatch, history: ModelState | None = None
+    ) -> tuple[Tensor, Tensor, ModelState]:
         """Mean (B, T, Z) and covariance (b, T, Z, Z) of p(z_t | x_{1:t}), and the history after;
         b is 1 where all sequences share their covariances."""
         history = history or self.begin(batch)
@@ -172,13 +176,13 @@ class LinearGaussianModel(SequenceModel):
         J = torch.eye(self.latent_dim, dtype=DOUBLE, device=f.m.device) - f.K @ f.C
         m = f.m + torch.einsum("btij,btj->bti", f.K, f.v)
         P = J @ f.P @ J.mT + f.K @ f.R @ f.K.mT
-        return m, P, History(history.scaling, history.last, f.after)
+        return m, P, ModelState(history.scaling, history.last, f.after)
 
     def smoother(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
         """Mean (B, T, Z) and covariance (b, T, Z, Z) of p(z_t | x_{1:T}), as for `filter`.
 
-        Backwards from the filtered laws (Rauch, Tung and Striebel 1965), where the law of z_{t+1}
-        given x_{1:t} is N(A m, A P A' + Q):
+        Backwards from the filtered distributions (Rauch, Tung and Striebel 1965), where the
+        distribution of z_{t+1} given x_{1:t} is N(A m, A P A' + Q):
 
             G = P A' (A P A' + Q)^-1,   m^s = m + G (m^s_{t+1} - A m),
             P^s = (I - G A) P (I - G A)' + G (Q + P^s_{t+1}) G'
@@ -191,12 +195,13 @@ class LinearGaussianModel(SequenceModel):
             covariances.append(kept[:, t] + G[:, t] @ covariances[-1] @ G[:, t].mT)
         return torch.stack(means[::-1], 1), torch.stack(covariances[::-1], 1)
 
-    def draw_smoothed(
+    def sample_smoothed(
         self, batch: SequenceBatch, num_samples: int, generator: torch.Generator | None
     ) -> Tensor:
         """(S, B, T, Z) joint draws of p(z_{1:T} | x_{1:T}).
 
-        Backwards too: z_T from its filtered law, then each z_t from its law given x_{1:t} and the
+        Backwards too: z_T from its filtered distribution, then each z_t from its distribution given
+            x_{1:t} and the
         drawn z_{t+1}. (Carter and Kohn 1994.)
         """
         m, P, ahead, G, kept = self._backwards(batch)
@@ -214,7 +219,7 @@ class LinearGaussianModel(SequenceModel):
             steps.append(m[:, t] + (G[:, t] @ surprise)[..., 0] + noise(t))
         return torch.stack(steps[::-1], 2)
 
-    def draw_missing(
+    def sample_missing(
         self, batch: SequenceBatch, num_samples: int, generator: torch.Generator | None
     ) -> Tensor:
         """(S, B, T, D) joint draws, data units, of the missing values given all observed ones; the
@@ -224,7 +229,7 @@ class LinearGaussianModel(SequenceModel):
             channels o:  e = e' + R_{.o} R_{oo}^-1 (e_o - e'_o),  e' ~ N(0, R)
         """
         s, scaling, seen = self.system(), self.begin(batch).scaling, batch.observed
-        level = self.draw_smoothed(batch, num_samples, generator) @ s.C.mT
+        level = self.sample_smoothed(batch, num_samples, generator) @ s.C.mT
         level = level + self._offset(batch.covariates)
         e = _noise(self.R_factor(), level[..., 0].numel(), generator).reshape(level.shape)
         surprise = torch.where(seen, scaling.forward(batch, DOUBLE) - level - e, 0.0)
@@ -248,7 +253,7 @@ class LinearGaussianModel(SequenceModel):
 
     # -- the contract of a model ------------------------------------------------------------------
 
-    def _score(self, batch: SequenceBatch, history: History) -> Filtering:
+    def _score(self, batch: SequenceBatch, history: ModelState) -> Filtering:
         # Steps of padding score nothing and nothing follows them: taken as seen, they leave the
         # covariances to be shared.
         step = torch.arange(batch.x.shape[1], device=batch.x.device)
@@ -256,8 +261,8 @@ class LinearGaussianModel(SequenceModel):
         return self._filter(batch, history, batch.observed | padding)
 
     def log_prob(
-        self, batch: SequenceBatch, history: History | None = None
-    ) -> tuple[Tensor, History]:
+        self, batch: SequenceBatch, history: ModelState | None = None
+    ) -> tuple[Tensor, ModelState]:
         """(B, T) log p(x_t | x_{<t}) = log N(v_t; 0, S_t), nats, in data units; 0 where not
         scored."""
         history = history or self.begin(batch)
@@ -267,7 +272,7 @@ class LinearGaussianModel(SequenceModel):
         count = batch.observed.sum(-1).to(DOUBLE)
         log_prob = -0.5 * (square + log_det + count * math.log(2 * math.pi))
         log_prob = log_prob - history.scaling.log_scale(batch.observed, DOUBLE)
-        after = History(history.scaling, history.last, f.after)
+        after = ModelState(history.scaling, history.last, f.after)
         return torch.where(batch.scored, log_prob, 0.0), after
 
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
@@ -282,12 +287,12 @@ class LinearGaussianModel(SequenceModel):
         scale = self._score(batch, self.begin(batch)).L.diagonal(dim1=-2, dim2=-1)
         return (scale < 1.5 * self.R_factor.floor).to(scale).expand(batch.x.shape)
 
-    def read(self, batch: SequenceBatch, history: History | None = None) -> History:
+    def read(self, batch: SequenceBatch, history: ModelState | None = None) -> ModelState:
         return self.log_prob(batch, history)[1]
 
     def sample_step(
-        self, history: History, covariates: Tensor, generator: torch.Generator | None
-    ) -> tuple[Tensor, History]:
+        self, history: ModelState, covariates: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, ModelState]:
         """z_t ~ N(m, P), x_t | z_t; the drawn z_t is what the path goes on from."""
         s = self.system()
         B = len(history.last)
@@ -296,7 +301,7 @@ class LinearGaussianModel(SequenceModel):
         y = z @ s.C.mT + _noise(self.R_factor(), B, generator)
         y = y[:, None] + self._offset(covariates)
         after = (z @ s.A.mT, s.Q.expand(B, -1, -1))
-        return history.scaling.inverse(y), History(history.scaling, history.last, after)
+        return history.scaling.inverse(y), ModelState(history.scaling, history.last, after)
 
 
 class CholeskyFactor(nn.Module):

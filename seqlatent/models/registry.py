@@ -6,10 +6,10 @@ from seqlatent.data.description import DataDescription
 from seqlatent.errors import InputError, did_you_mean
 from seqlatent.models.autoregressive import CNNModel, RNNModel, TransformerModel
 from seqlatent.models.base import SequenceModel
-from seqlatent.models.flow import FlowModel
-from seqlatent.models.latent import LatentModel
+from seqlatent.models.flow.model import FlowModel
+from seqlatent.models.latent.model import LatentModel
+from seqlatent.models.latent.presets import DMMModel, SRNNModel, VRNNModel
 from seqlatent.models.linear_gaussian import LinearGaussianModel
-from seqlatent.models.presets import DMMModel, SRNNModel, VRNNModel
 
 MODELS: dict[str, type[SequenceModel]] = {
     "rnn": RNNModel,

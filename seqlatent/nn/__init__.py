@@ -1,0 +1,1 @@
+"""Causal networks over time, and what stands before them: scaling and layers."""

@@ -117,7 +117,7 @@ class Attention(nn.Module):
         return self.out(mixed.transpose(1, 2).reshape(n, steps, dim)), past
 
 
-class Transformer(CausalNetwork):
+class CausalTransformer(CausalNetwork):
     """Pre-norm transformer blocks.
 
     Args:

@@ -1,8 +1,10 @@
 """Choices that the networks share: activation and normalisation."""
 
+import math
 from collections.abc import Callable
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from seqlatent.errors import InputError, did_you_mean
 
@@ -28,3 +30,14 @@ def normalisation(name: str, dim: int) -> nn.Module:
     if name == "layer":
         return nn.LayerNorm(dim)
     raise InputError(f"unknown norm '{name}'; known: layer, none")
+
+
+SOFTPLUS_ONE = math.log(math.e - 1)  # softplus of it is 1
+
+
+def soft_clip(x: Tensor, limit: float = 8.0) -> Tensor:
+    """x within +-limit, logarithmic beyond: outliers must not flood a network."""
+    size = x.abs()
+    return torch.where(
+        size <= limit, x, x.sign() * limit * (1 + (size.clamp(min=limit) / limit).log())
+    )

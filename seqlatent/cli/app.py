@@ -1,0 +1,89 @@
+"""The command line: `seqlatent COMMAND`.
+
+Nothing heavy is imported before a command needs it, so that `--help` answers at once. Bad input
+ends with one sentence on standard error and exit status 2; a training that breaks down with 1.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from seqlatent import __version__
+from seqlatent.cli.fit import fit
+from seqlatent.cli.forecast import forecast, sample
+from seqlatent.cli.latents import decode, encode, impute, inspect
+from seqlatent.cli.list import datasets, models
+from seqlatent.cli.score import score
+from seqlatent.errors import InputError
+
+app = typer.Typer(
+    help="Sequential latent-variable models for time series: fit, score, forecast.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+INTERRUPTED = 130
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+for command in (
+    datasets, models, fit, score, forecast, sample, encode, decode, impute, inspect,
+):  # fmt: skip
+    app.command()(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and leave with its exit status."""
+    sys.exit(run_command(arguments))
+
+
+def run_command(arguments: list[str] | None = None) -> int:
+    """Run a command; its exit status."""
+    try:
+        status = int(app(args=arguments, standalone_mode=False) or 0)
+        return _interrupted() if status == INTERRUPTED else status  # where typer caught it
+    except InputError as error:
+        return _fail(str(error), 2)
+    except KeyboardInterrupt:
+        return _interrupted()
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a mistake in the command line itself
+            message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+            context = getattr(error, "ctx", None)
+            command = f" {context.info_name}" if context and context.parent else ""
+            return _fail(f"{message.rstrip('.')} (see 'seqlatent{command} --help')", 2)
+        if type(error).__name__ == "TrainingError":
+            return _fail(str(error), 1)
+        if type(error).__name__ == "Abort":
+            return _interrupted()
+        raise
+
+
+def _interrupted() -> int:
+    return _fail("interrupted; a fit goes on with --resume", INTERRUPTED)
+
+
+def _fail(sentence: str, status: int) -> int:
+    print(f"seqlatent: {sentence}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""`seqlatent score`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seqlatent.cli.common import (
+    Data,
+    IdColumn,
+    Json,
+    Quiet,
+    Run,
+    Seed,
+    Threads,
+    TimeColumn,
+    check_outputs,
+    load_for,
+    set_up,
+    show,
+)
+
+
+def score(
+    run: Run,
+    data: Data,
+    num_particles: Annotated[int, typer.Option(help="Particles, where not exact.")] = 64,
+    estimator: Annotated[
+        str, typer.Option(help="Where not exact: auto, per-step, joint or smc.")
+    ] = "auto",
+    target_error: Annotated[
+        float | None,
+        typer.Option(help="Raise the particles until the standard error per step is this."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Table of scores, a row per series.")] = None,
+    steps_out: Annotated[Path | None, typer.Option(help="Table with a row per step.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw scores and unusual sequences.")] = None,
+    seed: Seed = 0,
+    id_column: IdColumn = None,
+    time_column: TimeColumn = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Log-likelihood of every sequence, in nats and data units."""
+    from seqlatent.api import load_model
+    from seqlatent.data.tables import write_table
+    from seqlatent.plots.scores import plot_scores
+    from seqlatent.text import score_lines, text_table
+
+    set_up(quiet, threads, as_json)
+    check_outputs([out, steps_out], [plot])
+    model = load_model(run)
+    loaded = load_for(model, data, id_column, time_column)
+    scores, steps = model.score(
+        loaded, num_particles, seed, show(quiet or as_json), estimator, target_error
+    )
+    if out:
+        write_table(scores, out)
+    if steps_out:
+        write_table(steps, steps_out)
+    if plot:
+        plot_scores(loaded, scores, steps, plot, marks=_anomalies(loaded))
+    if as_json:
+        print(scores.to_json(orient="records", double_precision=15))
+        return
+    lines = score_lines(scores, len(steps))
+    print("\n".join(lines[:1] if quiet else lines))
+    if len(scores) > 1 and not quiet:
+        print("\nmost unusual, by nats per step:")
+        worst = scores.nsmallest(5, "nats_per_step")
+        columns = ["unique_id", "log_prob", "std_error", "num_observed", "nats_per_step"]
+        print(text_table(worst[columns].to_numpy(dtype=object).tolist(), columns))
+
+
+def _anomalies(data: Any) -> Any:
+    """Labelled anomalies of a bundled data set that has them, to draw."""
+    from seqlatent.data.catalog import card, dataset_names, load_anomalies
+
+    name = data.name.split(":")[0]
+    return load_anomalies(name) if name in dataset_names() and card(name).anomalies else None

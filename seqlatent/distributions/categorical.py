@@ -1,0 +1,102 @@
+"""Distributions of zeros and ones, labels and ordered categories."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.distributions.families import Family
+from seqlatent.distributions.noise import sample_class
+from seqlatent.errors import InputError
+from seqlatent.nn.layers import SOFTPLUS_ONE
+
+
+class Bernoulli(Family):
+    """Mass of x in {0, 1}, from one logit."""
+
+    num_params, discrete = 1, True
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        logit = params[..., 0]
+        return x * F.logsigmoid(logit) + (1 - x) * F.logsigmoid(-logit)
+
+    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+        return torch.bernoulli(torch.sigmoid(params[..., 0]), generator=generator)
+
+
+class _Classes(Family):
+    """Values 0, ..., C - 1, and no others."""
+
+    num_classes: int
+
+    def check(self, data: SequenceDataset) -> None:
+        for s in data:
+            if np.nanmax(s.x, initial=0) >= self.num_classes:
+                raise InputError(
+                    f"{data.name}: series {s.unique_id} holds the category {np.nanmax(s.x):g}; "
+                    f"training had 0 to {self.num_classes - 1}"
+                )
+
+
+class Categorical(_Classes):
+    """Mass of x in {0, ..., C - 1}, from C logits."""
+
+    discrete = True
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.num_params = self.num_features = self.num_classes = num_classes
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        return F.log_softmax(params, -1).gather(-1, x.long()[..., None])[..., 0]
+
+    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+        return sample_class(params, generator).to(params)
+
+    def features(self, x: Tensor) -> Tensor:
+        return F.one_hot(x.long(), self.num_features).to(x)
+
+
+class Ordinal(_Classes):
+    """Mass of ordered categories x in {0, ..., C - 1}: a logistic variable, cut into C pieces by
+    learned cuts that all steps share (the proportional-odds model, McCullagh 1980).
+
+        p(x <= k) = sigmoid((cut_k - loc) / scale)
+    """
+
+    num_params, discrete = 2, True
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.num_classes = max(2, num_classes)  # a cut needs two sides
+        self.num_features = self.num_classes - 1
+        self.gaps = nn.Parameter(torch.full((self.num_classes - 2,), SOFTPLUS_ONE))
+
+    def _bounds(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., C) the lower and upper bound of every piece, in logits; the outermost are far out,
+        where a sigmoid is 0 or 1 in single precision."""
+        cuts = F.pad((1e-3 + F.softplus(self.gaps)).cumsum(0), (1, 0))
+        cuts = cuts - cuts[-1] / 2  # around zero, whatever the number of classes
+        loc, raw = params[..., :1], params[..., 1:]
+        inner = ((cuts - loc) / (0.05 + F.softplus(raw))).clamp(-1e4, 1e4)
+        return F.pad(inner, (1, 0), value=-2e4), F.pad(inner, (0, 1), value=2e4)
+
+    def log_masses(self, params: Tensor) -> Tensor:
+        """(..., C), by sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b))."""
+        low, high = self._bounds(params)
+        width = (high - low).clamp(min=1e-6)
+        return F.logsigmoid(high) + F.logsigmoid(-low) + torch.log(-torch.expm1(-width))
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        return self.log_masses(params).gather(-1, x.long()[..., None])[..., 0]
+
+    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+        return sample_class(self.log_masses(params), generator).to(params)
+
+    def initial(self) -> Tensor:
+        return torch.tensor([0.0, SOFTPLUS_ONE])
+
+    def features(self, x: Tensor) -> Tensor:
+        """Whether x lies above each class but the last: the order is there to see."""
+        return (x[..., None] > torch.arange(self.num_features, device=x.device)).to(x)

@@ -1,0 +1,74 @@
+"""Distributions of latents: normals and mixtures of them."""
+
+import math
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+
+class LatentDistribution(Protocol):
+    """A distribution of z_t, (...) of them."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """(..., Z) -> (...) nats."""
+        ...
+
+    def draw(self, shape: torch.Size, generator: torch.Generator | None) -> Tensor:
+        """(..., Z) draws, of that shape."""
+        ...
+
+
+class DiagonalNormal(NamedTuple):
+    """N(loc, diag scale^2): (..., Z) each."""
+
+    loc: Tensor
+    scale: Tensor
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return _normal((z - self.loc) / self.scale, self.scale)
+
+    def draw(self, shape: torch.Size, generator: torch.Generator | None) -> Tensor:
+        noise = torch.randn(shape, generator=generator, device=self.loc.device)
+        return self.loc + self.scale * noise.to(self.loc)
+
+    def latent(self, k: int) -> "DiagonalNormal":
+        """The distribution of latent k alone."""
+        return DiagonalNormal(self.loc[..., k : k + 1], self.scale[..., k : k + 1])
+
+    def kl_from(self, loc: Tensor, scale: Tensor) -> Tensor:
+        """(..., Z) KL(N(loc, scale^2) || this distribution) of every latent, nats."""
+        ratio = (scale / self.scale) ** 2
+        return 0.5 * (ratio + ((loc - self.loc) / self.scale) ** 2 - 1 - ratio.log())
+
+
+class NormalMixture(NamedTuple):
+    """sum_k w_k N(loc_k, diag scale_k^2): log-weights (K,), loc and scale (K, Z)."""
+
+    log_weights: Tensor
+    loc: Tensor
+    scale: Tensor
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        # sum_d ((z - m) / s)^2, multiplied out: two matrix products for (..., K, Z) numbers.
+        precision = self.scale**-2
+        square = (z * z) @ precision.T - 2 * z @ (self.loc * precision).T
+        rest = (self.loc * self.loc * precision).sum(-1) + 2 * self.scale.log().sum(-1)
+        each = -0.5 * (square + rest + z.shape[-1] * math.log(2 * math.pi))
+        return (self.log_weights + each).logsumexp(-1)
+
+    def latent(self, k: int) -> "NormalMixture":
+        """The distribution of latent k alone."""
+        return NormalMixture(self.log_weights, self.loc[:, k : k + 1], self.scale[:, k : k + 1])
+
+    def draw(self, shape: torch.Size, generator: torch.Generator | None) -> Tensor:
+        count = math.prod(shape[:-1])
+        k = torch.multinomial(self.log_weights.exp(), count, replacement=True, generator=generator)
+        k = k.reshape(shape[:-1])
+        noise = torch.randn(shape, generator=generator, device=self.loc.device).to(self.loc)
+        return self.loc[k] + self.scale[k] * noise
+
+
+def _normal(standard: Tensor, scale: Tensor) -> Tensor:
+    """log N of standardised values, summed over the last dimension."""
+    return (-0.5 * standard**2 - 0.5 * math.log(2 * math.pi) - scale.log()).sum(-1)

@@ -1,0 +1,69 @@
+"""Distributions of one value by a change of variables.
+
+    z = f(y),  y = (x - loc) / scale,  z ~ N(0, 1)
+    log p(x) = log N(z; 0, 1) + log f'(y) - log scale
+
+With f the identity this is the normal distribution. One channel after another
+(`autoregressive.py`), the D maps of a step are one triangular map of x_t to z_t, whose
+log-determinant is the sum of theirs.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from seqlatent.data.description import ChannelDescription
+from seqlatent.distributions.bijections import Bijection, Compose
+from seqlatent.distributions.families import LocationScale
+
+
+class Transformed(LocationScale):
+    """A normal variable z, stretched and bent into x.
+
+    Args:
+        channels: the training data's.
+        units: (D,) size of a unit of the values given to `log_prob`, in data units.
+        *shape: the maps that f is made of, applied to y one after another; of none, f is the
+            identity and the distribution is normal.
+    """
+
+    def __init__(
+        self, channels: tuple[ChannelDescription, ...], units: Sequence[float], *shape: Bijection
+    ):
+        super().__init__(channels, units)
+        self.shape: Bijection = shape[0] if len(shape) == 1 else Compose(*shape)
+        self.num_params = 2 + self.shape.num_params
+
+    def map(self, params: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., P), (...) values -> z and log dz/dx, (...) each."""
+        scale = self.scale(params[..., 1], self.floor)
+        z, log_slope = self.shape.forward(params[..., 2:], (x - params[..., 0]) / scale)
+        return z, log_slope - scale.log()
+
+    def encode(self, params: Tensor, x: Tensor) -> Tensor:
+        """(..., P), (...) values -> (...) their codes z, standard normal where the distribution is
+        true."""
+        return self.map(params, x)[0]
+
+    def decode(self, params: Tensor, z: Tensor) -> Tensor:
+        """(..., P), (...) codes -> (...) the values that they stand for."""
+        y = self.shape.inverse(params[..., 2:], z)
+        return params[..., 0] + self.scale(params[..., 1], self.floor) * y
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        z, log_slope = self.map(params, x)
+        return self.base_log_prob(z) + log_slope
+
+    def base_log_prob(self, z: Tensor) -> Tensor:
+        """(...) log N(z; 0, 1)."""
+        return -0.5 * z * z - 0.5 * math.log(2 * math.pi)
+
+    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+        shape, device = params.shape[:-1], params.device
+        return self.decode(params, torch.randn(shape, generator=generator, device=device))
+
+    def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
+        local_scale = (-self.map(params, x)[1]).exp()  # dx/dz: f may narrow what scale left wide
+        return (local_scale < 1.5 * self.floor).to(x)

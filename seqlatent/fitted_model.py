@@ -1,0 +1,208 @@
+"""What a fitted model does: score, forecast, sample, impute, and show its latents."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from seqlatent.data.calendar import cycles_of, from_data
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.readers import load, load_future
+from seqlatent.errors import InputError
+from seqlatent.inference.imputation import LAG
+from seqlatent.models.base import SequenceModel
+from seqlatent.options import check_seed
+from seqlatent.tasks.decoding import decode
+from seqlatent.tasks.encoding import Latents, codes
+from seqlatent.tasks.forecasting import Forecast, forecast, sample
+from seqlatent.tasks.imputing import Imputation, impute
+from seqlatent.tasks.inspecting import inspect, reconstruct
+from seqlatent.tasks.inspection import Inspection
+from seqlatent.tasks.progress import counting
+from seqlatent.tasks.scoring import score
+
+
+class Fitted:
+    """What the models of `seqlatent.api` do once they are fitted; data may be whatever
+    `seqlatent.load` reads."""
+
+    _module: SequenceModel | None = None
+
+    @property
+    def module(self) -> SequenceModel:
+        """The torch module.
+
+        Raises:
+            InputError: before `fit`.
+        """
+        if self._module is None:
+            raise InputError(
+                f"this {type(self).__name__} has not been fitted; call fit(data) first"
+            )
+        return self._module
+
+    def log_prob(
+        self,
+        data: Any,
+        num_particles: int = 64,
+        seed: int = 0,
+        progress: bool = False,
+        estimator: str = "auto",
+        target_error: float | None = None,
+    ) -> pd.DataFrame:
+        """Log-likelihood of every sequence, nats in data units.
+
+        Args:
+            data: whatever `seqlatent.load` reads, with the training data's channels.
+            num_particles: K of the estimate, for models whose density is not exact.
+            seed: of the estimate's noise.
+            progress: show a bar.
+            estimator: `per-step`, `joint`, `smc`, or `auto` by the model's structure.
+            target_error: raise the particles of a sequence until its standard error, in nats per
+                scored step, is at most this; a warning says where that was not reached.
+
+        Returns:
+            a frame with a row per sequence, as `seqlatent.tasks.scoring.score` describes it.
+
+        Raises:
+            InputError: when the data or the estimator do not fit the model.
+        """
+        return self.score(data, num_particles, seed, progress, estimator, target_error)[0]
+
+    def score(
+        self,
+        data: Any,
+        num_particles: int = 64,
+        seed: int = 0,
+        progress: bool = False,
+        estimator: str = "auto",
+        target_error: float | None = None,
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The frame of `log_prob`, and one with a row per step: `unique_id, ds, log_prob`."""
+        check_seed(seed)
+        data = self._load(data)
+        with counting("scoring", len(data), progress) as count:
+            return score(self.module, data, num_particles, seed, count, estimator, target_error)
+
+    def forecast(
+        self,
+        data: Any,
+        prediction_length: int,
+        num_samples: int = 500,
+        seed: int = 0,
+        future: Any = None,
+        progress: bool = False,
+    ) -> Forecast:
+        """Sample joint paths of what comes after each sequence; see
+        `seqlatent.tasks.forecasting`."""
+        check_seed(seed)
+        data = self._load(data)
+        future = None if future is None else load_future(future, self.covariates)
+        with counting("forecasting", len(data), progress) as count:
+            return forecast(self.module, data, prediction_length, num_samples, seed, future, count)
+
+    def sample(
+        self, num_samples: int, length: int, seed: int = 0, start: str | None = None
+    ) -> SequenceDataset:
+        """Draw whole sequences from nothing; see `seqlatent.tasks.forecasting.sample`."""
+        check_seed(seed)
+        return sample(self.module, num_samples, length, seed, start)
+
+    def impute(
+        self,
+        data: Any,
+        num_samples: int = 500,
+        seed: int = 0,
+        progress: bool = False,
+        lag: int = LAG,
+    ) -> Imputation:
+        """Draw missing values given all observed ones; see `seqlatent.tasks.imputing.impute`."""
+        check_seed(seed)
+        data = self._load(data)
+        with counting("imputing", len(data), progress) as count:
+            return impute(self.module, data, num_samples, seed, count, lag)
+
+    def codes(
+        self,
+        data: Any,
+        num_samples: int = 64,
+        seed: int = 0,
+        progress: bool = False,
+        posterior: str = "auto",
+    ) -> Latents:
+        """Latents of sequences, with their draws; see `seqlatent.tasks.encoding.codes`."""
+        check_seed(seed)
+        data = self._load(data)
+        with counting("encoding", len(data), progress) as count:
+            return codes(self.module, data, num_samples, seed, count, posterior)
+
+    def encode(
+        self,
+        data: Any,
+        num_samples: int = 64,
+        seed: int = 0,
+        progress: bool = False,
+        posterior: str = "auto",
+    ) -> pd.DataFrame:
+        """Mean and scale of every latent, a row per step: the frame of `codes`."""
+        return self.codes(data, num_samples, seed, progress, posterior).to_frame()
+
+    def reconstruct(
+        self, data: Any, num_samples: int = 100, seed: int = 0, posterior: str = "smoothing"
+    ) -> pd.DataFrame:
+        """The values from their latents, p(x_t | history, z_t); see
+        `seqlatent.tasks.inspecting.reconstruct`."""
+        check_seed(seed)
+        return reconstruct(self.module, self._load(data), num_samples, seed, posterior)
+
+    def inspect(self, data: Any, num_particles: int = 256, seed: int = 0) -> Inspection:
+        """How the latents are used, and how near the guide is to the posterior; see
+        `seqlatent.tasks.inspecting.inspect`."""
+        check_seed(seed)
+        return inspect(self.module, self._load(data), num_particles, seed)
+
+    def decode(self, codes: Any, progress: bool = False) -> SequenceDataset:
+        """The sequences that codes stand for; the inverse of `encode`, of a model whose code is
+        exact.
+
+        Args:
+            codes: a table or frame as `encode` gives it, with the columns `z1_mean, z2_mean, ...`
+                and, where the model has any, those of its covariates; or a `SequenceDataset`.
+            progress: show a bar.
+
+        Raises:
+            InputError: for a model without an exact code, or codes that do not fit it.
+        """
+        if not isinstance(codes, SequenceDataset):
+            targets = [f"z{d + 1}_mean" for d in range(getattr(self.module, "code_dim", 1))]
+            codes = load(codes, targets=targets, covariates=self.covariates, calendar=self.calendar)
+        with counting("decoding", len(codes), progress) as count:
+            return decode(self.module, codes, count)
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """The covariates that come with the data."""
+        names = self.module.description.covariate_names
+        return from_data(names)
+
+    @property
+    def calendar(self) -> tuple[str, ...]:
+        """The cycles that are computed from timestamps."""
+        names = self.module.description.covariate_names
+        return cycles_of(names)
+
+    def _load(self, data: Any) -> SequenceDataset:
+        """Data by the names that the model was fitted with, unless it is a data set already."""
+        description = self.module.description
+        if isinstance(data, SequenceDataset):
+            return data
+        if isinstance(data, list | tuple | np.ndarray):
+            return load(data, targets=description.targets, calendar=self.calendar)
+        return load(
+            data,
+            targets=description.targets,
+            covariates=self.covariates,
+            calendar=self.calendar,
+            id_column=description.id_column,
+            time_column=description.time_column,
+        )

@@ -1,0 +1,279 @@
+"""Estimates of log p(x_{1:T}) for models with latents: which one, and its noise.
+
+    per-step   where the posterior factorises over time: the tightest for its cost
+    smc        where latents depend on earlier ones: particles are resampled as they go (by
+               measurement, tighter than whole trajectories for guides that see the future too)
+    joint      whole trajectories, on request
+
+Every sequence draws its noise from a stream of its own, seeded by its name: the estimate does not
+depend on its company, nor on how many steps are read at once.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqlatent.data.batch import SequenceBatch, collate
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.sequence import Sequence
+from seqlatent.errors import InputError
+from seqlatent.inference.bounds import Estimate, average, joint_importance, per_step_importance
+from seqlatent.inference.noise import sequence_noise, sequence_stream
+from seqlatent.inference.protocols import EstimatedDensity, ExactDensity, StepModel
+from seqlatent.inference.smc import smc
+from seqlatent.nn.causal import State
+
+CHUNK = 1024  # steps whose particles are held at once
+FILTERS = 4  # independent particle filters, whose spread gives the standard error
+ESTIMATORS = ("auto", "per-step", "joint", "smc")
+
+
+def choose_estimator(model: StepModel, name: str = "auto") -> str:
+    """The estimator of a model with latents, by its structure unless it is named.
+
+    Raises:
+        InputError: for an unknown name, or one that is wrong for the model.
+    """
+    if name not in ESTIMATORS:
+        raise InputError(f"estimator '{name}' is not one of {', '.join(ESTIMATORS)}")
+    assert isinstance(model, EstimatedDensity)
+    if name == "auto":
+        return "per-step" if model.factorises else "smc"
+    if name == "per-step" and not model.factorises:
+        raise InputError(
+            "estimator=per-step needs latents that are independent over time given the data, and "
+            f"this {model.family}'s depend on one another; use smc or joint"
+        )
+    return name
+
+
+def kind_of_estimate(estimator: str, num_particles: int) -> str:
+    """`elbo` of one particle, else `smc` or `iwae`."""
+    if num_particles == 1:
+        return "elbo"
+    return "smc" if estimator == "smc" else "iwae"
+
+
+@torch.no_grad()
+def estimate(
+    model: EstimatedDensity,
+    batch: SequenceBatch,
+    names: list[str],
+    num_particles: int,
+    estimator: str,
+    seed: int,
+    num_filters: int = FILTERS,
+) -> Estimate:
+    """Estimate log p of every sequence of a batch; every step up to its end weighs.
+
+    Args:
+        model: with latents, in evaluation mode.
+        batch: B sequences.
+        names: of the sequences, which seed their noise.
+        num_particles: K.
+        estimator: `per-step`, `joint` or `smc`.
+        seed: of the noise.
+        num_filters: for `smc`, independent filters of K particles each.
+    """
+    streams = [sequence_stream(name, seed) for name in names]
+    reading = model.reading(batch)
+    if estimator == "smc":
+        return average(
+            [_filter(model, batch, reading, streams, num_particles) for _ in range(num_filters)]
+        )
+    branched, weights, particles = estimator == "per-step", [], None
+    for start in range(0, batch.x.shape[1], CHUNK):
+        chunk, part = batch.steps(start, start + CHUNK), reading.steps(start, start + CHUNK)
+        eps = sequence_noise(chunk, streams, num_particles, model.latent_dim).to(batch.x.device)
+        draw, particles = model.propose(part, eps, particles, branched)
+        weights.append(torch.where(part.inside, draw.log_weight, 0.0))
+    fold = per_step_importance if branched else joint_importance
+    return fold(torch.cat(weights, -1))
+
+
+def _filter(
+    model: EstimatedDensity,
+    batch: SequenceBatch,
+    reading,
+    streams: list[np.random.Generator],
+    num_particles: int,
+) -> Estimate:
+    num_sequences, num_steps = batch.x.shape[:2]
+    block = max(1, CHUNK // num_particles)  # steps whose noise is drawn at once
+    uniforms = torch.zeros(num_sequences, num_steps)
+    for i, stream in enumerate(streams):
+        length = int(batch.lengths[i])
+        uniforms[i, :length] = torch.from_numpy(stream.random(length))
+    eps = torch.zeros(0)
+
+    def propose(t: int, particles: State) -> tuple[Tensor, State]:
+        nonlocal eps
+        if t % block == 0:
+            chunk = batch.steps(t, t + block)
+            eps = sequence_noise(chunk, streams, num_particles, model.latent_dim)
+            eps = eps.to(batch.x.device)
+        now = reading.steps(t, t + 1)
+        at = t % block
+        draw, particles = model.propose(now, eps[:, :, at : at + 1], particles)
+        return torch.where(now.inside, draw.log_weight, 0.0)[..., 0], particles
+
+    return smc(propose, uniforms.to(batch.x.device), num_particles)[0]
+
+
+def spread_over_scored(log_prob: Tensor, scored: Tensor, context: Tensor) -> Tensor:
+    """(B, T) what every step adds -> (B, T) what every *scored* step adds, 0 elsewhere.
+
+    A step without a value may add noise of its own, as its latents are weighed too: it goes to the
+    next scored step, and is dropped after the last one. What the context adds is not counted.
+    """
+    running = log_prob.cumsum(-1)
+    step = torch.arange(log_prob.shape[1], device=log_prob.device)
+    start = torch.where(step < context[:, None], log_prob, 0.0).sum(-1)
+    done, parts = start, []
+    for t in range(log_prob.shape[1]):
+        parts.append(torch.where(scored[:, t], running[:, t] - done, 0.0))
+        done = torch.where(scored[:, t], running[:, t], done)
+    return torch.stack(parts, -1)
+
+
+def more_particles(num_particles: int, error: float, target: float) -> int:
+    """The next number to try: the error falls as one over the root of their number."""
+    factor = 2 ** math.ceil(2 * math.log2(max(error / target, 1.01)))
+    return num_particles * int(min(max(factor, 2), 64))
+
+
+MAX_PADDED_STEPS = 16_384  # particles x sequences x steps x channels held at once
+
+
+class SequenceScore(NamedTuple):
+    """One sequence's score.
+
+    Attributes:
+        place: the sequence's place in its data set.
+        log_prob: (T,) log p(x_t | x_{<t}) in nats, NaN where not scored.
+        num_observed: values that were scored.
+        num_particles: of the estimate; 0 when exact.
+        std_error: Monte-Carlo standard error of the sum; 0 when exact.
+        ess: effective sample size of the particles; NaN when exact.
+        gap: how far the particles raise the bound over that of one of them, nats; 0 when exact.
+    """
+
+    place: int
+    log_prob: np.ndarray
+    num_observed: int
+    num_particles: int = 0
+    std_error: float = 0.0
+    ess: float = math.nan
+    gap: float = 0.0
+
+
+def kind_of(model: StepModel, num_particles: int, estimator: str = "auto") -> str:
+    """`exact`, or the estimate's name."""
+    if isinstance(model, ExactDensity):
+        return "exact"
+    return kind_of_estimate(choose_estimator(model, estimator), num_particles)
+
+
+def score_sequences(
+    model: StepModel,
+    data: SequenceDataset,
+    num_particles: int = 64,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+    estimator: str = "auto",
+    num_filters: int = FILTERS,
+) -> Iterator[SequenceScore]:
+    """Score every sequence; see `score` for the arguments. `progress` is told of each batch."""
+    training = model.training
+    model.eval()
+    exact = isinstance(model, ExactDensity)
+    chosen = "" if exact else choose_estimator(model, estimator)
+    try:
+        with torch.no_grad():
+            for part in _batches(data, 1 if exact else num_particles, chosen):
+                sequences = [data.sequences[i] for i in part]
+                if exact:
+                    scores = _exact(model, sequences)
+                else:
+                    assert isinstance(model, EstimatedDensity)
+                    scores = _estimated(model, sequences, num_particles, chosen, seed, num_filters)
+                for place, score_of in zip(part, scores, strict=True):
+                    yield score_of._replace(place=place)
+                if progress:
+                    progress(len(part))
+    finally:
+        model.train(training)
+
+
+def _batches(data: SequenceDataset, num_particles: int, estimator: str) -> Iterator[list[int]]:
+    """Places of sequences of like length that fit in memory together; scores do not depend on it,
+    and the caller's order is kept by `score`."""
+    width = num_particles * data.num_channels
+    part: list[int] = []
+    for i in np.argsort(data.lengths, kind="stable"):
+        steps = min(len(data.sequences[i]), CHUNK)
+        if estimator == "smc":  # holds the particles of few steps at once
+            steps = min(steps, 1 + CHUNK // num_particles)
+        if part and (len(part) + 1) * steps * width > MAX_PADDED_STEPS:
+            yield part
+            part = []
+        part.append(int(i))
+    if part:
+        yield part
+
+
+def _exact(model: ExactDensity, part: list[Sequence]) -> Iterator[SequenceScore]:
+    assert isinstance(model, StepModel)
+    batch = collate(part).to(next(model.parameters()).device)
+    history, steps = model.begin(batch), []
+    for start in range(0, batch.x.shape[1], CHUNK):
+        value, history = model.log_prob(batch.steps(start, start + CHUNK), history)
+        steps.append(value)
+    log_prob = torch.where(batch.scored, torch.cat(steps, 1), torch.nan).double().cpu().numpy()
+    observed = (batch.observed & batch.scored[..., None]).sum((1, 2))
+    for i, s in enumerate(part):
+        yield SequenceScore(i, log_prob[i, : len(s)], int(observed[i]))
+
+
+def _estimated(
+    model: EstimatedDensity,
+    part: list[Sequence],
+    num_particles: int,
+    estimator: str,
+    seed: int,
+    num_filters: int,
+) -> Iterator[SequenceScore]:
+    assert isinstance(model, StepModel)
+    batch = collate(part).to(next(model.parameters()).device)
+    names = [s.unique_id for s in part]
+    e = estimate(model, batch, names, num_particles, estimator, seed, num_filters)
+    log_prob = spread_over_scored(e.log_prob.double(), batch.scored, batch.context)
+    steps = torch.where(batch.scored, log_prob, torch.nan).cpu().numpy()
+    error = e.variance.double().sqrt()
+    gap = e.log_prob.double().sum(-1) - e.elbo
+    observed = (batch.observed & batch.scored[..., None]).sum((1, 2))
+    for i, s in enumerate(part):
+        yield SequenceScore(
+            i,
+            steps[i, : len(s)],
+            int(observed[i]),
+            num_particles,
+            float(error[i]),
+            float(e.ess[i]),
+            float(gap[i]),
+        )
+
+
+def mean_log_prob(
+    model: StepModel, data: SequenceDataset, num_particles: int, seed: int = 0
+) -> float:
+    """Flat average over all scored steps, nats per step; one filter, where there are filters."""
+    total, count = 0.0, 0
+    for s in score_sequences(model, data, num_particles, seed, num_filters=1):
+        scored = ~np.isnan(s.log_prob)
+        total, count = total + float(s.log_prob[scored].sum()), count + int(scored.sum())
+    return total / max(1, count)

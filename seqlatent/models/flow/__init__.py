@@ -1,0 +1,1 @@
+"""The conditional flow: exact likelihood by invertible maps."""

@@ -1,0 +1,1 @@
+"""The sequential latent-variable model and its presets."""

@@ -1,0 +1,20 @@
+"""How much the latents of a model are used."""
+
+import torch
+
+from seqlatent.data.batch import SequenceBatch
+from seqlatent.models.latent.model import LatentModel
+
+DRAWS = 16  # of the guide, for each sequence
+
+
+@torch.no_grad()
+def prior_kl(model: LatentModel, batch: SequenceBatch) -> float:
+    """KL between guide and prior, nats per scored step: in closed form where there is one, given
+    drawn z_{<t}, and elsewhere by draws."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        sites = model.sites(batch)
+        sites.posterior.rsample(torch.Size([DRAWS]))
+        total = torch.where(sites.reading.counted, sites.kl().mean(0), 0.0).sum()
+        return float(total / batch.scored.sum().clamp(min=1))

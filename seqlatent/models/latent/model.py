@@ -1,0 +1,392 @@
+"""The sequential latent-variable model, in Pyro.
+
+    p(x_{1:T}, z_{1:T}) = prod_t p(z_t | .) p(x_t | history, z_t)                   (priors.py)
+    q(z_{1:T} | x_{1:T}) = prod_t q(z_t | x_{1:t}, z_{1:t-1})                        (guide.py)
+    maximise  E_q[log p(x, z) - log q(z | x)]                                        (ELBO)
+
+With history `last` the emission is p(x_t | x_{t-1}, z_t); with `all` it also sees a causal summary
+of x_{<t}, with `none` z_t alone. The prior sees nothing, z_{<t}, or z_{<t} and x_{<t}.
+
+Where it sees no latents, the *posterior factorises*: z_t is independent of the others given x, and
+log p(x) can be estimated step by step (inference/bounds.py). Elsewhere sequential Monte Carlo takes
+over (inference/smc.py).
+
+The Pyro model and guide are written with two sites, z and x, each for all sequences and steps.
+Scoring and sampling run in plain torch on the same parts.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.infer import TraceMeanField_ELBO
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seqlatent.data.batch import SequenceBatch
+from seqlatent.data.description import DataDescription
+from seqlatent.distributions.heads import StepDistribution
+from seqlatent.inference.bounds import (
+    Estimate,
+    doubly_reparametrised,
+    joint_importance,
+    per_step_importance,
+)
+from seqlatent.inference.protocols import ModelState
+from seqlatent.inference.smc import Particles, smc, systematic, take
+from seqlatent.models.base import SequenceModel
+from seqlatent.models.latent.guide import Guide, GuideDistribution, build_network
+from seqlatent.models.latent.options import LatentOptions
+from seqlatent.models.latent.parts import Draw, Reading, Sites
+from seqlatent.models.latent.priors import PriorDistribution, build_prior
+from seqlatent.nn.causal import State, map_state
+from seqlatent.nn.feedforward import mlp
+from seqlatent.nn.recurrent import Recurrent
+
+FILL_DRAWS = 16  # of a step's latents, where they are independent over time
+FILTER_PARTICLES = 256  # at the least, when a history is filtered to forecast from
+
+
+class LatentModel(SequenceModel):
+    """p(x_t | history, z_t) with an autoregressive guide, trained by a bound of log p(x)."""
+
+    family, Options = "latent", LatentOptions
+    learning_rate = 5e-3
+    options: LatentOptions
+
+    def __init__(self, options: LatentOptions, description: DataDescription):
+        super().__init__(options, description)
+        o, hidden = options, options.hidden_dim
+        self.latent_dim = o.latent_dim
+        self.factorises, self.smoothing = not o.dependent, o.smoothing
+        # The recurrent transition of a conditional prior reads x_{<t} itself, and shares what it
+        # makes of (x_{<t}, z_{<t}) with an emission that sees all of the history.
+        recurrent = o.prior == "conditional" and o.transition == "rnn"
+        self.shares = recurrent and o.history == "all"
+        summarised = (o.history == "all" or o.prior == "conditional") and not recurrent
+        self.summary = Recurrent(self.input_dim, hidden) if summarised else None
+        known_dim = self.input_dim + (hidden if self.summary else 0)
+        num_covariates = len(description.covariate_names)
+        self.prior = build_prior(
+            o.prior,
+            o.latent_dim,
+            o.prior_components,
+            o.learn_prior,
+            known_dim if o.prior == "conditional" else num_covariates,
+            o.transition,
+            hidden,
+        )
+        emission_dim = {"none": num_covariates, "last": self.input_dim, "all": known_dim}
+        self.context_dim = emission_dim[o.history]
+        self.from_context = nn.Linear(self.context_dim, hidden) if self.context_dim else None
+        self.from_past = nn.Linear(hidden, hidden, bias=False) if self.shares else None
+        self.from_latents = nn.Linear(o.latent_dim, hidden)
+        self.decoder = mlp(hidden, hidden, hidden, 1, dropout=o.dropout)
+        self.head = self.build_head(hidden)
+        seen_dim = self.embedding_dim + known_dim
+        backward = Recurrent(self.embedding_dim, hidden) if o.smoothing else None
+        network = build_network(
+            o.guide,
+            seen_dim + (hidden if backward else 0) + o.latent_dim,
+            hidden,
+            o.guide_layers,
+            o.dropout,
+        )
+        self.guide_network = Guide(
+            network, o.latent_dim, o.guide_conditioning, backward, o.guide_distribution
+        )
+
+    # -- the parts --------------------------------------------------------------------------------
+
+    def _know(self, u: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """(B, T, .) what is known before each step: u_t, which holds x_{t-1}, and a summary."""
+        if self.summary is None:
+            return u, None
+        h, state = self.summary(u, state)
+        return torch.cat([u, h], -1), state
+
+    def _contexts(self, known: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, .) what the emission and the prior see of what is known; u begins with x_{t-1}
+        and ends with the covariates."""
+        covariates = known[..., self.embedding_dim : self.input_dim]
+        emission = covariates if self.options.history == "none" else known[..., : self.context_dim]
+        return emission, known if self.options.prior == "conditional" else covariates
+
+    def _emission(
+        self, context: Tensor, z: Tensor, past: Tensor | None, observed: Tensor | None
+    ) -> StepDistribution:
+        """p(x_t | history, z_t), from a (B, T, .) context, (..., B, T, Z) latents, and what a prior
+        shares of the past."""
+        h = self.from_latents(z)
+        if self.from_context is not None:
+            h = h + self.from_context(context)
+        if self.from_past is not None:
+            assert past is not None
+            h = h + self.from_past(past)
+        return self.head(h + self.decoder(F.silu(h)), observed)
+
+    def reading(self, batch: SequenceBatch, history: ModelState | None = None) -> Reading:
+        """What the networks over x make of a batch; latents have no part in it."""
+        history = history or self.begin(batch)
+        y, embedding, u = self.inputs(batch, history)
+        known, summary = self._know(u, history.network[0] if history.network else None)
+        emission, prior = self._contexts(known)
+        seen = self.guide_network.prepare(
+            torch.cat([embedding, known], -1), embedding, batch.lengths
+        )
+        step = torch.arange(batch.x.shape[1], device=y.device)
+        inside = batch.scored if self.factorises else step < batch.lengths[:, None]
+        counted = inside & (step >= batch.context[:, None])
+        log_scale = history.scaling.log_scale(batch.observed)
+        after = ModelState(history.scaling, embedding[:, -1:], (summary, None))
+        origin = history.scaling.origin(batch).expand(y.shape)
+        parts = (y, batch.observed, origin, log_scale, emission, prior, seen, inside, counted)
+        return Reading(*parts, after)
+
+    def propose(
+        self, r: Reading, eps: Tensor, particles: State = None, branched: bool = False
+    ) -> tuple[Draw, State]:
+        """Draw latents from the guide and weigh them.
+
+        Args:
+            r: of B sequences and T steps (all, or the next ones).
+            eps: (K, B, T, Z) standard normal noise.
+            particles: what an earlier call returned, to go on with the next steps.
+            branched: see `Guide.draw`; only where the posterior factorises.
+
+        Returns:
+            the draw with its densities, and the particles' states.
+        """
+        guide, prior = particles or (None, None)
+        z, log_q, guide = self.guide_network.draw(r.seen, eps, guide, branched)
+        draw, prior = self._weigh(r, z, log_q, prior)
+        return draw, (guide, prior)
+
+    def _weigh(self, r: Reading, z: Tensor, log_q: Tensor, prior: State) -> tuple[Draw, State]:
+        distribution, past, prior = self.prior(z, r.prior, prior)
+        emission = self._emission(r.emission, z, past, r.observed)
+        log_x = emission.log_prob(r.y.expand(*z.shape[:-1], -1)) - r.log_scale
+        return Draw(z, log_x, distribution.log_prob(z), log_q), prior
+
+    def at(self, r: Reading, z: Tensor, log_q: Tensor | None = None) -> Draw:
+        """The same densities at latents (..., B, T, Z) that are given, and log q where known."""
+        if log_q is None:
+            log_q = self.guide_network.log_prob(r.seen, z)
+        return self._weigh(r, z, log_q, None)[0]
+
+    def reconstruct(self, r: Reading, z: Tensor, generator: torch.Generator | None) -> Tensor:
+        """(..., B, T, D) draws of p(x_t | history, z_t) at latents (..., B, T, Z), data units."""
+        _, past, _ = self.prior(z, r.prior)
+        y = self._emission(r.emission, z, past, None).draw(generator)
+        return r.origin + y.to(r.origin) * r.after.scaling.scale
+
+    # -- the model in Pyro, and its training ------------------------------------------------------
+
+    def model(
+        self, batch: SequenceBatch, kl_weight: float = 1.0, sites: Sites | None = None
+    ) -> None:
+        """p(x, z), in scaled units. `sites` is what model and guide can share."""
+        r, prior, _ = sites or self.sites(batch)
+        with _sequences_and_steps(batch):
+            with poutine.scale(scale=kl_weight), poutine.mask(mask=r.counted):  # pyright: ignore
+                z = pyro.sample("z", prior)
+            past = prior.features(z) if self.shares else None
+            with poutine.mask(mask=batch.scored):  # pyright: ignore
+                pyro.sample("x", self._emission(r.emission, z, past, batch.observed), obs=r.y)
+
+    def guide(
+        self, batch: SequenceBatch, kl_weight: float = 1.0, sites: Sites | None = None
+    ) -> None:
+        """q(z | x)."""
+        r, _, posterior = sites or self.sites(batch)
+        with (
+            _sequences_and_steps(batch),
+            poutine.scale(scale=kl_weight),
+            poutine.mask(mask=r.counted),  # pyright: ignore
+        ):
+            pyro.sample("z", posterior)
+
+    def sites(self, batch: SequenceBatch) -> Sites:
+        """The distributions of z in model and guide, on one reading of the batch."""
+        r = self.reading(batch)
+        return Sites(
+            r,
+            PriorDistribution(self.prior, r.prior),
+            GuideDistribution(self.guide_network, r.seen),
+        )
+
+    def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
+        """Negative bound in nats per scored step; what latents cost is weighted while annealed."""
+        num_scored = batch.scored.sum().clamp(min=1)
+        anneal = self.options.kl_anneal_steps
+        weight = 1.0 if step is None or step >= anneal else (step + 1) / (anneal + 1)
+        if self.options.bound == "elbo":
+            return self._negative_elbo(batch, weight) / num_scored
+        r = self.reading(batch)
+        size = self.options.objective_particles
+        if self.options.bound == "fivo":
+            bound = self._filter(r, size, torch.rand(r.counted.shape).to(r.y), None, weight)[0]
+            return -torch.where(r.counted, bound.log_prob, 0.0).sum() / num_scored
+        eps = torch.randn(size, *r.y.shape[:2], self.latent_dim).to(r.y)
+        draw, _ = self.propose(r, eps, branched=self.factorises)
+        weights = torch.where(r.counted, draw.annealed(weight), 0.0)
+        if self.factorises and draw.z.requires_grad:
+            doubly_reparametrised(draw.z, weights)
+        estimate = per_step_importance if self.factorises else joint_importance
+        return -estimate(weights).log_prob.sum() / num_scored
+
+    def _negative_elbo(self, batch: SequenceBatch, weight: float) -> Tensor:
+        """-E_q[log p(x | z)] + weight KL, summed; the KL is exact where it has a closed form."""
+        sites = self.sites(batch)  # the networks over x run once for model and guide
+        with pyro.validation_enabled(False):
+            loss = TraceMeanField_ELBO().differentiable_loss(
+                self.model, self.guide, batch, weight, sites
+            )
+        assert isinstance(loss, Tensor)
+        if self.options.free_bits > 0:  # max(weight KL, free) in place of weight KL
+            free = self.options.free_bits * batch.scored.sum()
+            kl = torch.where(sites.reading.counted, sites.kl(), 0.0).sum()
+            loss = loss + F.relu(free - weight * kl)
+        return loss + torch.where(batch.scored, sites.reading.log_scale, 0.0).sum()
+
+    def terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
+        r = self.reading(batch)
+        draw, _ = self.propose(r, torch.randn(1, *r.y.shape[:2], self.latent_dim).to(r.y))
+        emission = torch.where(batch.scored, draw.log_x[0], 0.0)
+        prior, guide = (torch.where(r.counted, p[0], 0.0) for p in (draw.log_prior, draw.log_q))
+        return {"emission": emission, "prior": prior, "guide": guide, "kl": guide - prior}
+
+    # -- particles --------------------------------------------------------------------------------
+
+    def _filter(
+        self,
+        r: Reading,
+        size: int,
+        uniforms: Tensor,
+        generator: torch.Generator | None,
+        kl_weight: float = 1.0,
+    ) -> tuple[Estimate, Particles]:
+        """Sequential Monte Carlo over a reading, with fresh noise."""
+        device = None if generator is None else generator.device
+        shape = (size, len(r.y), 1, self.latent_dim)
+
+        def propose(t: int, particles: State) -> tuple[Tensor, State]:
+            now = r.steps(t, t + 1)
+            eps = torch.randn(shape, generator=generator, device=device).to(r.y)
+            draw, particles = self.propose(now, eps, particles)
+            return torch.where(now.inside, draw.annealed(kl_weight), 0.0)[..., 0], particles
+
+        return smc(propose, uniforms, size)
+
+    def filtered_paths(
+        self, batch: SequenceBatch, num_paths: int, generator: torch.Generator
+    ) -> ModelState:
+        """Histories (num_paths, ...) of one sequence, each with latents drawn from
+        p(z_{1:T} | x_{1:T}) by a particle filter, to go on from."""
+        r = self.reading(batch)
+        uniforms = torch.rand(1, r.y.shape[1] + 1, generator=generator, device=generator.device)
+        size = max(num_paths, FILTER_PARTICLES)
+        _, particles = self._filter(r, size, uniforms[:, :-1].to(r.y), generator)
+        chosen = systematic(particles.log_weights, uniforms[:, -1].to(r.y), num_paths)
+        _, prior = map_state(lambda s: s[:, 0], take(particles.state, chosen))
+        summary = map_state(lambda s: s.expand(num_paths, *s.shape[1:]), r.after.network[0])
+        last = r.after.last.expand(num_paths, -1, -1)
+        return ModelState(r.after.scaling, last, (summary, prior))
+
+    # -- the contract of a model ------------------------------------------------------------------
+
+    def at_floor(self, batch: SequenceBatch) -> Tensor:
+        """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor."""
+        r = self.reading(batch)
+        z, _, _ = self.guide_network.draw(r.seen, r.y.new_zeros(*r.y.shape[:2], self.latent_dim))
+        _, past, _ = self.prior(z, r.prior)
+        return self._emission(r.emission, z, past, batch.observed).at_floor(r.y)
+
+    def read(self, batch: SequenceBatch, history: ModelState | None = None) -> ModelState:
+        """The history without its latents: enough where the posterior factorises, and elsewhere
+        `filtered_paths` draws them."""
+        return self.reading(batch, history).after
+
+    def sample_step(
+        self, history: ModelState, covariates: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, ModelState]:
+        _, x, history = self.sample_latent_step(history, covariates, generator)
+        return x, history
+
+    def sample_latent_step(
+        self, history: ModelState, covariates: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, ModelState]:
+        """Draw the next step with its latents: (B, 1, C) covariates -> z (B, 1, Z), x (B, 1, D) in
+        data units, and the history after."""
+        summary, prior = history.network or (None, None)
+        u = torch.cat([history.last, self.covariate_scaler(covariates)], -1)
+        known, summary = self._know(u, summary)
+        emission, context = self._contexts(known)
+        z, past, prior = self.prior.draw(context, prior, generator)
+        y = self._emission(emission, z, past, None).draw(generator)
+        last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
+        return z, history.scaling.inverse(y), ModelState(history.scaling, last, (summary, prior))
+
+    def fill_step(
+        self,
+        history: ModelState,
+        y: Tensor,
+        observed: Tensor,
+        covariates: Tensor,
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, Tensor, ModelState]:
+        """See `Fillable` in base.py. Latents of a step without any value come from the prior; the
+        others from the guide, as if the sequence ended there: what paths are judged by."""
+        summary, prior, guide = history.network or (None, None, None)
+        y = y.to(history.last)
+        u = torch.cat([history.last, self.covariate_scaler(covariates)], -1)
+        known, summary = self._know(u, summary)
+        emission, context = self._contexts(known)
+        one_step = torch.ones(len(u), dtype=torch.int64, device=u.device)
+
+        def seen(flags: Tensor) -> Tensor:
+            embedding = self.embed(y, flags.expand(y.shape))
+            return self.guide_network.prepare(
+                torch.cat([embedding, known], -1), embedding, one_step
+            )
+
+        if not observed.any():
+            z, past, prior = self.prior.draw(context, prior, generator)
+            y, log_weight = self._emission(emission, z, past, None).fill(y, observed, generator)
+            guide = self.guide_network.given(seen(~observed), z, guide)[1]
+            return y, log_weight[:, 0], self._filled(history, y, (summary, prior, guide))
+        # Several draws a path, where they leave no trace: their mean weight has less noise.
+        size = FILL_DRAWS if self.factorises else 1
+        eps = torch.randn(
+            size, len(u), 1, self.latent_dim, generator=generator, device=u.device
+        ).to(u)
+        prior, guide = (map_state(lambda s: s[None], state) for state in (prior, guide))
+        z, log_q, guide = self.guide_network.draw(seen(observed), eps, guide, self.factorises)
+        distribution, past, prior = self.prior(z, context, prior)
+        values, log_x = self._emission(emission, z, past, None).fill(y, observed, generator)
+        log_w = (log_x + distribution.log_prob(z) - log_q)[..., 0]
+        total = log_w.logsumexp(0)
+        uniforms = torch.rand(len(u), generator=generator, device=u.device)
+        chosen = systematic(log_w - total, uniforms, 1)[0]
+        y = values[chosen, torch.arange(len(u), device=u.device)]
+        prior, guide = (map_state(lambda s: s[0], state) for state in (prior, guide))
+        history = self._filled(history, y, (summary, prior, guide))
+        return y, total - math.log(size), history
+
+    def _filled(self, history: ModelState, y: Tensor, network: State) -> ModelState:
+        last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
+        return ModelState(history.scaling, last, network)
+
+
+@contextmanager
+def _sequences_and_steps(batch: SequenceBatch) -> Iterator[None]:
+    """Plates for the batch and for time."""
+    num_sequences, num_steps = batch.x.shape[:2]
+    with (
+        pyro.plate("sequences", num_sequences, dim=-2),
+        pyro.plate("steps", num_steps, dim=-1),
+    ):
+        yield

@@ -1,0 +1,142 @@
+"""Options of the latent-variable model, and which of them go together."""
+
+from dataclasses import dataclass, field
+
+from seqlatent.errors import InputError
+from seqlatent.models.base import ModelOptions
+from seqlatent.models.latent.guide import CONDITIONINGS, GUIDES
+from seqlatent.models.latent.guide_distribution import GUIDE_DISTRIBUTIONS
+from seqlatent.models.latent.priors import PRIORS
+from seqlatent.models.latent.transitions import TRANSITIONS
+
+HISTORIES = ("last", "none", "all")
+OBJECTIVES = ("auto", "elbo", "iwae", "fivo")
+
+
+@dataclass(frozen=True)
+class LatentOptions(ModelOptions):
+    latent_dim: int = field(default=4, metadata={"help": "latent dimensions of a step", "min": 1})
+    prior: str = field(
+        default="independent",
+        metadata={
+            "help": "of z_t: independent N(0, I), a mixture of normals, autoregressive "
+            "p(z_t | z_{<t}), or conditional p(z_t | z_{<t}, x_{<t})",
+            "choices": PRIORS,
+        },
+    )
+    prior_components: int = field(
+        default=8, metadata={"help": "parts of a mixture prior", "min": 1, "max": 1000}
+    )
+    learn_prior: bool = field(
+        default=True, metadata={"help": "whether a mixture prior is learned, or fixed at random"}
+    )
+    transition: str = field(
+        default="rnn",
+        metadata={
+            "help": "of an autoregressive or conditional prior: a network over all of z_{<t} (rnn) "
+            "or a gated step from z_{t-1}",
+            "choices": TRANSITIONS,
+        },
+    )
+    history: str = field(
+        default="all",
+        metadata={
+            "help": "what p(x_t | history, z_t) sees: last value, all values by a GRU, or none",
+            "choices": HISTORIES,
+        },
+    )
+    guide: str = field(
+        default="cnn", metadata={"help": "network of q(z_t | x_{1:t}, z_{<t})", "choices": GUIDES}
+    )
+    guide_conditioning: str = field(
+        default="noise",
+        metadata={
+            "help": "the guide sees earlier noise (parallel) or latents (ancestral)",
+            "choices": CONDITIONINGS,
+        },
+    )
+    guide_distribution: str = field(
+        default="normal",
+        metadata={
+            "help": "of each latent in the guide: normal, or bent by an invertible map as in the "
+            "emissions of the same names",
+            "choices": tuple(GUIDE_DISTRIBUTIONS),
+        },
+    )
+    smoothing: bool = field(
+        default=False,
+        metadata={"help": "whether the guide also sees x_{>t}, by a GRU from the end"},
+    )
+    hidden_dim: int = field(default=64, metadata={"help": "size of every network", "min": 1})
+    guide_layers: int = field(
+        default=1, metadata={"help": "layers of the guide", "min": 1, "max": 20}
+    )
+    dropout: float = field(
+        default=0.0,
+        metadata={"help": "share of features dropped in training", "min": 0, "below": 1},
+    )
+    objective: str = field(
+        default="auto",
+        metadata={
+            "help": "of training: the elbo, the importance bound of several particles (iwae, step "
+            "by step where the posterior factorises), or that of resampled particles (fivo); auto: "
+            "iwae where the posterior factorises, else elbo",
+            "choices": OBJECTIVES,
+        },
+    )
+    objective_particles: int = field(
+        default=8, metadata={"help": "particles of iwae and fivo", "min": 2}
+    )
+    kl_anneal_steps: int = field(
+        default=100,
+        metadata={"help": "training steps over which the latents' price is weighed up", "min": 0},
+    )
+    free_bits: float = field(
+        default=0.0,
+        metadata={"help": "nats of KL per step that cost the elbo nothing", "min": 0},
+    )
+
+    @property
+    def dependent(self) -> bool:
+        """Whether z_t depends on earlier latents."""
+        return self.prior in ("autoregressive", "conditional")
+
+    @property
+    def bound(self) -> str:
+        """The objective, chosen where it is `auto`: by measurement, the per-step importance bound
+        trains better than the elbo where it can be had."""
+        if self.objective != "auto":
+            return self.objective
+        return "elbo" if self.dependent or self.free_bits > 0 else "iwae"
+
+    def __post_init__(self) -> None:
+        """Refuse options that make no sense together.
+
+        Raises:
+            InputError: with the reason.
+        """
+        if self.history == "none" and not self.dependent:
+            raise InputError(
+                f"history=none with prior={self.prior} has no memory at all: every step would be "
+                "drawn alone; use prior=autoregressive, or history=last"
+            )
+        if self.smoothing and not self.dependent:
+            raise InputError(
+                f"smoothing=true helps nothing with prior={self.prior}: given x_{{1:t}}, z_t does "
+                "not depend on later values; use prior=autoregressive or conditional"
+            )
+        if self.objective == "fivo" and not self.dependent:
+            raise InputError(
+                f"objective=fivo resamples over time, and with prior={self.prior} no latents "
+                "depend on earlier ones; objective=iwae is the tight bound there"
+            )
+        if self.objective == "fivo" and self.smoothing:
+            raise InputError(
+                "objective=fivo judges particles by the past alone and would drop those that a "
+                "smoothing guide chose for the future; use objective=iwae, or smoothing=false"
+            )
+        if self.free_bits > 0 and self.bound != "elbo":
+            raise InputError(
+                f"free_bits={self.free_bits:g} belongs to objective=elbo: {self.bound} has no "
+                "KL term of its own"
+            )

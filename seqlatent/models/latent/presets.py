@@ -1,0 +1,70 @@
+"""Well-known models, put together from the latent-variable model's slots.
+
+    preset   prior                        emission sees      guide          after
+    vrnn     p(z_t | z_{<t}, x_{<t})      x_{<t}, z_{<=t}    filtering      Chung et al. 2015
+    srnn     p(z_t | z_{t-1}, x_{<t})     x_{<t}, z_t        smoothing      Fraccaro et al. 2016
+    dmm      p(z_t | z_{t-1})             z_t                smoothing      Krishnan et al. 2017
+
+What differs from the papers, in all three: the guide is a network of its own, conditioned on the
+noise behind z_{<t} in place of the prior's state, so that all steps are drawn in one pass; and the
+emission is whatever fits the data.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from seqlatent.models.latent.model import LatentModel
+from seqlatent.models.latent.options import LatentOptions
+
+
+def _default(name: str, value: Any) -> Any:
+    """An option of the latent-variable model with another default."""
+    original = next(f for f in fields(LatentOptions) if f.name == name)
+    return field(default=value, metadata=original.metadata)
+
+
+@dataclass(frozen=True)
+class VRNNOptions(LatentOptions):
+    prior: str = _default("prior", "conditional")
+    guide: str = _default("guide", "rnn")
+    latent_dim: int = _default("latent_dim", 8)
+    kl_anneal_steps: int = _default("kl_anneal_steps", 200)
+
+
+@dataclass(frozen=True)
+class SRNNOptions(LatentOptions):
+    prior: str = _default("prior", "conditional")
+    transition: str = _default("transition", "gated")
+    guide: str = _default("guide", "rnn")
+    latent_dim: int = _default("latent_dim", 8)
+    kl_anneal_steps: int = _default("kl_anneal_steps", 200)
+    smoothing: bool = _default("smoothing", True)
+
+
+@dataclass(frozen=True)
+class DMMOptions(LatentOptions):
+    prior: str = _default("prior", "autoregressive")
+    transition: str = _default("transition", "gated")
+    history: str = _default("history", "none")
+    guide: str = _default("guide", "rnn")
+    latent_dim: int = _default("latent_dim", 8)
+    kl_anneal_steps: int = _default("kl_anneal_steps", 200)
+    smoothing: bool = _default("smoothing", True)
+
+
+class VRNNModel(LatentModel):
+    """The variational RNN (Chung et al. 2015): a GRU over (x_{<t}, z_{<t}) under z_t and x_t."""
+
+    family, Options = "vrnn", VRNNOptions
+
+
+class SRNNModel(LatentModel):
+    """The stochastic RNN (Fraccaro et al. 2016): a GRU over x_{<t} under a chain of latents."""
+
+    family, Options = "srnn", SRNNOptions
+
+
+class DMMModel(LatentModel):
+    """The deep Markov model (Krishnan et al. 2017): x_t depends on the past through z_t alone."""
+
+    family, Options = "dmm", DMMOptions

@@ -1,0 +1,1 @@
+"""Pictures, drawn from data sets, frames and arrays."""

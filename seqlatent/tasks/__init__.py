@@ -1,0 +1,1 @@
+"""What a fitted model is asked: scores, forecasts, imputations, latents."""

@@ -1,0 +1,160 @@
+"""From exact codes back to sequences, and the maps between the two."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from seqlatent.data.batch import SequenceBatch, collate
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.sequence import Sequence
+from seqlatent.data.steps import show_step
+from seqlatent.errors import InputError
+from seqlatent.inference.likelihood import CHUNK
+from seqlatent.inference.protocols import ExactDensity, InvertibleLatents
+from seqlatent.models.base import SequenceModel
+from seqlatent.nn.causal import expand_state
+from seqlatent.nn.scaling import OF_EACH_SERIES
+
+
+def decode(
+    model: SequenceModel,
+    codes: SequenceDataset,
+    progress: Callable[[int], None] | None = None,
+) -> SequenceDataset:
+    """The sequences that codes stand for: the exact inverse of `encode`, to rounding.
+
+    Args:
+        model: a fitted model with an exact code (`flow`).
+        codes: z1, z2, ... as channels, with the model's covariates.
+        progress: called with 1 for every finished series.
+
+    Returns:
+        The training data's channels in data units, on the codes' steps.
+
+    Raises:
+        InputError: for another model, codes that do not fit it, or a code that is missing.
+    """
+    description = model.description
+    if not isinstance(model, InvertibleLatents):
+        raise InputError(
+            f"model '{model.family}' has no exact code to go back from; fit --model flow to decode"
+        )
+    if model.scaler.scaling in OF_EACH_SERIES:
+        raise InputError(
+            f"the model goes by each sequence's own first steps (scaling={model.scaler.scaling}), "
+            "which codes alone do not hold"
+        )
+    if codes.num_channels != model.code_dim:
+        raise InputError(
+            f"{codes.name}: holds {codes.num_channels} latents, and the model has {model.code_dim}"
+        )
+    for s in codes:
+        missing = ~np.isfinite(s.x)
+        if missing.any():
+            t, d = np.argwhere(missing)[0]
+            raise InputError(
+                f"{codes.name}: series {s.unique_id} lacks the code '{codes.targets[d]}' at step "
+                f"{show_step(s.ds[t])}, of a value that was missing: there is nothing to decode"
+            )
+    model.eval()
+    sequences = []
+    for s in codes:
+        sequences.append(replace(s, x=_values(model, s)))
+        if progress:
+            progress(1)
+    return replace(
+        codes, sequences=tuple(sequences), targets=description.targets, name="decoded sequences"
+    )
+
+
+@torch.no_grad()
+def _values(model: InvertibleLatents, s: Sequence) -> np.ndarray:
+    """(T, D) values that a sequence of codes stands for."""
+    assert isinstance(model, SequenceModel)
+    parameter = next(model.parameters())
+    batch = collate([s]).to(parameter.device)
+    history, values = model.begin(None), []
+    for start in range(0, len(s), CHUNK):
+        chunk = batch.steps(start, start + CHUNK)
+        x, history = model.decode(chunk.x.to(parameter.dtype), chunk.covariates, history)
+        values.append(x[0].double().cpu().numpy())
+    return np.concatenate(values)
+
+
+def step_maps(
+    model: SequenceModel, data: SequenceDataset, latents: pd.DataFrame, num_points: int = 201
+) -> pd.DataFrame:
+    """The maps f_t from value to latent at two steps: the one with the most unusual latent of all,
+    and the last step of the same series.
+
+    Args:
+        model: with invertible latents and an exact density.
+        data: what was encoded.
+        latents: the frame of `seqlatent.tasks.encoding.encode`.
+        num_points: points of each map.
+
+    Returns:
+        A frame with a row for each point of each channel and step: `step` (in words), `target`,
+        `value` (data units), its latent `z`, its `density` p(x_t | x_{<t}), of all channels, but
+        for a factor (its integral is 1); and the value that was seen with its latent, `seen_value`
+        and `seen_z`.
+    """
+    size = latents[[c for c in latents if c.endswith("_mean")]].abs().max(axis=1)
+    place = int(size.to_numpy().argmax()) if size.notna().any() else 0
+    starts = np.concatenate([[0], np.cumsum(data.lengths)])
+    which = int(np.searchsorted(starts, place, side="right")) - 1
+    s = data.sequences[which]
+    seen = np.flatnonzero(np.isfinite(s.x).all(1))
+    last = int(seen[-1]) if len(seen) else len(s) - 1
+    parts = []
+    for d, target in enumerate(data.targets):
+        for step, what in ((place - int(starts[which]), "most unusual step"), (last, "last step")):
+            part = step_map(model, s, step, d, num_points)
+            part.insert(0, "step", f"{s.unique_id}, {show_step(s.ds[step])} ({what})")
+            part.insert(1, "target", target)
+            parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+@torch.no_grad()
+def step_map(
+    model: SequenceModel, s: Sequence, step: int, channel: int, num_points: int = 201
+) -> pd.DataFrame:
+    """The map f_t from a channel's value to its latent at a step of a sequence, as `step_maps` has
+    it; the points span the values whose latents lie within about 4 standard deviations.
+    """
+    assert isinstance(model, InvertibleLatents) and isinstance(model, ExactDensity)
+    model.eval()
+    batch = collate([s]).to(next(model.parameters()).device)
+    history = model.begin(batch)
+    for start in range(0, step, CHUNK):
+        history = model.read(batch.steps(start, min(step, start + CHUNK)), history)
+    now = batch.steps(step, step + 1)
+    value = float(now.x[0, 0, channel])
+
+    def at(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        n = len(points)
+        x = now.x.expand(n, -1, -1).clone()
+        x[:, 0, channel] = torch.from_numpy(points).to(x)
+        many = SequenceBatch(
+            *(getattr(now, f.name).expand(n, *getattr(now, f.name).shape[1:]) for f in fields(now))
+        )
+        many = replace(many, x=x)
+        past = expand_state(history, n)
+        code, log_prob = model.code(many, past)[0], model.log_prob(many, past)[0]
+        return code[:, 0, channel].double().cpu().numpy(), log_prob[:, 0].double().cpu().numpy()
+
+    scale = model.description.channels[channel].scale
+    wide = value + scale * np.sinh(np.linspace(-4, 4, 401))  # fine near the value, and far out
+    inside = wide[np.abs(at(wide)[0]) < 4]
+    low, high = (inside.min(), inside.max()) if len(inside) > 1 else (value - scale, value + scale)
+    points = np.linspace(min(low, value), max(high, value), num_points)
+    codes, log_prob = at(points)
+    density = np.exp(log_prob - log_prob.max())
+    density = density / np.trapezoid(density, points)
+    seen_z = float(at(np.array([value]))[0][0])
+    columns = {"value": points, "z": codes, "density": density}
+    return pd.DataFrame(columns | {"seen_value": value, "seen_z": seen_z})

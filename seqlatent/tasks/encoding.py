@@ -1,0 +1,255 @@
+"""Latents of sequences: means, scales and draws of a guide or the posterior; exact codes."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from seqlatent.data.batch import SequenceBatch, collate
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.sequence import Sequence
+from seqlatent.errors import InputError
+from seqlatent.inference.likelihood import CHUNK
+from seqlatent.inference.noise import sequence_generator, sequence_noise, sequence_stream
+from seqlatent.inference.posterior import posterior as weighted_posterior
+from seqlatent.inference.protocols import EstimatedDensity, ExactPosterior, InvertibleLatents
+from seqlatent.models.base import SequenceModel
+from seqlatent.tasks.prepare import check_data
+
+logger = logging.getLogger("seqlatent")
+
+POSTERIORS = ("auto", "guide", "filtering", "smoothing")
+FEW = 10.0  # effective draws, under which a mean is a guess
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesLatents:
+    """One series' latents.
+
+    Attributes:
+        unique_id: the series.
+        ds: (T,) its steps.
+        mean, scale: (T, Z).
+        draws: (S, T, Z); (1, T, Z) where the code is exact.
+        ess: effective number of draws that the means rest on, at the worst step; NaN where none.
+    """
+
+    unique_id: str
+    ds: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+    draws: np.ndarray
+    ess: float = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """Latents of a data set's series."""
+
+    series: tuple[SeriesLatents, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """`unique_id, ds, z1_mean, z1_scale, z2_mean, ...`, a row per step."""
+        parts = []
+        for s in self.series:
+            part = pd.DataFrame({"unique_id": s.unique_id, "ds": s.ds})
+            for k in range(s.mean.shape[-1]):
+                part[f"z{k + 1}_mean"] = s.mean[:, k]
+                part[f"z{k + 1}_scale"] = s.scale[:, k]
+            parts.append(part)
+        return pd.concat(parts, ignore_index=True)
+
+    def samples_frame(self) -> pd.DataFrame:
+        """`unique_id, ds, sample_id, z1, z2, ...`, a row per draw and step."""
+        parts = []
+        for s in self.series:
+            num_samples, steps, size = s.draws.shape
+            columns = {
+                "unique_id": s.unique_id,
+                "ds": np.tile(s.ds, num_samples),
+                "sample_id": np.repeat(np.arange(num_samples), steps),
+            }
+            latents = {f"z{k + 1}": s.draws[..., k].ravel() for k in range(size)}
+            parts.append(pd.DataFrame(columns | latents))
+        return pd.concat(parts, ignore_index=True)
+
+
+def encode(
+    model: SequenceModel,
+    data: SequenceDataset,
+    num_samples: int = 64,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+    posterior: str = "auto",
+) -> pd.DataFrame:
+    """Mean and scale of every latent, a row per step: the frame of `codes`."""
+    return codes(model, data, num_samples, seed, progress, posterior).to_frame()
+
+
+def codes(
+    model: SequenceModel,
+    data: SequenceDataset,
+    num_samples: int = 64,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+    posterior: str = "auto",
+) -> Latents:
+    """Latents of sequences.
+
+    Which distribution they are of:
+
+        guide       q(z_t | x_{1:t}, z_{<t}), as it was trained
+        filtering   p(z_t | x_{1:t}), given the values so far
+        smoothing   p(z_t | x_{1:T}), given all of them
+
+    `auto` is the guide's where there is one, and smoothing where the model computes that exactly
+    (`linear-gaussian`, which computes filtering too). Elsewhere the posterior's draws are weighted
+    ones of the guide, and a warning says where too few of them count (posterior.py). Smoothing
+    draws are whole trajectories, unless the latents of different steps are independent.
+
+    The code of an invertible model is exact: its standard deviation is 0. It is NaN where no value
+    was observed.
+
+    Args:
+        model: a fitted model with latents.
+        data: sequences with the training data's channels.
+        num_samples: S, draws of the latents.
+        seed: of the draws.
+        progress: called with 1 for every finished series.
+        posterior: `auto`, `guide`, `filtering` or `smoothing`.
+
+    Raises:
+        InputError: for a model without latents or without the distribution that is asked for, or
+            data that do not fit it.
+    """
+    if not isinstance(model, ExactPosterior | EstimatedDensity | InvertibleLatents):
+        raise InputError(
+            f"model '{model.family}' has no latent code; fit --model latent or flow to encode "
+            "sequences"
+        )
+    if num_samples < 2:
+        raise InputError(f"num_samples={num_samples} must be at least 2 to give a scale")
+    chosen = _choose(model, posterior)
+    data = check_data(model, data)
+    model.eval()
+    series = []
+    for s in data:
+        series.append(_code(model, s, num_samples, seed, chosen))
+        if progress:
+            progress(1)
+    _warn_of_few(series)
+    return Latents(tuple(series))
+
+
+def _choose(model: SequenceModel, posterior: str) -> str:
+    """The distribution of the latents by name."""
+    if posterior not in POSTERIORS:
+        raise InputError(f"posterior '{posterior}' is not one of {', '.join(POSTERIORS)}")
+    if isinstance(model, InvertibleLatents):
+        if posterior != "auto":
+            raise InputError(
+                f"the code of model '{model.family}' is exact: given the values nothing about it "
+                f"is left to chance; leave posterior={posterior} out"
+            )
+        return "exact"
+    if isinstance(model, ExactPosterior):
+        if posterior == "guide":
+            raise InputError(
+                f"model '{model.family}' has no guide: it computes the posterior; use "
+                "posterior=filtering or smoothing"
+            )
+        return "smoothing" if posterior == "auto" else posterior
+    return "guide" if posterior == "auto" else posterior
+
+
+def _warn_of_few(series: list[SeriesLatents]) -> None:
+    few = [s for s in series if s.ess < FEW]
+    if few:
+        worst = min(few, key=lambda s: s.ess)
+        logger.warning(
+            "warning: in %d of %d series some step's latents rest on fewer than %g effective draws "
+            "(%.1f in series %s): the guide is far from the posterior, or the sequence long; means "
+            "and scales there are rough",
+            len(few),
+            len(series),
+            FEW,
+            worst.ess,
+            worst.unique_id,
+        )
+
+
+@torch.no_grad()
+def _code(
+    model: SequenceModel, s: Sequence, num_samples: int, seed: int, posterior: str
+) -> SeriesLatents:
+    batch = collate([s]).to(next(model.parameters()).device)
+    ess = float("nan")
+    if isinstance(model, InvertibleLatents):
+        mean = _exact_code(model, batch)
+        scale, draws = torch.zeros_like(mean), mean[None]
+    elif isinstance(model, ExactPosterior):
+        mean, scale, draws = _computed(model, batch, s.unique_id, num_samples, seed, posterior)
+    else:
+        assert isinstance(model, EstimatedDensity)
+        if posterior == "guide":
+            draws = guide_samples(model, batch, s.unique_id, num_samples, seed).double()
+            mean, scale = draws.mean(0), draws.std(0)
+        else:
+            p = weighted_posterior(
+                model, batch, s.unique_id, num_samples, posterior == "smoothing", seed
+            )
+            mean, scale, draws, ess = p.mean, p.scale, p.draws, float(p.ess.min())
+    arrays = (part.double().cpu().numpy() for part in (mean, scale, draws))
+    return SeriesLatents(s.unique_id, s.ds, *arrays, ess=ess)
+
+
+def _exact_code(model: InvertibleLatents, batch: SequenceBatch) -> Tensor:
+    """(T, Z)."""
+    assert isinstance(model, SequenceModel)
+    history, parts = model.begin(batch), []
+    for start in range(0, batch.x.shape[1], CHUNK):
+        z, history = model.code(batch.steps(start, start + CHUNK), history)
+        parts.append(z)
+    return torch.cat(parts, 1)[0].double()
+
+
+def _computed(
+    model: ExactPosterior,
+    batch: SequenceBatch,
+    name: str,
+    num_samples: int,
+    seed: int,
+    posterior: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Exact means and scales (T, Z), and draws (S, T, Z) of the same distribution."""
+    generator = sequence_generator(name, seed, batch.x.device)
+    if posterior == "smoothing":
+        mean, covariance = model.smoother(batch)
+        draws = model.sample_smoothed(batch, num_samples, generator)[:, 0]
+    else:
+        mean, covariance, _ = model.filter(batch)
+        factor = torch.linalg.cholesky(covariance[0])
+        eps = torch.randn(
+            num_samples, *mean.shape[1:], 1, generator=generator, device=mean.device
+        ).to(mean)
+        draws = mean[0] + (factor @ eps)[..., 0]
+    return mean[0], covariance[0].diagonal(dim1=-2, dim2=-1).sqrt(), draws
+
+
+@torch.no_grad()
+def guide_samples(
+    model: EstimatedDensity, batch: SequenceBatch, name: str, num_samples: int, seed: int
+) -> Tensor:
+    """(S, T, Z) trajectories of one sequence's latents from the guide."""
+    stream, particles, parts = sequence_stream(name, seed), None, []
+    reading = model.reading(batch)
+    for start in range(0, batch.x.shape[1], CHUNK):
+        chunk, part = batch.steps(start, start + CHUNK), reading.steps(start, start + CHUNK)
+        eps = sequence_noise(chunk, [stream], num_samples, model.latent_dim)
+        draw, particles = model.propose(part, eps.to(batch.x.device), particles)
+        parts.append(draw.z[:, 0])
+    return torch.cat(parts, 1)

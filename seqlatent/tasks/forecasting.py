@@ -1,0 +1,320 @@
+"""Forecasts and samples: joint paths, drawn step by step.
+
+    x_{T+1} ~ p(. | x_{1:T}),  x_{T+2} ~ p(. | x_{1:T}, x_{T+1}),  ...
+
+Every model reads the history once and goes on from its state; the S paths of a series are one
+batch. Each series has a generator of its own, seeded by its name, so that its forecast does not
+depend on which others are asked for.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from seqlatent.data.batch import collate
+from seqlatent.data.calendar import calendar_features, from_data
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.description import DataDescription
+from seqlatent.data.sequence import Sequence
+from seqlatent.data.steps import show_step, steps_after
+from seqlatent.errors import InputError
+from seqlatent.inference.likelihood import CHUNK
+from seqlatent.inference.noise import sequence_generator
+from seqlatent.inference.protocols import EstimatedDensity, ModelState
+from seqlatent.models.base import SequenceModel
+from seqlatent.nn.causal import expand_state
+from seqlatent.nn.scaling import OF_EACH_SERIES
+from seqlatent.plots.rolls import MANY, plot_forecast_rolls
+from seqlatent.plots.series import plot_forecast
+from seqlatent.tasks.prepare import check_data
+from seqlatent.tasks.tables import samples_rows, summary_rows
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesForecast:
+    """Sample paths of one series.
+
+    Attributes:
+        unique_id: the series.
+        ds: (H,) the steps ahead.
+        samples: (S, H, D) paths in data units.
+    """
+
+    unique_id: str
+    ds: np.ndarray
+    samples: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(H, D) mean over the paths."""
+        return self.samples.mean(0)
+
+    def quantile(self, level: float | np.ndarray) -> np.ndarray:
+        """(H, D) quantile over the paths at a level in [0, 1]; (Q, H, D) for several."""
+        return np.quantile(self.samples, level, axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """Forecasts of a data set's series.
+
+    Attributes:
+        data: the history that was forecast from.
+        series: a `SeriesForecast` for each sequence, in the data's order.
+    """
+
+    data: SequenceDataset
+    series: tuple[SeriesForecast, ...]
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def __iter__(self) -> Iterator[SeriesForecast]:
+        return iter(self.series)
+
+    def __getitem__(self, unique_id: int | str) -> SeriesForecast:
+        """A series by its place or its name."""
+        if isinstance(unique_id, str):
+            found = next((f for f in self.series if f.unique_id == unique_id), None)
+            if found is None:
+                raise InputError(f"there is no forecast of a series '{unique_id}'")
+            return found
+        return self.series[unique_id]
+
+    @property
+    def samples(self) -> np.ndarray:
+        """(S, H, D) for a single series, (N, S, H, D) for several."""
+        return self._each([f.samples for f in self.series])
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(H, D) for a single series, (N, H, D) for several."""
+        return self._each([f.mean for f in self.series])
+
+    def quantile(self, level: float) -> np.ndarray:
+        """(H, D) for a single series, (N, H, D) for several."""
+        return self._each([f.quantile(level) for f in self.series])
+
+    def to_frame(self) -> pd.DataFrame:
+        """`unique_id, ds, target, mean, q0.05, ..., q0.95`, a row per step and channel.
+
+        Labels have neither mean nor quantiles: their columns hold each label's share instead.
+        """
+        return pd.concat([self._rows(f) for f in self.series], ignore_index=True)
+
+    def _rows(self, f: SeriesForecast) -> pd.DataFrame:
+        parts = [
+            summary_rows(self.data, f.unique_id, f.ds, target, f.samples[..., d])
+            for d, target in enumerate(self.data.targets)
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    def samples_frame(self) -> pd.DataFrame:
+        """`unique_id, ds, sample_id` and the target columns, a row per path and step."""
+        parts = [samples_rows(self.data, f.unique_id, f.ds, f.samples) for f in self.series]
+        return pd.concat(parts, ignore_index=True)
+
+    def plot(self, path: str | None = None, series: int = 6):
+        """Draw fans with their history, of many channels rolls; see `plot_forecast` in
+        `seqlatent.plots.series` and `plot_forecast_rolls` in `seqlatent.plots.rolls`."""
+        if series < 1:
+            raise InputError(f"series={series} must be at least 1")
+        paths = [(f.unique_id, f.ds, f.samples) for f in self.series]
+        draw = plot_forecast_rolls if self.data.num_channels > MANY else plot_forecast
+        return draw(self.data, paths, path, series)
+
+    def _each(self, values: list[np.ndarray]) -> np.ndarray:
+        return values[0] if len(values) == 1 else np.stack(values)
+
+
+def forecast(
+    model: SequenceModel,
+    data: SequenceDataset,
+    prediction_length: int,
+    num_samples: int = 500,
+    seed: int = 0,
+    future: SequenceDataset | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Forecast:
+    """Sample joint paths of what comes after each sequence.
+
+    Args:
+        model: a fitted model.
+        data: histories with the training data's channels.
+        prediction_length: H, steps ahead.
+        num_samples: S, paths for each series.
+        seed: of the draws.
+        future: for covariates other than the calendar's, the H steps ahead of every series (their
+            targets are not looked at).
+        progress: called with 1 for every finished series.
+
+    Raises:
+        InputError: when the data do not fit the model or future covariates lack.
+    """
+    for name, value in (("prediction_length", prediction_length), ("num_samples", num_samples)):
+        if value < 1:
+            raise InputError(f"{name}={value} must be at least 1")
+    data = check_data(model, data)
+    # One step alone has no frequency: the training data's is its best guess.
+    data = replace(data, frequency=data.frequency or model.description.frequency)
+    results = []
+    for s in data:
+        ds = data.future_steps(s, prediction_length)
+        covariates = _future_covariates(data, s, ds, future)
+        generator = sequence_generator(s.unique_id, seed)
+        history = _read_history(model, s, num_samples, generator)
+        samples = sample_paths(model, history, covariates, num_samples, generator)
+        results.append(SeriesForecast(s.unique_id, ds, samples))
+        if progress:
+            progress(1)
+    return Forecast(data, tuple(results))
+
+
+def sample(
+    model: SequenceModel,
+    num_samples: int,
+    length: int,
+    seed: int = 0,
+    start: str | None = None,
+) -> SequenceDataset:
+    """Draw whole sequences from nothing.
+
+    Args:
+        model: a fitted model.
+        num_samples: N, how many.
+        length: T, steps of each.
+        seed: of the draws.
+        start: the first step, a timestamp or an integer; by default that of the training data.
+
+    Raises:
+        InputError: for a model whose covariates or scaling are not known without data.
+    """
+    for name, value in (("num_samples", num_samples), ("length", length)):
+        if value < 1:
+            raise InputError(f"{name}={value} must be at least 1")
+    description = model.description
+    named = from_data(description.covariate_names)
+    if named:
+        raise InputError(
+            f"the model was fitted with the covariate '{named[0]}', which a sample from nothing "
+            "does not have; use forecast"
+        )
+    if model.scaler.scaling in OF_EACH_SERIES:
+        raise InputError(
+            f"the model goes by each sequence's own first steps (scaling={model.scaler.scaling}), "
+            "which a sample from nothing does not have; use forecast"
+        )
+    ds = _sample_steps(start, length, description)
+    covariates = _calendar(ds, description.covariate_names)
+    generator = torch.Generator().manual_seed(seed)
+    paths = sample_paths(model, model.begin(None), covariates, num_samples, generator)
+    empty = np.zeros((length, 0))
+    sequences = tuple(Sequence(str(i), ds, x, empty) for i, x in enumerate(paths))
+    return SequenceDataset(
+        sequences,
+        description.targets,
+        categories=description.categories,
+        frequency=description.frequency,
+        name="samples",
+    )
+
+
+def sample_paths(
+    model: SequenceModel,
+    history: ModelState,
+    covariates: np.ndarray,
+    num_samples: int,
+    generator: torch.Generator,
+) -> np.ndarray:
+    """(S, H, D) paths that go on from one history, given (H, C) covariates."""
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    ahead = torch.from_numpy(covariates).to(device)
+    history = expand_state(history, num_samples)
+    if device.type != "cpu":  # a generator belongs to one device
+        generator = torch.Generator(device).manual_seed(generator.initial_seed())
+    try:
+        with torch.no_grad():
+            covariates_of_all = ahead.expand(num_samples, -1, -1)
+            x, _ = model.sample_steps(history, covariates_of_all, generator)
+    finally:
+        model.train(training)
+    return x.double().cpu().numpy()
+
+
+def _read_history(
+    model: SequenceModel, s: Sequence, num_samples: int, generator: torch.Generator
+) -> ModelState:
+    """What the paths go on from: one history for all, or one for each where latents that depend on
+    one another have to be drawn given the past."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            batch = collate([s]).to(next(model.parameters()).device)
+            if isinstance(model, EstimatedDensity) and not model.factorises:
+                history = model.filtered_paths(batch, num_samples, generator)
+                return history.at(batch.carried[:, -1:])
+            history = model.begin(batch)
+            for start in range(0, len(s), CHUNK):
+                history = model.read(batch.steps(start, start + CHUNK), history)
+            return history.at(batch.carried[:, -1:])
+    finally:
+        model.train(training)
+
+
+def _future_covariates(
+    data: SequenceDataset, s: Sequence, ds: np.ndarray, future: SequenceDataset | None
+) -> np.ndarray:
+    """(H, C) covariates of the steps ahead: the calendar's are computed, others looked up."""
+    names = data.covariate_names
+    named = from_data(names)
+    if not named:
+        return _calendar(ds, names)
+    if future is None:
+        raise InputError(
+            f"the model was fitted with the covariate '{named[0]}': give its values for the steps "
+            "ahead (--future FILE)"
+        )
+    match = next((f for f in future if f.unique_id == s.unique_id), None)
+    if match is None or match.ds.dtype.kind != ds.dtype.kind or not np.isin(ds, match.ds).all():
+        raise InputError(
+            f"{future.name}: series '{s.unique_id}' lacks covariates for the steps "
+            f"{show_step(ds[0])} to {show_step(ds[-1])}"
+        )
+    places = np.searchsorted(match.ds, ds)
+    columns = []
+    for name in names:
+        if name not in named:
+            columns.append(calendar_features(ds, [name])[:, 0])
+        else:
+            columns.append(match.covariates[places, future.covariate_names.index(name)])
+    return np.stack(columns, 1)
+
+
+def _calendar(ds: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    return calendar_features(ds, names) if names else np.zeros((len(ds), 0))
+
+
+def _sample_steps(start: str | None, length: int, description: DataDescription) -> np.ndarray:
+    """Timestamps or integers, as the training data has them."""
+    usual = description.start or "0"
+    start = usual if start is None else start
+    integers = re.fullmatch(r"-?\d+", usual) is not None
+    try:
+        if integers:
+            first = np.array([int(start)], dtype=np.int64)
+        else:
+            first = pd.to_datetime([start], utc=True).tz_localize(None).to_numpy("datetime64[ns]")
+        if pd.isna(first).any():
+            raise ValueError(start)
+    except (ValueError, OverflowError):
+        wanted = "an integer" if integers else "a timestamp"
+        raise InputError(
+            f"start '{start}' is not {wanted}, as the training data's first step is"
+        ) from None
+    return np.concatenate([first, steps_after(first, length - 1, description.frequency)])[:length]

@@ -1,0 +1,310 @@
+"""How a model uses its latents, and how near its guide is to the posterior.
+
+    KL(q || prior)             what the latents are used for, nats per step and of each latent
+    active units               latents z_k for which the mean of q(z_k | x) varies by more than 0.01
+                               over the data (Burda et al. 2016)
+    KL(q(z | x) || p(z | x))   = log p(x) - E_q[log p(x, z) - log q(z | x)], on the data: what the
+                               guide is fitted by; small where it stays inside the posterior
+    KL(p(z | x) || q(z | x))   = E_p[log p(x, z) - log q(z | x)] - E_p[log p(x)], on sequences that
+                               the model draws, whose latents are known: small where the guide
+                               covers the whole posterior
+
+log p(x) is the estimate that `score` makes, a lower bound in expectation: the first of the two
+directions is estimated from below by as much, the second from above.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from seqlatent.data.batch import SequenceBatch, collate
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.sequence import Sequence
+from seqlatent.distributions.normal import DiagonalNormal, NormalMixture
+from seqlatent.errors import InputError
+from seqlatent.inference.likelihood import CHUNK, choose_estimator, estimate
+from seqlatent.inference.noise import sequence_generator
+from seqlatent.models.base import SequenceModel
+from seqlatent.models.latent.diagnostics import DRAWS
+from seqlatent.models.latent.guide import kl_per_latent
+from seqlatent.models.latent.guide_distribution import TransformedNormal
+from seqlatent.models.latent.model import LatentModel
+from seqlatent.nn.causal import expand_state
+from seqlatent.tasks.encoding import codes, guide_samples
+from seqlatent.tasks.inspection import Inspection
+from seqlatent.tasks.prepare import check_data
+from seqlatent.tasks.scoring import score
+from seqlatent.tasks.tables import summary_rows
+
+RECONSTRUCTIONS = 64
+TOGETHER = 16  # sequences
+OWN_SEQUENCES, OWN_STEPS = 64, 128  # drawn from the model, at the most
+
+
+def inspect(
+    model: SequenceModel,
+    data: SequenceDataset,
+    num_particles: int = 256,
+    seed: int = 0,
+    max_sequences: int = 256,
+) -> Inspection:
+    """Look at the latents of a model of the latent-variable family.
+
+    Args:
+        model: `latent`, `vrnn`, `srnn` or `dmm`, fitted.
+        data: sequences with the training data's channels.
+        num_particles: of the estimates of log p(x).
+        seed: of all draws.
+        max_sequences: at most so many are looked at, evenly spread over the data, and the first
+            1024 steps of each.
+
+    Raises:
+        InputError: for another model, or data that do not fit it.
+    """
+    latent = _latent(model)
+    chosen = np.unique(np.linspace(0, len(data) - 1, max_sequences).round().astype(int))
+    data = check_data(latent, data[chosen], reads_gaps=False)  # of gaps, `score` warns
+    data = replace(data, sequences=tuple(s.slice(0, CHUNK, s.context) for s in data))
+    latent.eval()
+    looks = []
+    for start in range(0, len(data), TOGETHER):
+        batch = collate(data.sequences[start : start + TOGETHER])
+        looks.append(_look(latent, batch.to(next(latent.parameters()).device), seed + start))
+    steps = max(1, sum(int(look.scored.sum()) for look in looks))
+    kl = np.concatenate([look.kl[look.counted] for look in looks])
+    means = np.concatenate([look.mean[look.counted] for look in looks])
+    spread = np.concatenate([look.spread[look.counted] for look in looks])
+    variance = means.var(0, ddof=1) - spread.mean(0) / DRAWS if len(means) > 1 else 0 * means[0]
+    elbo = np.concatenate([look.elbo for look in looks], 1)  # (S, N)
+    scores, _ = score(latent, data, num_particles, seed)
+    reverse, reverse_error, why_not = reverse_gap(latent, data, num_particles, seed)
+    device = next(latent.parameters()).device
+    draws = [
+        guide_samples(latent, collate([s]).to(device), s.unique_id, RECONSTRUCTIONS, seed)
+        for s in data
+    ]
+    frame = _reconstructed(latent, data, draws, seed)
+    return Inspection(
+        family=model.family,
+        kl=kl.sum(0) / steps,
+        total_kl=sum(float(look.total[look.counted].sum()) for look in looks) / steps,
+        exact_kl=looks[0].exact,
+        variance=np.maximum(variance, 0.0),
+        kl_over_time=_by_step(looks),
+        log_prob=float(scores["log_prob"].to_numpy().sum()) / steps,
+        log_prob_error=float(np.linalg.norm(scores["std_error"])) / steps,
+        kind=str(scores["kind"].iloc[0]),
+        num_particles=num_particles,
+        elbo=float(elbo.mean(0).sum()) / steps,
+        elbo_error=float(np.sqrt((elbo.var(0, ddof=1) / DRAWS).sum())) / steps,
+        reverse_gap=reverse,
+        reverse_gap_error=reverse_error,
+        why_not=why_not,
+        reconstruction=_errors(frame, data),
+        posterior_samples=np.concatenate([look.z[look.counted] for look in looks]),
+        prior_samples=np.concatenate([look.prior_z[look.counted] for look in looks]),
+        reconstructed=frame.loc[frame["unique_id"] == data.sequences[0].unique_id],
+        data=data,
+    )
+
+
+def _latent(model: SequenceModel) -> LatentModel:
+    if not isinstance(model, LatentModel):
+        what = {
+            "linear-gaussian": "computes the posterior of its latents exactly, and has no guide to "
+            "hold against it",
+            "flow": "has an exact code, one for each sequence: encode --plot holds it against the "
+            "prior",
+        }.get(model.family, "has no latents")
+        raise InputError(
+            f"model '{model.family}' {what}; to be inspected are latent, vrnn, srnn and dmm"
+        )
+    return model
+
+
+# -- the guide against the prior ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Of B sequences: (B, T, Z) KLs, means and variances of the guide's distributions' means, one
+    draw of the guide and of the prior; (B, T) total KL; (S, B) bounds of each draw; (B, T) which
+    steps count, and which are scored; whether the KLs are closed forms."""
+
+    kl: np.ndarray
+    mean: np.ndarray
+    spread: np.ndarray
+    z: np.ndarray
+    prior_z: np.ndarray
+    total: np.ndarray
+    elbo: np.ndarray
+    counted: np.ndarray
+    scored: np.ndarray
+    exact: bool
+
+
+@torch.no_grad()
+def _look(model: LatentModel, batch: SequenceBatch, seed: int) -> _Look:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        r, prior, posterior = model.sites(batch)
+        z = posterior.rsample(torch.Size([DRAWS]))
+        assert posterior.drawn is not None
+        _, own, log_q = posterior.drawn
+        distribution = prior.distribution(z)
+        exact = isinstance(distribution, DiagonalNormal) and own.normal is not None
+        if exact:
+            kl = kl_per_latent(posterior, prior).mean(0)
+            total = kl.sum(-1)
+        else:
+            assert isinstance(distribution, DiagonalNormal | NormalMixture)
+            kl = _marginal_kl(own, distribution, z)
+            total = (log_q - distribution.log_prob(z)).mean(0)
+        prior_z = distribution.draw(z.shape, None)[0]
+        weights = torch.where(r.counted, model.at(r, z, log_q).log_weight, 0.0)
+    loc = own.mean().expand(z.shape)
+    numbers = (kl, loc.mean(0), loc.var(0), z[0], prior_z, total, weights.double().sum(-1))
+    kl, mean, spread, z, prior_z, total, elbo = (n.double().cpu().numpy() for n in numbers)
+    counted, scored = r.counted.cpu().numpy(), batch.scored.cpu().numpy()
+    return _Look(kl, mean, spread, z, prior_z, total, elbo, counted, scored, exact)
+
+
+def _marginal_kl(
+    own: TransformedNormal, distribution: DiagonalNormal | NormalMixture, z: Tensor
+) -> Tensor:
+    """(B, T, Z) mean of log q(z_k) - log p(z_k) over the draws, p of each latent on its own."""
+    parts = [distribution.latent(k).log_prob(z[..., k : k + 1]) for k in range(z.shape[-1])]
+    return (own.each_log_prob(z) - torch.stack(parts, -1)).mean(0)
+
+
+def _by_step(looks: list[_Look]) -> np.ndarray:
+    """(T, Z) KL of each step, averaged over the sequences that reach it."""
+    longest = max(look.kl.shape[1] for look in looks)
+    total = np.zeros((longest, looks[0].kl.shape[-1]))
+    count = np.zeros((longest, 1))
+    for look in looks:
+        total[: look.kl.shape[1]] += (look.kl * look.counted[..., None]).sum(0)
+        count[: look.kl.shape[1], 0] += look.counted.sum(0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+# -- the guide against the posterior --------------------------------------------------------------
+
+
+@torch.no_grad()
+def reverse_gap(
+    model: LatentModel, data: SequenceDataset, num_particles: int, seed: int
+) -> tuple[float | None, float | None, str]:
+    """KL(p(z | x) || q(z | x)), nats per step, on sequences that the model draws with the data's
+    lengths and covariates; its standard error; or None and why it cannot draw any."""
+    try:
+        start = model.begin(None)
+    except InputError as error:
+        return None, None, str(error)
+    chosen = data.sequences[:OWN_SEQUENCES]
+    device = next(model.parameters()).device
+    differences, steps = [], 0
+    for first in range(0, len(chosen), TOGETHER):
+        like = [s.slice(0, OWN_STEPS) for s in chosen[first : first + TOGETHER]]
+        like = [replace(s, unique_id=f"drawn like {s.unique_id}", prefix=None) for s in like]
+        generator = sequence_generator(f"drawn {first}", seed, device)
+        batch, z = _draw(model, start, like, generator)
+        r = model.reading(batch)
+        joint = torch.where(r.inside, model.at(r, z).log_weight, 0.0).double().sum(-1)
+        names = [s.unique_id for s in like]
+        e = estimate(model, batch, names, num_particles, choose_estimator(model), seed)
+        differences.append(joint - e.log_prob.double().sum(-1))
+        steps += int(batch.lengths.sum())
+    difference = torch.cat(differences)
+    error = difference.std() * len(difference) ** 0.5 if len(difference) > 1 else torch.nan
+    return float(difference.sum()) / steps, float(error) / steps, ""
+
+
+def _draw(
+    model: LatentModel, start: Any, like: list[Sequence], generator: torch.Generator
+) -> tuple[SequenceBatch, Tensor]:
+    """Sequences of the same lengths and covariates from the model, and their latents."""
+    blank = collate([replace(s, x=np.zeros_like(s.x)) for s in like]).to(generator.device)
+    history = expand_state(start, len(like))
+    x, z = [], []
+    for t in range(blank.x.shape[1]):
+        z_t, x_t, history = model.sample_latent_step(
+            history, blank.covariates[:, t : t + 1], generator
+        )
+        z.append(z_t)
+        x.append(x_t)
+    values = torch.where(blank.observed, torch.cat(x, 1), 0.0)  # nothing behind a sequence's end
+    return replace(blank, x=values), torch.cat(z, 1)
+
+
+# -- the values from the latents ------------------------------------------------------------------
+
+
+def reconstruct(
+    model: SequenceModel,
+    data: SequenceDataset,
+    num_samples: int = 100,
+    seed: int = 0,
+    posterior: str = "smoothing",
+) -> pd.DataFrame:
+    """p(x_t | history, z_t) with latents drawn given the values.
+
+    Args:
+        model: of the latent-variable family, fitted.
+        data: sequences with the training data's channels.
+        num_samples: S, draws of the latents, each with one of x.
+        seed: of the draws.
+        posterior: what they are drawn from: `smoothing`, the posterior, or `guide`.
+
+    Returns:
+        A frame with a row per step and channel: `unique_id, ds, target, y` (the value, NaN where
+        missing), `mean, q0.05, ..., q0.95`; for labels each one's share.
+
+    Raises:
+        InputError: for another model, or data that do not fit it.
+    """
+    latent = _latent(model)
+    if posterior not in ("guide", "smoothing"):
+        raise InputError(
+            f"posterior={posterior}: values are reconstructed from whole trajectories of latents, "
+            "of smoothing or of the guide"
+        )
+    found = codes(latent, data, num_samples, seed, posterior=posterior)
+    data = check_data(latent, data, reads_gaps=False)
+    draws = [torch.from_numpy(code.draws) for code in found.series]
+    return _reconstructed(latent, data, draws, seed)
+
+
+@torch.no_grad()
+def _reconstructed(
+    model: LatentModel, data: SequenceDataset, draws: list[Tensor], seed: int
+) -> pd.DataFrame:
+    """The frame of `reconstruct`, of each sequence's (S, T, Z) latents."""
+    parts = []
+    for s, z in zip(data, draws, strict=True):
+        batch = collate([s]).to(next(model.parameters()).device)
+        generator = sequence_generator(s.unique_id, seed, batch.x.device)
+        z = z.to(batch.x.device, torch.get_default_dtype())[:, None]
+        x = model.reconstruct(model.reading(batch), z, generator)[:, 0].double().cpu().numpy()
+        for d, target in enumerate(data.targets):
+            part = summary_rows(data, s.unique_id, s.ds, target, x[..., d])
+            part.insert(3, "y", data.decode(target, s.x[:, d]))
+            parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _errors(frame: pd.DataFrame, data: SequenceDataset) -> dict[str, tuple[float, float]]:
+    """By target: root mean square error of the reconstruction, standard deviation of the values."""
+    found = {}
+    for target in data.targets:
+        if target in data.categories:
+            continue
+        part = frame[frame["target"] == target]
+        y, mean = (np.asarray(part[name], dtype=float) for name in ("y", "mean"))
+        if np.isfinite(y).any():
+            found[target] = (float(np.sqrt(np.nanmean((y - mean) ** 2))), float(np.nanstd(y)))
+    return found

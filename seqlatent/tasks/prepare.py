@@ -1,0 +1,77 @@
+"""What every task asks of data before long work: the channels, labels and values of training."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.description import DataDescription
+from seqlatent.data.splits import with_context
+from seqlatent.distributions.choice import check_support
+from seqlatent.errors import InputError
+from seqlatent.models.base import SequenceModel
+
+logger = logging.getLogger("seqlatent")
+
+
+def check_data(
+    model: SequenceModel, data: SequenceDataset, reads_gaps: bool = True
+) -> SequenceDataset:
+    """The data as the model wants it: its channels in order, its context.
+
+    Args:
+        model: fitted.
+        data: to be checked.
+        reads_gaps: whether the model will be shown gaps, which it may not have learnt to read.
+
+    Raises:
+        InputError: when channels, covariates or labels are not those of training, or the model
+            cannot read the values.
+    """
+    description = model.description
+    if tuple(data.targets) != description.targets:
+        raise InputError(
+            f"{data.name}: the model was fitted to {', '.join(description.targets)}, "
+            f"the data has {', '.join(data.targets)}"
+        )
+    if tuple(data.covariate_names) != description.covariate_names:
+        wanted = ", ".join(description.covariate_names) or "no covariates"
+        raise InputError(
+            f"{data.name}: the model was fitted with {wanted}, the data has "
+            f"{', '.join(data.covariate_names) or 'none'}"
+        )
+    if reads_gaps and not description.had_gaps and any(np.isnan(s.x).any() for s in data):
+        logger.warning(
+            "warning: %s has missing values and the training data had none: the model has not "
+            "learnt to go on without; fit it with hide=0.05 (--set hide=0.05) to practise",
+            data.name,
+        )
+    data = _recode(data, description)
+    try:
+        check_support(model.options.emission, DataDescription.of(data))
+    except InputError as error:
+        raise InputError(f"{data.name}: {error}") from None
+    model.check(data)
+    return with_context(data, model.options.context_length)
+
+
+def _recode(data: SequenceDataset, description: DataDescription) -> SequenceDataset:
+    """Labels by the codes that they had in training."""
+    sequences = list(data.sequences)
+    for d, target in enumerate(data.targets):
+        ours, theirs = description.categories.get(target), data.categories.get(target)
+        if ours is None or theirs is None or tuple(ours) == tuple(theirs):
+            continue
+        new = [label for label in theirs if label not in ours]
+        if new:
+            raise InputError(
+                f"{data.name}: column '{target}' holds the label '{new[0]}', which the model did "
+                f"not see in training; it knows {', '.join(ours)}"
+            )
+        codes = np.array([*(ours.index(label) for label in theirs), np.nan])
+        for i, s in enumerate(sequences):
+            x = s.x.copy()
+            x[:, d] = codes[np.where(np.isnan(x[:, d]), len(theirs), x[:, d]).astype(int)]
+            sequences[i] = replace(s, x=x)
+    return replace(data, sequences=tuple(sequences), categories=description.categories)

@@ -1,0 +1,149 @@
+"""Scores: log p(x_{1:T}) of every sequence, with its kind.
+
+A sequence scores the same alone, in company, padded and in any order: exact models read it whole
+or in chunks, and estimates draw their noise from a generator of the sequence's own, seeded by its
+name.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.errors import InputError
+from seqlatent.inference.likelihood import (
+    SequenceScore,
+    kind_of,
+    more_particles,
+    score_sequences,
+)
+from seqlatent.inference.protocols import ExactDensity
+from seqlatent.models.base import SequenceModel
+from seqlatent.tasks.prepare import check_data
+
+logger = logging.getLogger("seqlatent")
+
+MAX_PARTICLES = 8_192  # of a sequence whose error is still above the target
+
+
+def score(
+    model: SequenceModel,
+    data: SequenceDataset,
+    num_particles: int = 64,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+    estimator: str = "auto",
+    target_error: float | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Log-likelihood of every sequence in data units.
+
+    Args:
+        model: a fitted model with a likelihood.
+        data: sequences with the training data's channels.
+        num_particles: K of the estimate, for models whose density is not exact.
+        seed: of the estimate's noise.
+        progress: called with the number of sequences of every finished batch.
+        estimator: `per-step`, `joint`, `smc`, or `auto` by the model's structure (estimating.py).
+        target_error: raise the particles of a sequence until its standard error, in nats per scored
+            step, is at most this; a warning says where that was not reached.
+
+    Returns:
+        A frame with a row per sequence, `unique_id, log_prob, std_error, kind, num_particles,
+        num_observed, nats_per_step, ess, gap`, and a frame with a row per scored step, `unique_id,
+        ds, log_prob`; nats throughout.
+
+    Raises:
+        InputError: when the data or the estimator do not fit the model.
+    """
+    if num_particles < 1:
+        raise InputError(f"num_particles={num_particles} must be at least 1")
+    if target_error is not None and not target_error > 0:
+        raise InputError(f"target_error={target_error:g} must be above 0")
+    exact = isinstance(model, ExactDensity)
+    if exact and estimator != "auto":
+        raise InputError(
+            f"model '{model.family}' computes its likelihood exactly: there is no estimator to "
+            f"choose; leave estimator={estimator} out"
+        )
+    data = check_data(model, data)
+    results = {
+        s.place: s for s in score_sequences(model, data, num_particles, seed, progress, estimator)
+    }
+    if target_error is not None and not exact:
+        _raise_particles(model, data, results, target_error, seed, estimator)
+    return _frames(model, data, [results[i] for i in range(len(data))], estimator)
+
+
+def _raise_particles(
+    model: SequenceModel,
+    data: SequenceDataset,
+    results: dict[int, SequenceScore],
+    target: float,
+    seed: int,
+    estimator: str,
+) -> None:
+    """Score anew, with more particles, the sequences whose error is above the target."""
+
+    def error(s: SequenceScore) -> float:
+        value = s.std_error / max(1, int((~np.isnan(s.log_prob)).sum()))
+        return math.inf if math.isnan(value) else value
+
+    while True:
+        wanted: dict[int, list[int]] = {}
+        for place, s in results.items():
+            if error(s) > target and s.num_particles < MAX_PARTICLES:
+                number = more_particles(s.num_particles, error(s), target)
+                wanted.setdefault(min(number, MAX_PARTICLES), []).append(place)
+        if not wanted:
+            break
+        for number, places in wanted.items():
+            for s in score_sequences(model, data[places], number, seed, None, estimator):
+                results[places[s.place]] = s._replace(place=places[s.place])
+    missed = [s for s in results.values() if error(s) > target]
+    if missed:
+        worst = max(missed, key=error)
+        logger.warning(
+            "warning: %d of %d sequences did not reach the target error of %g nats per step with "
+            "%d particles; the worst, series %s, has %.3g",
+            len(missed),
+            len(results),
+            target,
+            MAX_PARTICLES,
+            data.sequences[worst.place].unique_id,
+            error(worst),
+        )
+
+
+def _frames(
+    model: SequenceModel, data: SequenceDataset, results: list[SequenceScore], estimator: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    scored = [~np.isnan(r.log_prob) for r in results]
+    totals = np.array([r.log_prob[k].sum() for r, k in zip(results, scored, strict=True)])
+    counts = np.array([k.sum() for k in scored])
+    names = [s.unique_id for s in data]
+    scores = pd.DataFrame(
+        {
+            "unique_id": names,
+            "log_prob": totals,
+            "std_error": [r.std_error for r in results],
+            "kind": [kind_of(model, r.num_particles, estimator) for r in results],
+            "num_particles": [r.num_particles for r in results],
+            "num_observed": [r.num_observed for r in results],
+            "nats_per_step": totals / np.maximum(1, counts),
+            "ess": [r.ess for r in results],
+            "gap": [r.gap for r in results],
+        }
+    )
+    steps = pd.DataFrame(
+        {
+            "unique_id": np.repeat(names, counts),
+            "ds": np.concatenate([s.ds[k] for s, k in zip(data, scored, strict=True)]),
+            "log_prob": np.concatenate(
+                [r.log_prob[k] for r, k in zip(results, scored, strict=True)]
+            ),
+        }
+    )
+    return scores, steps

@@ -1,0 +1,73 @@
+"""Scores, frames and tables as plain text."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def score_lines(scores: pd.DataFrame, num_steps: int) -> list[str]:
+    """A data set's score in words; of estimates a second line, on how far to trust them.
+
+    Args:
+        scores: as `seqlatent.tasks.scoring.score` returns it.
+        num_steps: scored steps in all.
+    """
+    total, steps = scores["log_prob"].sum(), max(1, num_steps)
+    kind = str(scores["kind"].iloc[0])
+    head = (
+        f"{counted(len(scores), 'sequence')}, {num_steps} steps: {total:.3f} nats in all, "
+        f"{total / steps:.4f} nats per step"
+    )
+    if kind == "exact":
+        return [f"{head} ({kind})"]
+    numbers = scores["num_particles"].to_numpy()
+    fewest, most = int(numbers.min()), int(numbers.max())
+    particles = counted(most, "particle") if fewest == most else f"{fewest} to {most} particles"
+    error = np.linalg.norm(scores["std_error"]) / steps
+    share = scores["ess"] / scores["num_particles"]
+    worst = share.idxmin()
+    return [
+        f"{head} ({kind}, {particles}, standard error {error:.5f})",
+        f"effective sample size {share.mean():.1%} of the particles on average, "
+        f"{share[worst]:.1%} at the least (series {scores['unique_id'][worst]}); the particles "
+        "raise the bound by "
+        f"{scores['gap'].sum() / steps:.4f} nats per step",
+    ]
+
+
+def frame_text(frame: pd.DataFrame, written: bool, limit: int = 12) -> str:
+    """The first rows of a frame with a column `ds`, and how many more there are."""
+    shown = frame.head(limit).astype({"ds": str})
+    text = text_table(shown.to_numpy(dtype=object).tolist(), list(shown.columns))
+    if len(frame) > limit:
+        text += f"\n... {len(frame) - limit} more rows" + ("" if written else " (--out FILE)")
+    return text
+
+
+def counted(number: int, what: str) -> str:
+    """`1 sequence`, `2 sequences`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def text_table(rows: Iterable[Sequence[Any]], header: Sequence[str]) -> str:
+    """A plain table with aligned columns, numbers to the right."""
+    cells = [[_cell(v) for v in row] for row in rows]
+    numeric = [
+        all(isinstance(v, int | float) for v in column) for column in zip(*rows, strict=True)
+    ]
+    widths = [max(len(h), *(len(r[i]) for r in cells)) for i, h in enumerate(header)]
+    lines = []
+    for row in [list(header), *cells]:
+        lines.append(
+            "  ".join(
+                c.rjust(w) if n else c.ljust(w)
+                for c, w, n in zip(row, widths, numeric, strict=True)
+            ).rstrip()
+        )
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Fitting: options, batches, the loop, checkpoints and messages."""

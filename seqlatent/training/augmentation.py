@@ -1,0 +1,77 @@
+"""What is done to a training batch at random, so that a model learns what does not matter.
+
+Each is a function of the batch and of torch's global generator, which the trainer seeds for every
+step. Validation and scores never see any of it.
+"""
+
+from dataclasses import replace
+
+import torch
+
+from seqlatent.data.batch import SequenceBatch
+from seqlatent.errors import InputError
+from seqlatent.models.base import SequenceModel
+from seqlatent.training.options import TrainingOptions
+
+
+def check_augmentation(model: SequenceModel, options: TrainingOptions) -> None:
+    """Refuse, before long work, what the data's kind does not allow.
+
+    Raises:
+        InputError: for noise on values that are no real numbers, or shifts of channels that do not
+            mean the same at another place.
+    """
+    emission = model.options.emission
+    if options.noise and model.value_distribution.discrete:
+        raise InputError(f"noise={options.noise:g} is for real values, not for emission={emission}")
+    alike = emission in ("subset", "bernoulli", "poisson", "negative-binomial")
+    if options.shift_channels and not alike:
+        raise InputError(
+            f"shift_channels={options.shift_channels} is for channels in which 0 means that "
+            f"nothing is there (0 and 1, or counts), not for emission={emission}"
+        )
+    if options.shift_channels >= model.description.num_channels:
+        raise InputError(
+            f"shift_channels={options.shift_channels} must be below the number of channels, "
+            f"{model.description.num_channels}"
+        )
+
+
+def augment(batch: SequenceBatch, options: TrainingOptions, model: SequenceModel) -> SequenceBatch:
+    """The batch with channels shifted, noise added and values hidden, as the options say."""
+    batch = shift_channels(batch, options.shift_channels)
+    scales = [c.scale for c in model.description.channels]
+    return hide(add_noise(batch, options.noise, torch.tensor(scales)), options.hide)
+
+
+def shift_channels(batch: SequenceBatch, most: int) -> SequenceBatch:
+    """Each sequence moved along its channels by a number of its own, drawn from -most..most, as far
+    as nothing but zeros falls off: music in another key."""
+    if most == 0:
+        return batch
+    num_channels = batch.x.shape[-1]
+    used = (batch.x != 0).any(1)
+    places = torch.arange(num_channels)
+    lowest = torch.where(used, places, num_channels).amin(1).clamp(max=most)
+    highest = torch.where(used, places, -1).amax(1)
+    room = (num_channels - 1 - highest).clamp(max=most)
+    shift = (torch.rand(len(used)) * (lowest + room + 1)).long() - lowest
+    # Zeros that leave on one side come in on the other.
+    source = ((places - shift[:, None]) % num_channels)[:, None].expand_as(batch.x)
+    return replace(batch, x=batch.x.gather(2, source), observed=batch.observed.gather(2, source))
+
+
+def add_noise(batch: SequenceBatch, size: float, scales: torch.Tensor) -> SequenceBatch:
+    """Normal noise on the values, `size` times each channel's (D,) standard deviation."""
+    if size == 0:
+        return batch
+    x = batch.x + size * scales * torch.randn(batch.x.shape)
+    return replace(batch, x=torch.where(batch.observed, x, 0.0))
+
+
+def hide(batch: SequenceBatch, share: float) -> SequenceBatch:
+    """The batch with a share of its values gone, at random: practice in going on without them."""
+    if share == 0:
+        return batch
+    kept = batch.observed & (torch.rand(batch.x.shape) >= share)
+    return replace(batch, x=torch.where(kept, batch.x, 0.0), observed=kept)

@@ -1,0 +1,68 @@
+"""The batches of training, a function of the seed and the step alone."""
+
+import itertools
+
+import numpy as np
+
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.sequence import Sequence
+from seqlatent.data.splits import windows
+
+
+class TrainingBatches:
+    """The batches of training: a function of the seed and the step alone.
+
+    Nothing has to be remembered to go on after an interruption. Each epoch cuts long sequences into
+    windows at new places, shuffles, and groups sequences of like length, to pad little.
+
+    Args:
+        data: training data.
+        batch_size: sequences or windows in a batch.
+        window: (scored steps, context steps) of a window, or None to take sequences whole.
+        seed: of cuts and order.
+    """
+
+    def __init__(
+        self,
+        data: SequenceDataset,
+        batch_size: int,
+        window: tuple[int, int] | None = None,
+        seed: int = 0,
+    ):
+        self.data, self.batch_size, self.window, self.seed = data, batch_size, window, seed
+        self._epoch: tuple[int, int, list[list[Sequence]]] = (-1, 0, [])
+
+    def _batches_of(self, epoch: int) -> list[list[Sequence]]:
+        rng = np.random.default_rng([self.seed, epoch])
+        pieces: list[Sequence] = []
+        for s in self.data:
+            if self.window is None:
+                pieces.append(s)
+            else:
+                length, context = self.window
+                pieces.extend(windows(s, length, context, int(rng.integers(length))))
+        pieces = [pieces[i] for i in rng.permutation(len(pieces))]
+        pool = 16 * self.batch_size
+        batches = []
+        for start in range(0, len(pieces), pool):
+            part = sorted(pieces[start : start + pool], key=len)
+            num = -(-len(part) // self.batch_size)  # of like size: a batch of the last two would
+            cuts = np.linspace(0, len(part), num + 1).astype(int)  # weigh as much as a full one
+            batches += [part[a:b] for a, b in itertools.pairwise(cuts)]
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+    def sequences(self, step: int) -> list[Sequence]:
+        """The sequences of training step `step` = 0, 1, ...; steps are asked for in order."""
+        epoch, first, batches = self._epoch
+        if step < first or epoch < 0:
+            epoch, first, batches = 0, 0, self._batches_of(0)
+        while step >= first + len(batches):
+            epoch, first = epoch + 1, first + len(batches)
+            batches = self._batches_of(epoch)
+        self._epoch = (epoch, first, batches)
+        return batches[step - first]
+
+    def epoch(self, step: int) -> int:
+        """The epoch that a step belongs to."""
+        self.sequences(step)
+        return self._epoch[0]

@@ -1,0 +1,68 @@
+"""What a user is told of a fit: before it what is trained on what, after it what to beware of."""
+
+import logging
+
+import torch
+
+from seqlatent.data.batch import collate
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.inference.diagnostics import collapse_warning
+from seqlatent.inference.likelihood import CHUNK
+from seqlatent.models.base import SequenceModel
+from seqlatent.models.latent.diagnostics import prior_kl
+from seqlatent.models.latent.model import LatentModel
+from seqlatent.text import counted
+from seqlatent.training.options import TrainingOptions, choose_window
+
+logger = logging.getLogger("seqlatent")
+
+WANDERING = 0.1  # increments of less than this share of the values' spread
+
+
+def announce(
+    module: SequenceModel, train: SequenceDataset, valid: SequenceDataset, options: TrainingOptions
+) -> None:
+    window = choose_window(train, options)
+    cut = f", in windows of {window[0]} steps after {window[1]} of context" if window else ""
+    logger.info(
+        "%s: %s parameters; training on %s, %d steps%s; validating on %s",
+        module.family,
+        f"{sum(p.numel() for p in module.parameters()):,}",
+        counted(len(train), "sequence"),
+        int(train.lengths.sum()),
+        cut,
+        counted(len(valid), "sequence"),
+    )
+
+
+def suggest_increments(module: SequenceModel) -> None:
+    """Tell of an option that series want which wander: theirs is a likelihood of small steps."""
+    channels = module.description.channels
+    share = max(c.increment / c.scale for c in channels)
+    if module.scaler.scaling == "global" and share < WANDERING:
+        logger.info(
+            "the values wander: each lies near the one before, by %.1f %% of their spread; "
+            "scaling=increments with context_length=1 may do better",
+            100 * share,
+        )
+
+
+def warn(module: SequenceModel, data: SequenceDataset) -> None:
+    """What a user should know before trusting the numbers."""
+    batch = collate(data.sequences[:64]).steps(0, CHUNK)
+    with torch.no_grad():
+        at_floor = module.at_floor(batch)[batch.observed & batch.scored[..., None]]
+        share = float(at_floor.mean()) if len(at_floor) else 0.0
+        if share > 0.05:
+            logger.warning(
+                "warning: the density of %.0f %% of held-out values rests on the floor of the "
+                "scale: values repeat or lie on a grid, so log-likelihoods say as much about the "
+                "recording's resolution as about the data",
+                100 * share,
+            )
+        if isinstance(module, LatentModel):
+            kl = prior_kl(module, batch)
+            logger.info("latents: KL of %.3f nats per step between guide and prior", kl)
+            reason = collapse_warning(kl)
+            if reason:
+                logger.warning("warning: %s", reason)

@@ -1,0 +1,27 @@
+"""Bars on standard error while long work is under way."""
+
+import sys
+from contextlib import contextmanager
+
+from seqlatent.training.options import TrainingOptions
+from seqlatent.training.trainer import Trainer
+
+
+@contextmanager
+def progress_bar(options: TrainingOptions, show: bool | None):
+    """A bar over the budget with the current loss and the best score."""
+    from tqdm import tqdm
+
+    disable = not (sys.stderr.isatty() if show is None else show)
+    shape = "{desc} {percentage:3.0f}%|{bar}| {elapsed} {postfix}"
+    with tqdm(total=100, desc="fitting", leave=False, disable=disable, bar_format=shape) as bar:
+
+        def report(trainer: Trainer) -> None:
+            if trainer.step % 10 == 0:
+                bar.n = min(100, round(100 * trainer.progress(), 1))
+                loss = trainer.loss_sum / max(1, trainer.loss_count)
+                bar.set_postfix_str(
+                    f"step {trainer.step}, nats per step: now {-loss:.4f}, best {trainer.best:.4f}"
+                )
+
+        yield report
