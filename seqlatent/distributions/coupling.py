@@ -141,7 +141,7 @@ class Coupling(StepDistribution):
     def __init__(self, head: CouplingHead, context: Tensor, skip: Tensor, observed: Tensor | None):
         if observed is not None and bool((observed.any(-1) != observed.all(-1)).any()):
             raise InputError(
-                "channels=coupling models all channels of a step at once, and here some are missing: "
+                "channels=coupling models all channels at once, and here some are missing: "
                 "use channels=autoregressive"
             )
         self.head, self.context, self.skip = head, context, skip
