@@ -26,10 +26,12 @@ from benchmark_tools import (
 )
 
 from seqlatent.data.batch import collate
-from seqlatent.models.flow.model import CONDITIONS, NETWORKS, FlowModel
+from seqlatent.distributions.noise import TorchNoise
+from seqlatent.models.flow.model import CONDITIONS, FlowModel
 from seqlatent.processes.continuous import PROCESSES
 
 LENGTH = 256
+NETWORKS = ("gru", "cnn", "transformer")
 FASTER = {("cnn", 1): 10.0, ("cnn", 64): 2.0}  # least ratios of step by step to parallel
 EMISSIONS = ("normal", "sinh-arcsinh", "spline", "sinh-arcsinh-spline")
 MOST_COST = 6.0  # of the default map's training step, in affine ones
@@ -74,9 +76,9 @@ def time_directions(network: str, size: int, seed: int, rounds: int) -> dict[str
         options = {"network": network, "condition_on": condition}
         m = new_model("flow", options, seed, LENGTH).eval()
         assert isinstance(m, FlowModel)
-        history = m.begin(batch)._replace(last=torch.zeros(size, 1, m.embedding_dim))
+        state = m.begin(batch)._replace(last=torch.zeros(size, 1, m.embedding_dim))
         calls[f"density {condition}"] = partial(m.log_prob, batch)
-        calls[f"sampling {condition}"] = partial(m.sample_steps, history, covariates, None)
+        calls[f"sampling {condition}"] = partial(m.sample_steps, state, covariates, TorchNoise())
         calls["bare"] = partial(m.network, torch.randn(size, LENGTH, m.input_dim))
     with torch.no_grad():
         seconds = take_turns(calls, rounds)

@@ -19,8 +19,10 @@ from torch import nn
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.autoregressive import AutoregressiveHead
+from seqlatent.distributions.build import build_family, build_head
 from seqlatent.distributions.categorical import Bernoulli
-from seqlatent.distributions.emission import FAMILIES, EmissionOptions, build_family, build_head
+from seqlatent.distributions.emission import EMISSIONS
+from seqlatent.distributions.emission_options import EmissionOptions
 from seqlatent.distributions.subset import SubsetHead
 
 STEPS, CHANNELS, ACTIVE, FEATURES = 1024, 88, 4, 256
@@ -43,7 +45,7 @@ def run_heads(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             for r in rows
         ],
     )  # fmt: skip
-    draws = [time_draw(name, args.seed, 3 if args.quick else 7) for name in FAMILIES]
+    draws = [time_draw(name, args.seed, 3 if args.quick else 7) for name in EMISSIONS]
     yield from draws
     show(
         ["emission, four channels", "density, ms", "draw, ms", "draw / density"],

@@ -68,7 +68,7 @@ def fit_once(family: str, data: Any, seed: int, steps: int) -> dict[str, Any]:
     return {
         "error": None,
         "kl": prior_kl(module, collate(data.sequences[:64]).steps(0, 1024)),
-        "valid": result.valid_log_prob,
+        "valid": result.valid_score,
         "warned": any("latents are unused" in text for text in warnings.texts),
         "seconds": time.perf_counter() - start,
     }

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from seqlatent.data.description import DataDescription
 from seqlatent.models.base import SequenceModel
-from seqlatent.models.registry import build_model, model_class
+from seqlatent.models.registry import MODELS, build_model
 from seqlatent.options import make, parse_assignments
 from seqlatent.processes.continuous import PROCESSES
 from seqlatent.training.options import TrainingOptions
@@ -25,17 +25,15 @@ BATCH, STEPS = 64, 128  # of a training step
 def new_model(family: str, options: dict[str, Any], seed: int, length: int) -> SequenceModel:
     """A model with fresh parameters for the benchmark's process."""
     description = DataDescription.of(PROCESSES["ar2"]().sample(BATCH, length, seed))
-    emission, _ = model_class(family).choose_emission(description)
     torch.manual_seed(seed)
-    return build_model(
-        family, make(model_class(family).Options, {"emission": emission, **options}), description
-    )
+    chosen, _ = MODELS[family].complete(make(MODELS[family].Options, options), description)
+    return build_model(family, chosen, description)
 
 
 def parse_model(entry: str) -> tuple[str, dict, dict]:
     """`flow:hidden_dim=16,max_steps=500` as a name, options of the model and of training."""
     family, _, words = entry.partition(":")
-    classes = [model_class(family).Options, TrainingOptions]
+    classes = [MODELS[family].Options, TrainingOptions]
     options = parse_assignments([w for w in words.split(",") if w], classes)
     training = {k: options.pop(k) for k in list(options) if hasattr(TrainingOptions, k)}
     return family, options, training

@@ -125,7 +125,7 @@ def measure(x: np.ndarray, entry: str, seed: int) -> tuple[dict[str, Any], np.nd
         "model": entry,
         "log_prob": float(np.nanmean(months)),
         "kind": str(scores["kind"].iloc[0]),
-        "valid": model.result.valid_log_prob,
+        "valid": model.result.valid_score,
         "seconds": model.result.seconds,
         "steps": model.result.steps,
     }, months

@@ -114,7 +114,7 @@ def measure(
         ),
         "kind": f"{PATHS} paths",
         "origins": len(origins),
-        "valid": model.result.valid_log_prob,
+        "valid": model.result.valid_score,
         "best_step": model.result.best_step,
         "seconds": time.perf_counter() - start,
     }

@@ -6,77 +6,65 @@
     model.log_prob(data)
     model.forecast(data, prediction_length=24).plot("forecast.png")
 
-Names are imported when first used: `import seqlatent` alone loads neither torch nor pandas.
+The models' classes, `RNN`, `Latent`, `Flow` and so on, come from the registry: those of other
+packages are here too. Names are imported when first used: `import seqlatent` alone loads neither
+torch nor pandas.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "CNN": "seqlatent.api",
-    "DMM": "seqlatent.api",
-    "RNN": "seqlatent.api",
-    "SRNN": "seqlatent.api",
-    "VRNN": "seqlatent.api",
-    "Flow": "seqlatent.api",
     "Forecast": "seqlatent.tasks.forecasting",
     "Imputation": "seqlatent.tasks.imputing",
     "InputError": "seqlatent.errors",
-    "Latent": "seqlatent.api",
-    "LinearGaussian": "seqlatent.api",
     "SequenceBatch": "seqlatent.data.batch",
     "SequenceDataset": "seqlatent.data.dataset",
-    "Transformer": "seqlatent.api",
     "load": "seqlatent.data.readers",
     "load_model": "seqlatent.api",
+    "register_emission": "seqlatent.distributions.emission",
+    "register_model": "seqlatent.models.registry",
+    "register_network": "seqlatent.nn.build",
 }
 __all__ = [
-    "CNN",
-    "DMM",
-    "RNN",
-    "SRNN",
-    "VRNN",
-    "Flow",
     "Forecast",
     "Imputation",
     "InputError",
-    "Latent",
-    "LinearGaussian",
     "SequenceBatch",
     "SequenceDataset",
-    "Transformer",
     "load",
     "load_model",
+    "register_emission",
+    "register_model",
+    "register_network",
 ]
 
 if TYPE_CHECKING:
-    from seqlatent.api import (
-        CNN,
-        DMM,
-        RNN,
-        SRNN,
-        VRNN,
-        Flow,
-        Latent,
-        LinearGaussian,
-        Transformer,
-        load_model,
-    )
+    from seqlatent.api import load_model
     from seqlatent.data.batch import SequenceBatch
     from seqlatent.data.dataset import SequenceDataset
     from seqlatent.data.readers import load
+    from seqlatent.distributions.emission import register_emission
     from seqlatent.errors import InputError
+    from seqlatent.models.registry import register_model
+    from seqlatent.nn.build import register_network
     from seqlatent.tasks.forecasting import Forecast
     from seqlatent.tasks.imputing import Imputation
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    # The class of a model, such as RNN.
+    if not name.startswith("_") and name[:1].isupper():
+        found = import_module("seqlatent.api").CLASSES.named(name)
+        if found is not None:
+            return found
     raise AttributeError(f"module 'seqlatent' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    classes = import_module("seqlatent.api").CLASSES
+    return sorted([*globals(), *_HOMES, *(c.__name__ for c in classes.values())])

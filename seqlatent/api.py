@@ -11,6 +11,7 @@ An object of this module knows its options; `fit` looks at the data, builds the 
 import dataclasses
 import inspect
 import logging
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,10 +26,12 @@ from seqlatent.data.description import DataDescription
 from seqlatent.data.readers import load
 from seqlatent.data.splits import split, with_context
 from seqlatent.data.tables import write_table
+from seqlatent.errors import InputError
 from seqlatent.fitted_model import Fitted
 from seqlatent.inference.likelihood import kind_of
+from seqlatent.inference.protocols import OwnSelection
 from seqlatent.models.base import SequenceModel
-from seqlatent.models.registry import MODELS, build_model, model_class
+from seqlatent.models.registry import MODELS, build_model
 from seqlatent.options import check_seed, make
 from seqlatent.tasks.prepare import check_data
 from seqlatent.training.checkpoint import (
@@ -60,17 +63,18 @@ class Model(Fitted):
     """
 
     family: ClassVar[str]
+    torch_class: ClassVar[type[SequenceModel]]
 
     def __init__(self, **options: Any):
-        self.options = make(model_class(self.family).Options, options)
+        self.options = make(MODELS[self.family].Options, options)
         self._module: SequenceModel | None = None
         self.result: FitResult | None = None
         self.fitted: dict[str, Any] = {}
 
     def __init_subclass__(cls, family: str, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        cls.family = family
-        fields = dataclasses.fields(model_class(family).Options)
+        cls.family, cls.torch_class = family, MODELS[family]
+        fields = dataclasses.fields(cls.torch_class.Options)
         parameters = [
             inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default)
             for f in fields
@@ -131,7 +135,7 @@ class Model(Fitted):
             description = dataclasses.replace(description, had_gaps=True)
         # Scales come from training data alone; which distribution can hold the values is asked of
         # all.
-        chosen, reason = self._choose_emission(DataDescription.of(data))
+        chosen, reason = MODELS[self.family].complete(self.options, DataDescription.of(data))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             module = build_model(self.family, chosen, description)
@@ -144,7 +148,7 @@ class Model(Fitted):
                 clear_state(folder)
                 (folder / CONFIG).unlink(missing_ok=True)  # or a killed fit could not be resumed
         if reason:
-            logger.info("emission: %s (%s)", chosen.emission, reason)
+            logger.info("%s", reason)
         announce(module, train, held_out, options)
         suggest_increments(module)
         try:
@@ -165,13 +169,6 @@ class Model(Fitted):
         warn(module, held_out)
         return self
 
-    def _choose_emission(self, description: DataDescription) -> tuple[Any, str]:
-        """The options with an emission, and the reason where it was chosen here."""
-        if self.options.emission != "auto":
-            return self.options, ""
-        name, reason = model_class(self.family).choose_emission(description)
-        return dataclasses.replace(self.options, emission=name), reason
-
     def _summary(
         self,
         data: SequenceDataset,
@@ -191,56 +188,69 @@ class Model(Fitted):
             "best_step": result.best_step,
             "seconds": round(result.seconds, 2),
             "stopped": result.stopped,
-            "valid_nats_per_step": result.valid_log_prob,
-            "valid_kind": kind_of(self.module, options.num_particles),
+            **self._validation(result.valid_score, options),
             "threads": torch.get_num_threads(),
         }
+
+    def _validation(self, value: float, options: TrainingOptions) -> dict[str, Any]:
+        """The validation score with its name and kind."""
+        if isinstance(self.module, OwnSelection):
+            return {f"valid_{self.module.score_name}": value}
+        kind = kind_of(self.module, options.num_particles)
+        return {"valid_nats_per_step": value, "valid_kind": kind}
 
     def save(self, run: str | Path) -> None:
         """Write the model to a folder: safetensors and JSON, and the training curve."""
         save_model(self.module, run, self.fitted)
         if self.result is not None:
-            write_table(pd.DataFrame(self.result.history), Path(run) / CURVE)
+            write_table(pd.DataFrame(self.result.curve), Path(run) / CURVE)
 
 
-class RNN(Model, family="rnn"):
-    """A recurrent network (GRU or LSTM): exact likelihood."""
+class Classes(Mapping[str, type[Model]]):
+    """The models' classes by the name of their family, made from the registry when asked for.
+
+    A class is called as its torch module is, without `Model`: `RNNModel` gives `RNN`.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, type[Model]] = {}
+
+    def __getitem__(self, family: str) -> type[Model]:
+        module = MODELS[family]
+        made = self._made.get(family)
+        if made is None or made.torch_class is not module:
+            name = module.__name__.removesuffix("Model")
+            body = {"__doc__": module.__doc__, "__module__": __name__, "__qualname__": name}
+            made = type(name, (Model,), body, family=family)
+            self._made[family] = made
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODELS)
+
+    def __len__(self) -> int:
+        return len(MODELS)
+
+    def named(self, name: str) -> type[Model] | None:
+        """The class of a name such as `RNN`, or None."""
+        for family in MODELS.loaded():
+            if self[family].__name__ == name:
+                return self[family]
+        for family in MODELS:
+            with suppress(InputError):  # of a package that cannot be loaded
+                if self[family].__name__ == name:
+                    return self[family]
+        return None
 
 
-class Transformer(Model, family="transformer"):
-    """A causal transformer: exact likelihood."""
+CLASSES = Classes()
 
 
-class CNN(Model, family="cnn"):
-    """Dilated causal convolutions: exact likelihood."""
-
-
-class Latent(Model, family="latent"):
-    """p(x_t | history, z_t) with an autoregressive guide: likelihood by importance sampling."""
-
-
-class VRNN(Model, family="vrnn"):
-    """The variational RNN: likelihood by sequential Monte Carlo."""
-
-
-class SRNN(Model, family="srnn"):
-    """The stochastic RNN, with a smoothing guide: likelihood by sequential Monte Carlo."""
-
-
-class DMM(Model, family="dmm"):
-    """The deep Markov model, with a smoothing guide: likelihood by sequential Monte Carlo."""
-
-
-class LinearGaussian(Model, family="linear-gaussian"):
-    """A linear-Gaussian state space: exact likelihood by the Kalman filter."""
-
-
-class Flow(Model, family="flow"):
-    """Invertible maps z_t = f_t(x_t; past): exact likelihood, exact latent codes."""
-
-
-CLASSES: dict[str, type[Model]] = {c.family: c for c in Model.__subclasses__()}
-assert set(CLASSES) == set(MODELS)
+def __getattr__(name: str) -> type[Model]:
+    found = None if name.startswith("_") else CLASSES.named(name)
+    if found is None:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return found
 
 
 def load_model(run: str | Path) -> Model:
@@ -250,7 +260,8 @@ def load_model(run: str | Path) -> Model:
         InputError: when the folder is not a saved model, or is damaged.
     """
     module, fitted = load_module(run)
-    model = CLASSES[module.family].__new__(CLASSES[module.family])
+    cls = CLASSES[module.family]
+    model = cls.__new__(cls)
     model.options, model._module, model.result, model.fitted = module.options, module, None, fitted
     return model
 

@@ -174,7 +174,7 @@ class Fitted:
             InputError: for a model without an exact code, or codes that do not fit it.
         """
         if not isinstance(codes, SequenceDataset):
-            targets = [f"z{d + 1}_mean" for d in range(getattr(self.module, "code_dim", 1))]
+            targets = [f"z{d + 1}_mean" for d in range(getattr(self.module, "latent_dim", 1))]
             codes = load(codes, targets=targets, covariates=self.covariates, calendar=self.calendar)
         with counting("decoding", len(codes), progress) as count:
             return decode(self.module, codes, count)

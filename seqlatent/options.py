@@ -38,8 +38,8 @@ def _check(option: dataclasses.Field, kind: Any, value: Any) -> Any:
         wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
         raise InputError(f"option {option.name} must be {wanted[kind]}, not {value!r}")
     limits = option.metadata
-    choices = limits.get("choices")
-    if choices is not None and value not in choices:
+    choices = choices_of(option)
+    if choices and value not in choices:
         raise InputError(f"option {option.name}={value} is not one of {', '.join(choices)}")
     if kind in (int, float):
         low, high, below = (limits.get(k) for k in ("min", "max", "below"))
@@ -54,6 +54,12 @@ def _check(option: dataclasses.Field, kind: Any, value: Any) -> Any:
         if below is not None and value >= below:
             raise InputError(f"option {option.name}={value} must be below {below}")
     return value
+
+
+def choices_of(option: dataclasses.Field) -> tuple[str, ...]:
+    """What an option may be; some are tables that other packages extend, asked for when needed."""
+    choices = option.metadata.get("choices", ())
+    return tuple(choices()) if callable(choices) else tuple(choices)  # type: ignore[arg-type]
 
 
 def check_seed(seed: int) -> None:
@@ -127,7 +133,7 @@ def help_table(cls: type) -> list[tuple[str, Any, str]]:
     """(name, default, help) of every option; the help names all choices."""
     table = []
     for f in dataclasses.fields(cls):
-        text, choices = str(f.metadata.get("help", "")), f.metadata.get("choices", ())
+        text, choices = str(f.metadata.get("help", "")), choices_of(f)
         if not all(choice in text for choice in choices):
             text += f": {', '.join(choices)}"
         table.append((f.name, f.default, text))

@@ -13,7 +13,8 @@ from seqlatent.data.description import DataDescription
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.flow.model import FlowModel
 from seqlatent.models.latent.model import LatentModel
-from seqlatent.models.registry import build_model, model_class
+from seqlatent.models.registry import MODELS as REGISTRY
+from seqlatent.models.registry import build_model
 from seqlatent.nn.attention import CausalTransformer
 from seqlatent.nn.causal import CausalNetwork
 from seqlatent.nn.convolution import Convolution
@@ -128,7 +129,7 @@ def dataset(kind: str = "real", channels: int = 1, num: int = 6, steps: int = 7,
 
 def emissions(name: str) -> tuple[str, ...]:
     """The emissions that a case of `MODELS` can have."""
-    return model_class(MODELS[name][0]).emissions
+    return REGISTRY[MODELS[name][0]].emission_names()
 
 
 def model(name: str, emission: str = "", data: SequenceDataset | None = None, **options):
@@ -139,11 +140,13 @@ def model(name: str, emission: str = "", data: SequenceDataset | None = None, **
     emission = emission or own.get("emission", usual)
     data = data or dataset(EMISSIONS[emission])
     sizes = {"num_components": 3, "num_bins": 4, "channel_dim": 4}
-    chosen = {**sizes, **own, "emission": emission, **options}
+    chosen = {**own, "emission": emission, **options}
+    unused = REGISTRY[family].unused_options(make(REGISTRY[family].Options, chosen))
+    chosen |= {k: v for k, v in sizes.items() if k not in unused and k not in chosen}
     with torch.random.fork_rng():
         torch.manual_seed(1)
         built = build_model(
-            family, make(model_class(family).Options, chosen), DataDescription.of(data)
+            family, make(REGISTRY[family].Options, chosen), DataDescription.of(data)
         )
         stir(built, 0.2)
         if isinstance(built, LatentModel):

@@ -8,7 +8,7 @@ import pytest
 
 from seqlatent.cli.app import run_command
 
-TINY = ["--max-steps", "2", "--set", "hidden_dim=4", "--set", "num_components=2", "--quiet"]
+TINY = ["--max-steps", "2", "--set", "hidden_dim=4", "--quiet"]
 
 
 def fitted(folder: Path, data: str, *options: str) -> Path:

@@ -81,7 +81,7 @@ def files(folder) -> list[str]:
 def test_fit_says_what_it_does_and_writes_the_run_alone(run, place):
     out, err = run("fit", "elnino:train", "--out", "m/run", "--max-steps", 2)
     assert files(place) == ["m"]
-    assert files(place / "m" / "run") == ["config.json", "history.csv", "model.safetensors"]
+    assert files(place / "m" / "run") == ["config.json", "model.safetensors", "training_curve.csv"]
     assert "emission: mixture" in err
     assert "training on" in err
     assert "nats per step (exact) at step 2 of 2" in out
@@ -129,7 +129,7 @@ def test_options_from_a_file_and_the_command_line(run, place):
     text = "max-steps = 7\n[model]\nhidden_dim = 5\ncell = 'lstm'\n[training]\nbatch_size = 3\n"
     (place / "o.toml").write_text(text)
     run("fit", "nile", "--out", "run", "--config", "o.toml", "--set", "hidden-dim=6",
-        "--set", "num_components=2", "--max-steps", 2, "--emission", "student-t")  # fmt: skip
+        "--max-steps", 2, "--emission", "student-t")  # fmt: skip
     options = saved_options()
     assert (options["hidden_dim"], options["cell"], options["batch_size"]) == (6, "lstm", 3)
     assert (options["max_steps"], options["emission"]) == (2, "student-t")
@@ -137,7 +137,7 @@ def test_options_from_a_file_and_the_command_line(run, place):
 
 def test_minutes_are_the_budget_where_steps_are_not_given(run):
     run("fit", "nile", "--out", "run", "--max-minutes", "0.001", "--set", "hidden_dim=4", "-q")
-    history = pd.read_csv("run/history.csv")
+    history = pd.read_csv("run/training_curve.csv")
     assert 0 < history["seconds"].iloc[-1] < 10
     assert saved_options()["max_steps"] is None
 
@@ -218,7 +218,7 @@ def test_resume_ends_as_an_uninterrupted_fit_does(run, place, monkeypatch, capsy
         )
         run(*command, "cut", "--resume")
     assert steps == [2, 3]
-    names = ["config.json", "history.csv", "model.safetensors"]
+    names = ["config.json", "model.safetensors", "training_curve.csv"]
     assert files(place / "cut") == files(place / "whole") == names
     weights = [(place / name / "model.safetensors").read_bytes() for name in ("whole", "cut")]
     assert weights[0] == weights[1]

@@ -9,8 +9,9 @@ from cases import dataset, model, stir
 from torch.autograd.functional import jacobian
 
 from seqlatent.data.description import DataDescription
+from seqlatent.distributions.build import build_family, build_head
 from seqlatent.distributions.coupling import ORDERS, Coupling, CouplingHead
-from seqlatent.distributions.emission import EmissionOptions, build_family, build_head
+from seqlatent.distributions.emission_options import EmissionOptions
 from seqlatent.errors import InputError
 
 SIZES = [2, 3, 5, 8]
@@ -57,7 +58,7 @@ def test_every_channel_is_moved_and_moves_others(channels: int, order: str):
 def test_learned_mixing_begins_as_the_alternating_one():
     x = torch.randn(3, 4)
     for layer in range(4):
-        fixed, learned = (CouplingHead(head(4, o).maps, 4, 4, o).mixing[layer] for o in ORDERS)
+        fixed, learned = (CouplingHead(head(4, o).family, 4, 4, o).mixing[layer] for o in ORDERS)
         torch.testing.assert_close(fixed(x), learned(x))
 
 
@@ -83,7 +84,7 @@ def test_repeated_values_have_a_finite_density_that_rests_on_the_floor():
         built.skip.bias[1::2] = -50.0  # every raw scale
     step = built(torch.zeros(1, 4))
     density = step.log_prob(torch.zeros(1, 2))
-    floor = float(built.maps.floor)
+    floor = float(built.family.floor)
     expected = -4 * torch.tensor(floor).log() - torch.tensor(2 * torch.pi).log()
     torch.testing.assert_close(density[0], expected, rtol=1e-4, atol=0)
     assert (step.at_floor(torch.zeros(1, 2)) == 1).all()

@@ -18,7 +18,7 @@ from seqlatent.inference.bounds import (
     per_step_importance,
 )
 from seqlatent.inference.likelihood import estimate, spread_over_scored
-from seqlatent.inference.smc import smc, systematic
+from seqlatent.inference.smc import particle_filter, systematic
 from seqlatent.models.latent.priors import Prior
 from seqlatent.tasks.scoring import score
 
@@ -182,10 +182,10 @@ class LinearGaussian:
             parts.append(log_weight)
         return torch.stack(parts, -1)
 
-    def smc(self, kind: str, num_particles: int, seed: int):
+    def particle_filter(self, kind: str, num_particles: int, seed: int):
         generator = torch.Generator().manual_seed(seed + 10**6)
         uniforms = torch.rand(len(self.x), self.steps, generator=generator)
-        return smc(self.proposal(kind, num_particles, seed), uniforms, num_particles)
+        return particle_filter(self.proposal(kind, num_particles, seed), uniforms, num_particles)
 
 
 @pytest.mark.parametrize("kind", ["prior", "filtering"])
@@ -193,7 +193,7 @@ def test_smc_is_unbiased(kind: str):
     """E[p^ / p] = 1 over 2,000 sequences' filters of 16 particles, within four standard errors."""
     system = LinearGaussian(1, 0)
     system.x = system.x.expand(2_000, -1)
-    e, _ = system.smc(kind, 16, 0)
+    e, _ = system.particle_filter(kind, 16, 0)
     ratio = (e.log_prob.sum(-1) - system.log_prob()).exp()
     assert abs(ratio.mean() - 1) < 4 * ratio.std() / math.sqrt(len(ratio))
     assert ratio.std() < 3  # or the check would mean little
@@ -204,7 +204,7 @@ def test_smc_comes_within_a_hundredth_of_a_nat_per_step(kind: str):
     """With 512 particles, of 20 sequences of 200 steps: each one with a guide that sees x_t, and
     on average with the prior for a guide."""
     system = LinearGaussian(20, 1, steps=200)
-    e, _ = system.smc(kind, 512, 0)
+    e, _ = system.particle_filter(kind, 512, 0)
     off = (e.log_prob.sum(-1) - system.log_prob()).abs() / 200
     assert (off.max() if kind == "filtering" else off.mean()) < 0.01
     assert (e.ess > 100).all()
@@ -213,7 +213,7 @@ def test_smc_comes_within_a_hundredth_of_a_nat_per_step(kind: str):
 def test_smc_steps_are_the_predictive_law_s():
     """Each step's part is an estimate of log p(x_t | x_{<t}), from the law of a longer prefix."""
     system = LinearGaussian(1, 2)
-    e, _ = system.smc("filtering", 20_000, 0)
+    e, _ = system.particle_filter("filtering", 20_000, 0)
     prefix = [
         MultivariateNormal(
             torch.zeros(t, dtype=torch.float64), system.law.covariance_matrix[:t, :t]
@@ -226,7 +226,7 @@ def test_smc_steps_are_the_predictive_law_s():
 
 def test_a_filter_s_particles_follow_the_filtering_law():
     system = LinearGaussian(1, 3)
-    _, particles = system.smc("prior", 50_000, 0)
+    _, particles = system.particle_filter("prior", 50_000, 0)
     weight = particles.log_weights.exp()
     mean = (weight * particles.state).sum(0)
     sd = (weight * (particles.state - mean) ** 2).sum(0).sqrt()
@@ -253,7 +253,7 @@ def test_the_expected_bound_does_not_fall_with_more_particles(kind: str):
         if kind == "joint":
             total = joint_importance(system.weights("prior", k, k)).log_prob.sum(-1)
         else:
-            total = system.smc("prior", k, k)[0].log_prob.sum(-1)
+            total = system.particle_filter("prior", k, k)[0].log_prob.sum(-1)
         means.append((total.mean().item(), total.std().item() / 20))
     for (low, a), (high, b) in itertools.pairwise(means):
         assert high > low - 2 * math.hypot(a, b)
@@ -265,7 +265,7 @@ def test_filters_put_together_tell_their_error():
     """The spread of four filters is, on average, that of their mean."""
     system = LinearGaussian(1, 6)
     system.x = system.x.expand(300, -1)
-    e = average([system.smc("filtering", 64, s)[0] for s in range(4)])
+    e = average([system.particle_filter("filtering", 64, s)[0] for s in range(4)])
     total = e.log_prob.sum(-1)
     stated = e.variance.mean().sqrt()
     assert 0.8 < (stated / total.std()).item() < 1.25
@@ -280,7 +280,7 @@ def test_smc_s_gradient_is_finite_and_follows_the_weights():
     def propose(t: int, state):
         return level * torch.ones(1, 2), torch.zeros(1, 2)
 
-    e, _ = smc(propose, torch.zeros(2, 5), 1)
+    e, _ = particle_filter(propose, torch.zeros(2, 5), 1)
     e.log_prob.sum().backward()
     assert level.grad is not None
     assert level.grad.item() == pytest.approx(10)

@@ -18,10 +18,11 @@ from seqlatent.api import Flow
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.distributions.emission import CHANNELS
+from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
+from seqlatent.inference.paths import sample_paths
 from seqlatent.models.flow.model import CONDITIONS, NETWORKS, FlowModel
 from seqlatent.tasks.encoding import encode
-from seqlatent.tasks.forecasting import sample_paths
 
 EMISSIONS = ("normal", "sinh-arcsinh", "spline", "sinh-arcsinh-spline")
 # Beside a triangular map under N(0, I): other maps of the channels, another base.
@@ -74,7 +75,7 @@ def test_log_det_is_that_of_the_whole_jacobian(case: str, double):
     """log |det dz / dx| of all steps and channels at once, by autograd."""
     m = flow(case, channels=2).double()
     x = torch.from_numpy(dataset("real", 2, num=1, steps=4, seed=3).sequences[0].x)[None]
-    whole = jacobian(lambda v: m.code(batch_of(v))[0].flatten(), x).reshape(8, 8)
+    whole = jacobian(lambda v: m.encode(batch_of(v))[0].flatten(), x).reshape(8, 8)
     blocks = whole.reshape(4, 2, 4, 2).abs().sum((1, 3))
     assert (blocks.triu(1) == 0).all()  # no code knows a later value
     if "coupling" not in case:
@@ -82,7 +83,7 @@ def test_log_det_is_that_of_the_whole_jacobian(case: str, double):
     others = whole - torch.diag(whole.diagonal())
     assert (others.abs() > 0).sum() >= 20  # the past and the other channel do enter
     expected = whole.slogdet().logabsdet
-    z = m.code(batch_of(x))[0]
+    z = m.encode(batch_of(x))[0]
     base = torch.distributions.Normal(0, 1).log_prob(z).sum()
     log_prob = m.log_prob(batch_of(x))[0].sum()
     assert (log_prob - base).item() == pytest.approx(expected.item(), abs=1e-10)
@@ -106,7 +107,7 @@ def test_decoding_inverts_coding_to_50_sd(case: str):
     history = m.begin(batch)
     for t in range(6):
         now = batch.steps(t, t + 1)
-        z, _ = m.code(now, history)
+        z, _ = m.encode(now, history)
         again, _ = m.decode(z, now.covariates, history)
         # One rounding of the codes moves y by its size times their inverse Jacobian's, and the
         # second channel's map, or the next layer's, moves with the first channel.
@@ -122,7 +123,7 @@ def test_decoding_inverts_coding_to_50_sd(case: str):
 def step_jacobian(m: FlowModel, batch: SequenceBatch, history) -> torch.Tensor:
     """(B, 2, 2) dz / dx of a step of two channels."""
     x = batch.x.clone().requires_grad_()
-    z = m.code(dataclasses.replace(batch, x=x), history)[0]
+    z = m.encode(dataclasses.replace(batch, x=x), history)[0]
     rows = [torch.autograd.grad(z[..., d].sum(), x, retain_graph=True)[0] for d in range(2)]
     return torch.stack(rows, -2)[:, 0]
 
@@ -134,23 +135,23 @@ def test_one_pass_is_the_walk(case: str):
     batch = batch_of(dataset("real", 2, num=3, steps=7).sequences[0].x[None])
     history, steps = m.begin(batch), []
     with torch.no_grad():
-        whole, _ = m.code(batch)
+        whole, _ = m.encode(batch)
         for t in range(7):
-            z, history = m.code(batch.steps(t, t + 1), history)
+            z, history = m.encode(batch.steps(t, t + 1), history)
             steps.append(z)
         torch.testing.assert_close(torch.cat(steps, 1), whole, rtol=1e-5, atol=1e-5)
         history, steps = m.begin(None), []
-        drawn, after = m.sample_steps(history, torch.zeros(5, 4, 0), _generator())
-        generator = _generator()
+        drawn, after = m.sample_steps(history, torch.zeros(5, 4, 0), _noise())
+        noise = _noise()
         for _ in range(4):
-            x, history = m.sample_step(history, torch.zeros(5, 1, 0), generator)
+            x, history = m.sample_steps(history, torch.zeros(5, 1, 0), noise)
             steps.append(x)
     torch.testing.assert_close(torch.cat(steps, 1), drawn, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(after.last, history.last, rtol=1e-4, atol=1e-4)
 
 
-def _generator() -> torch.Generator:
-    return torch.Generator().manual_seed(4)
+def _noise() -> SequenceNoise:
+    return SequenceNoise(["a"], 4)
 
 
 def grid_density(m: FlowModel, steps: int, width: float, num: int) -> tuple[np.ndarray, np.ndarray]:
@@ -175,7 +176,7 @@ def test_mass_and_entropy(case: str, steps: int):
     density = np.exp(log_density)
     assert integral(density) == pytest.approx(1, abs=0.01)
     entropy = -integral(density * np.where(density > 0, log_density, 0.0))
-    draws = sample_paths(m, m.begin(None), np.zeros((steps, 0)), 4000, _generator())
+    draws = sample_paths(m, m.begin(None), np.zeros((1, steps, 0)), 4000, _noise())[0]
     with torch.no_grad():
         scores = m.log_prob(batch_of(draws))[0].sum(1).double().numpy()
     error = scores.std() / np.sqrt(len(scores))
@@ -186,7 +187,7 @@ def code_errors(m: FlowModel, x: np.ndarray) -> dict[str, float]:
     """How far codes are from standard normal and independent ones, in standard errors; the first
     is the p-value of a Kolmogorov-Smirnov test instead."""
     with torch.no_grad():
-        z = m.code(batch_of(x))[0].double().numpy()
+        z = m.encode(batch_of(x))[0].double().numpy()
 
     def product(a: np.ndarray, b: np.ndarray) -> float:
         return abs(float((a * b).mean() / (a * b).std())) * np.sqrt(a.size)
@@ -207,7 +208,7 @@ def test_codes_are_standard_normal_and_independent_where_the_model_is_right(
     condition: str, form: str
 ):
     m = flow(f"sinh-arcsinh-spline-gru-{condition}/{form}", channels=2)
-    x = sample_paths(m, m.begin(None), np.zeros((20, 0)), 300, _generator())
+    x = sample_paths(m, m.begin(None), np.zeros((1, 20, 0)), 300, _noise())[0]
     right = code_errors(m, x)
     assert right["p"] > 0.01
     assert max(v for k, v in right.items() if k != "p") < 4
@@ -257,7 +258,7 @@ def test_channels_may_be_independent(channels: str):
     m = model("flow", data=dataset("real", 2), channels=channels)
     x = collate(dataset("real", 2).sequences[:1])
     size = jacobian(
-        lambda v: m.code(dataclasses.replace(x, x=v))[0],
+        lambda v: m.encode(dataclasses.replace(x, x=v))[0],
         x.x,
     )
     depends = bool(size[0, 0, 1, 0, 0, 0].abs() > 0)

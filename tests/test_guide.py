@@ -41,8 +41,8 @@ def test_density_of_draws_is_the_change_of_variables(network, conditioning: str,
         noise(1, STEPS, SEEN),
         noise(1, STEPS, LATENTS),
     )
-    z, log_q, _ = guide.draw(seen, eps)
-    derivative = jacobian(lambda e: guide.draw(seen, e)[0].flatten(), eps)
+    z, log_q, _ = guide.sample(seen, eps)
+    derivative = jacobian(lambda e: guide.sample(seen, e)[0].flatten(), eps)
     log_det = derivative.reshape(z.numel(), -1).det().abs().log()
     expected = Normal(0, 1).log_prob(eps).sum() - log_det
     assert log_q.sum().item() == pytest.approx(expected.item(), abs=1e-10)
@@ -57,7 +57,7 @@ def test_parallel_form_is_the_ancestral_density(network, conditioning: str):
         noise(1, STEPS, SEEN),
         noise(1, STEPS, LATENTS),
     )
-    z, log_q, _ = guide.draw(seen, eps)
+    z, log_q, _ = guide.sample(seen, eps)
     past = torch.zeros(1, 0, LATENTS, dtype=torch.float64)  # z_{<t}, or the eps_{<t} they stand for
     for t in range(STEPS):
         # Location and scale of step t do not depend on its own noise: read them off two draws.
@@ -75,7 +75,7 @@ def test_parallel_form_is_the_ancestral_density(network, conditioning: str):
 
 
 def _draw_last(guide: Guide, seen, past, now) -> torch.Tensor:
-    z, _, _ = guide.draw(seen, torch.cat([past, now.double()], 1))
+    z, _, _ = guide.sample(seen, torch.cat([past, now.double()], 1))
     return z[:, -1]
 
 
@@ -86,7 +86,7 @@ def test_later_steps_do_not_enter(network, conditioning: str):
         noise(1, STEPS, SEEN),
         noise(1, STEPS, LATENTS),
     )
-    size = jacobian(lambda s: guide.draw(s, eps)[0].sum(-1)[0], seen)[:, 0].abs().sum(-1)
+    size = jacobian(lambda s: guide.sample(s, eps)[0].sum(-1)[0], seen)[:, 0].abs().sum(-1)
     assert (size.triu(1) == 0).all()
     assert (size.diagonal() > 0).all()
 
@@ -116,7 +116,7 @@ def test_a_smoothing_guide_sees_later_steps_and_no_padding():
     lengths = torch.tensor([STEPS, STEPS - 2])
 
     def draw(ahead: torch.Tensor) -> torch.Tensor:
-        return guide.draw(guide.prepare(seen, ahead, lengths), eps)[0].sum(-1)
+        return guide.sample(guide.prepare(seen, ahead, lengths), eps)[0].sum(-1)
 
     size = jacobian(draw, noise(2, STEPS, SEEN)).abs().sum(-1)  # (2, t, 2, s)
     assert (size[0, :, 0] > 0).all()  # the first latent sees the last value, and through the noise
@@ -145,7 +145,7 @@ def test_branched_gradients_of_log_q_reach_the_draw_alone():
     """As the doubly reparametrised gradient asks."""
     guide = guide_of(Convolution(SEEN + LATENTS, 8, 2), "noise", "sinh-arcsinh-spline")
     seen, eps = noise(1, STEPS, SEEN), noise(2, 1, STEPS, LATENTS)
-    z, log_q, _ = guide.draw(seen, eps, branched=True)
+    z, log_q, _ = guide.sample(seen, eps, branched=True)
     through_z = torch.autograd.grad(log_q.sum(), z, retain_graph=True)[0]
     weight = guide.out.weight
     whole = torch.autograd.grad(log_q.sum(), weight, retain_graph=True)[0]
@@ -160,10 +160,10 @@ def test_branched_draws_share_the_first_particle_s_past(network):
         noise(1, STEPS, SEEN),
         noise(3, 1, STEPS, LATENTS),
     )
-    z, log_q, _ = guide.draw(seen, eps, branched=True)
-    own, own_q, _ = guide.draw(seen, eps[:1])
+    z, log_q, _ = guide.sample(seen, eps, branched=True)
+    own, own_q, _ = guide.sample(seen, eps[:1])
     torch.testing.assert_close(z[:1], own)
     torch.testing.assert_close(log_q[:1], own_q)
     for t in range(STEPS):  # particle 2 at step t, given the past of particle 0
         mixed = torch.cat([eps[0, :, :t], eps[2, :, t:]], 1)
-        torch.testing.assert_close(z[2, :, t], guide.draw(seen, mixed)[0][:, t])
+        torch.testing.assert_close(z[2, :, t], guide.sample(seen, mixed)[0][:, t])

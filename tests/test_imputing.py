@@ -19,6 +19,7 @@ from test_linear_gaussian import PROCESSES, given, joint, sequences, true_model
 
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
+from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.imputation import by_particles
 from seqlatent.tasks.imputing import impute
@@ -37,8 +38,7 @@ def with_gaps() -> np.ndarray:
 
 def draws_of(m, x: np.ndarray, num: int = NUM) -> np.ndarray:
     batch = collate(SequenceDataset.from_arrays(x.reshape(1, len(x), -1)).sequences)
-    generator = torch.Generator().manual_seed(0)
-    return by_particles(m, batch, num, generator, lag=1000).numpy()
+    return by_particles(m, batch, num, SequenceNoise(["a"], 0), lag=1000).numpy()
 
 
 def check(draws: np.ndarray, mean: np.ndarray, covariance: np.ndarray, rough: float) -> None:

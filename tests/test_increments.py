@@ -90,7 +90,7 @@ def test_a_forecast_goes_on_from_the_last_value(name: str, monkeypatch: pytest.M
         mean = (marginal * bounded).sum() / marginal.sum()
         seen = np.tanh((paths[:, d] - x[-1, 0]) / 0.5)
         assert abs(seen.mean() - mean) < 4 * seen.std() / np.sqrt(4000) + 0.02
-    monkeypatch.setattr("seqlatent.tasks.forecasting.CHUNK", 2)
+    monkeypatch.setattr("seqlatent.inference.paths.CHUNK", 2)
     again = forecast(m, history, 2, num_samples=4000).samples[..., 0]
     np.testing.assert_allclose(again, paths, rtol=1e-5)
 
@@ -143,8 +143,8 @@ def test_codes_of_increments_are_inverted(name: str):
     assert isinstance(m, InvertibleLatents)
     batch = collate(data.sequences)
     with torch.no_grad():
-        first, after = m.code(batch.steps(0, 1))
-        z, _ = m.code(batch.steps(1, 9), after)
+        first, after = m.encode(batch.steps(0, 1))
+        z, _ = m.encode(batch.steps(1, 9), after)
         x, end = m.decode(z, batch.covariates[:, 1:], after.at(batch.x[:, :1]))
     torch.testing.assert_close(x, batch.x[:, 1:], rtol=0, atol=1e-4)
     torch.testing.assert_close(end.scaling.last, x[:, -1:])

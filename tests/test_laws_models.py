@@ -17,14 +17,16 @@ from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
 from seqlatent.data.splits import with_context
+from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.bounds import joint_importance, per_step_importance
 from seqlatent.inference.likelihood import estimate
+from seqlatent.inference.paths import sample_paths
 from seqlatent.inference.protocols import ExactDensity, ModelState
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS as REGISTRY
 from seqlatent.options import make
-from seqlatent.tasks.forecasting import forecast, sample, sample_paths
+from seqlatent.tasks.forecasting import forecast, sample
 from seqlatent.tasks.scoring import score
 from seqlatent.training.checkpoint import load_model, save_model
 from seqlatent.training.options import TrainingOptions
@@ -41,11 +43,11 @@ DENSITIES = [
 
 
 def log_prob(
-    m: SequenceModel, batch: SequenceBatch, history: ModelState | None = None, particles: int = 3
+    m: SequenceModel, batch: SequenceBatch, state: ModelState | None = None, particles: int = 3
 ) -> torch.Tensor:
     """(B, T) exact log-probabilities, or estimates with fixed noise."""
     if isinstance(m, ExactDensity):
-        return m.log_prob(batch, history)[0]
+        return m.log_prob(batch, state)[0]
     fold = per_step_importance if m.factorises else joint_importance
     return fold(_weights(m, batch, particles)).log_prob
 
@@ -361,7 +363,7 @@ def test_sample_moments(name: str):
     noise = 4 * (points[1] - points[0]) ** 2 * np.sqrt((error**2).sum())
     first, second = np.tanh((points - 20) / 3)[:, None], np.tanh((points - 20) / 3)[None]
     num = 20_000
-    paths = sample_paths(m, m.begin(None), np.zeros((2, 0)), num, torch.Generator().manual_seed(0))
+    paths = sample_paths(m, m.begin(None), np.zeros((1, 2, 0)), num, SequenceNoise(["a"], 0))[0]
     a, b = np.tanh((paths[:, 0, 0] - 20) / 3), np.tanh((paths[:, 1, 0] - 20) / 3)
     for value, seen in ((first + 0 * second, a), (second + 0 * first, b), (first * second, a * b)):
         mean = np.trapezoid(np.trapezoid(density * value, points), points)
@@ -372,5 +374,5 @@ def test_sample_moments(name: str):
 def test_long_history_is_read_in_chunks(name: str, monkeypatch: pytest.MonkeyPatch):
     m, data = model(name), dataset(num=1, steps=9)
     whole = forecast(m, data, 2, 4).samples
-    monkeypatch.setattr("seqlatent.tasks.forecasting.CHUNK", 2)
+    monkeypatch.setattr("seqlatent.inference.paths.CHUNK", 2)
     np.testing.assert_allclose(forecast(m, data, 2, 4).samples, whole, rtol=1e-5)

@@ -261,7 +261,7 @@ def test_encode_gives_the_smoothed_state():
 def test_emissions():
     """Normal is all it has: `auto` takes it whatever the values; others are refused."""
     counts = DataDescription.of(dataset("count"))
-    assert choose_emission(counts, LinearGaussianModel.emissions)[0] == "normal"
+    assert LinearGaussianModel.choose_emission(counts)[0] == "normal"
     assert choose_emission(counts)[0] == "negative-binomial"
     with pytest.raises(InputError, match="'linear-gaussian' cannot have emission=poisson, only no"):
         build(dataset("count"), emission="poisson")
@@ -280,7 +280,7 @@ def test_fit_comes_near_the_truth():
     regret = [float(np.mean(truth.log_prob(test) - score(m, test)[0]["log_prob"])) / 30]
     options = TrainingOptions(max_steps=80)
     result = fit(m, train, truth.sample(50, 30, seed=2), options, device="cpu")
-    assert max(row["learning_rate"] for row in result.history) > 0.02  # the model's own
+    assert max(row["learning_rate"] for row in result.curve) > 0.02  # the model's own
     regret.append(float(np.mean(truth.log_prob(test) - score(m, test)[0]["log_prob"])) / 30)
     assert regret[0] > 0.1
     assert regret[1] < 0.01

@@ -330,7 +330,7 @@ def test_a_finished_run_is_not_lost(place, rnn_run, capsys):
         refuse(arguments, "run finished model --overwrite", place, capsys)
 
 
-SMALL = ("--max-steps", "3", "--set", "hidden_dim=4", "--set", "num_components=2")
+SMALL = ("--max-steps", "3", "--set", "hidden_dim=4")
 
 
 @pytest.fixture

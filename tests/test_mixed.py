@@ -11,9 +11,11 @@ from cases import stir
 import seqlatent as sl
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
+from seqlatent.distributions.build import build_family, build_head
 from seqlatent.distributions.choice import choose_emission
-from seqlatent.distributions.emission import EmissionOptions, build_family, build_head
+from seqlatent.distributions.emission_options import EmissionOptions
 from seqlatent.distributions.mixed import Mixed
+from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 
 KINDS = ("mixture", "negative-binomial", "bernoulli", "categorical")
@@ -79,7 +81,7 @@ def test_the_law_of_three_columns_has_mass_one_and_is_drawn_from():
                 mass[b, c] = torch.trapezoid(density, points)
         assert mass.sum() == pytest.approx(1, abs=0.01)
         num = 20_000
-        draws = head(h.expand(num, 4)).draw(torch.Generator().manual_seed(1))
+        draws = head(h.expand(num, 4)).sample(noise=SequenceNoise(["a"], 1))
         assert torch.isfinite(head(h.expand(num, 4)).log_prob(draws)).all()
     seen = torch.bincount((3 * draws[:, 1] + draws[:, 2]).long(), minlength=6).view(2, 3) / num
     assert ((seen - mass).abs() < 4 * (mass * (1 - mass) / num).sqrt() + 0.01).all()

@@ -11,8 +11,9 @@ from test_linear_gaussian import PROCESSES, basis, given, joint, sequences, true
 
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
+from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
-from seqlatent.inference.posterior import posterior
+from seqlatent.inference.posterior import weighted_posterior
 from seqlatent.tasks.encoding import codes
 
 STEPS = 6
@@ -30,8 +31,8 @@ def check(p, mean: np.ndarray, scale: np.ndarray, what: str) -> None:
     assert np.all(np.abs(p.mean[:, 0].numpy() - mean) < 5 * error), what
     assert np.all(np.abs(p.scale[:, 0].numpy() - scale) < 5 * error), what
     # Systematic resampling adds less noise than independent draws would.
-    own = error + scale / np.sqrt(len(p.draws))
-    assert np.all(np.abs(p.draws[..., 0].mean(0).numpy() - mean) < 5 * own), what
+    own = error + scale / np.sqrt(len(p.samples))
+    assert np.all(np.abs(p.samples[..., 0].mean(0).numpy() - mean) < 5 * own), what
 
 
 def test_the_emission_set_by_hand_is_linear():
@@ -52,7 +53,7 @@ def test_where_the_posterior_factorises(smoothing: bool):
     """N(LOADING r / (LOADING^2 + NOISE^2), NOISE^2 / (LOADING^2 + NOISE^2)) with the residual
     r = x_t - SLOPE x_{t-1}; the prior where no value is."""
     data = values()
-    p = posterior(last_value(), collate(data.sequences), "a", 2000, smoothing, 0)
+    p = weighted_posterior(last_value(), collate(data.sequences), "a", 2000, smoothing, 0)
     x = data.sequences[0].x[:, 0]
     before = np.nan_to_num(np.concatenate([[0.0], x[:-1]]))  # a missing value is read as 0
     total = LOADING**2 + NOISE**2
@@ -67,7 +68,7 @@ def test_where_the_posterior_factorises(smoothing: bool):
 def test_a_chain_of_latents_is_the_kalman_filter_and_smoother(smoothing, guide_smooths):
     data = values()
     m = chain(smoothing=guide_smooths)
-    p = posterior(m, collate(data.sequences), "a", 4000, smoothing, 0)
+    p = weighted_posterior(m, collate(data.sequences), "a", 4000, smoothing, 0)
     mean, covariance = joint(CHAIN, STEPS)
     x = data.sequences[0].x[:, 0]
     means, scales = np.zeros(STEPS), np.zeros(STEPS)
@@ -81,7 +82,7 @@ def test_a_chain_of_latents_is_the_kalman_filter_and_smoother(smoothing, guide_s
     assert p.ess.min() > 100
     if smoothing:  # whole trajectories: neighbours hang together as they should
         whole = given(mean, covariance, np.concatenate([np.full(STEPS, np.nan), x]))[1]
-        seen = np.cov(p.draws[..., 0].numpy().T)
+        seen = np.cov(p.samples[..., 0].numpy().T)
         allowed = 3 / float(p.ess.min()) ** 0.5
         np.testing.assert_allclose(seen, whole[:STEPS, :STEPS], rtol=0, atol=allowed)
 
@@ -93,7 +94,7 @@ def test_smoothed_draws_have_the_dense_conditional_moments(process):
     m = true_model(process)
     with torch.no_grad():
         batch = collate(SequenceDataset.from_arrays(x).sequences)
-        z = m.sample_smoothed(batch, num, torch.Generator().manual_seed(0))
+        z = m.sample_smoothed(batch, num, SequenceNoise(["a"], 0))
         mean, covariance = m.smoother(batch)
     assert z.shape == (num, 2, steps, Z)
     error = covariance.diagonal(dim1=-2, dim2=-1).sqrt() / num**0.5

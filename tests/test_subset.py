@@ -11,6 +11,7 @@ from seqlatent.data.description import DataDescription
 from seqlatent.distributions.autoregressive import AutoregressiveHead
 from seqlatent.distributions.categorical import Bernoulli
 from seqlatent.distributions.choice import choose_emission
+from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.distributions.subset import SubsetHead
 
 D = 6
@@ -46,7 +47,7 @@ def test_double_precision_is_kept(kind: str):
 def test_draws_have_the_subsets_probabilities(kind: str):
     made, num = head(kind), 60_000
     law = made(features(1).expand(num, 4))
-    draws = law.draw(torch.Generator().manual_seed(2))
+    draws = law.sample(noise=SequenceNoise(["a"], 2))
     code = (draws * 2.0 ** torch.arange(D - 1, -1, -1)).sum(-1).long()
     shares = torch.bincount(code, minlength=64) / num
     mass = made(features(1).expand(64, 4)).log_prob(SUBSETS).exp()

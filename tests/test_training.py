@@ -56,7 +56,7 @@ def test_a_killed_fit_goes_on_as_if_it_had_not_been_killed(
     )
     assert steps[0] == 11  # it went on from the validation at step 10
     for key in ("step", "train_loss", "valid_log_prob", "learning_rate"):
-        assert [h[key] for h in result.history] == [h[key] for h in straight.history]
+        assert [h[key] for h in result.curve] == [h[key] for h in straight.curve]
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -83,7 +83,7 @@ def test_a_killed_fit_with_a_moving_average_and_augmentation_goes_on_exactly(
         fit(made(), *data, chosen, run=tmp_path, report=kill)
     result = fit(resumed, *data, chosen, run=tmp_path, resume=True)
     for key in ("train_loss", "valid_log_prob"):
-        assert [h[key] for h in result.history] == [h[key] for h in straight.history]
+        assert [h[key] for h in result.curve] == [h[key] for h in straight.curve]
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -103,7 +103,7 @@ def test_the_moving_average_is_what_is_validated_and_kept(data):
         mean = [a + step * (b - a) for a, b in zip(mean, now, strict=True)]
     for kept, expected in zip(m.parameters(), mean, strict=True):
         torch.testing.assert_close(kept.detach(), expected)
-    assert mean_log_prob(m, data[1], 8) == result.valid_log_prob
+    assert mean_log_prob(m, data[1], 8) == result.valid_score
 
 
 def test_resume_refuses_other_data_or_options(data, tmp_path):
@@ -126,15 +126,15 @@ def test_training_raises_the_likelihood_and_the_seed_decides(name: str):
         m = model(name, data=data[0])
         chosen = options(max_steps=30, eval_every=15, learning_rate=0.01)
         results.append(fit(m, *data, chosen, seed=seed))
-        assert mean_log_prob(m, data[1], 8, seed) == results[-1].valid_log_prob
-    assert results[0].valid_log_prob > before + 0.05
-    assert results[0].valid_log_prob == results[1].valid_log_prob != results[2].valid_log_prob
+        assert mean_log_prob(m, data[1], 8, seed) == results[-1].valid_score
+    assert results[0].valid_score > before + 0.05
+    assert results[0].valid_score == results[1].valid_score != results[2].valid_score
 
 
 def test_the_best_parameters_are_kept(data):
     m = model("rnn")
     result = fit(m, *data, options(max_steps=300, learning_rate=0.03, eval_every=10))
-    best = max(result.history, key=lambda h: h["valid_log_prob"])
+    best = max(result.curve, key=lambda h: h["valid_log_prob"])
     assert result.best_step == best["step"] < result.steps
     assert mean_log_prob(m, data[1], 1) == best["valid_log_prob"]
 
@@ -145,7 +145,7 @@ def test_training_stops_when_the_validation_score_does(data):
     )
     assert result.steps < 2000
     assert result.stopped == "the validation score had stopped rising"
-    rates = [h["learning_rate"] for h in result.history]
+    rates = [h["learning_rate"] for h in result.curve]
     assert min(rates) < 0.05 * 0.3**2 * 1.01
 
 
@@ -153,7 +153,7 @@ def test_minutes_are_a_budget(data):
     result = fit(model("rnn"), *data, options(max_steps=10**9, max_minutes=0.02, patience=10**6))
     assert 1.0 < result.seconds < 5.0
     assert result.stopped == "the budget was spent"
-    assert result.history[-1]["learning_rate"] < 0.1 * 3e-3
+    assert result.curve[-1]["learning_rate"] < 0.1 * 3e-3
 
 
 @pytest.mark.parametrize("penalty", ["l1", "l2"])
@@ -161,7 +161,7 @@ def test_penalties_shrink_weights(penalty: str, data):
     def size(strength: float) -> float:
         m = model("rnn")
         result = fit(m, *data, options(max_steps=60, valid_by="series", **{penalty: strength}))
-        assert np.isfinite(result.history[-1]["train_loss"])
+        assert np.isfinite(result.curve[-1]["train_loss"])
         return sum(float(p.detach().abs().sum()) for p in m.parameters() if p.dim() > 1)
 
     assert size(0.1) < 0.9 * size(0.0)
@@ -194,7 +194,7 @@ def test_gradients_are_clipped(data):
     def moments(norm: float) -> float:
         m, seen = model("rnn"), []
         fit(m, *data, options(max_steps=2, clip_norm=norm), report=lambda t: seen.append(t))
-        state = seen[-1].optimizer.state
+        state = seen[-1].optimizers["adam"].state
         return sum(float(state[p]["exp_avg"].square().sum()) for p in m.parameters()) ** 0.5
 
     assert moments(1e-3) < 1e-3 < moments(1e9)

@@ -63,16 +63,16 @@ def fit(
     from seqlatent.api import CLASSES
     from seqlatent.data.frames import DEFAULT_ID
     from seqlatent.data.readers import load
-    from seqlatent.models.registry import model_class
+    from seqlatent.models.registry import MODELS
     from seqlatent.options import parse_assignments, read_config
     from seqlatent.plots.training import plot_curve
     from seqlatent.training.checkpoint import check_folder
     from seqlatent.training.options import TrainingOptions
     from seqlatent.training.trainer import check_device, is_main_process
 
-    quiet = quiet or os.environ.get("RANK", "0") != "0"  # of several processes, one speaks
+    quiet = quiet or os.environ.get("RANK", "0") != "0"  # only rank 0 logs
     set_up(quiet, threads, as_json)
-    option_classes = [model_class(model).Options, TrainingOptions]
+    option_classes = [MODELS[model].Options, TrainingOptions]
     chosen = read_config(config, option_classes) if config else {}
     chosen |= parse_assignments(settings or [], option_classes)
     given = {"emission": emission, "max_steps": max_steps, "max_minutes": max_minutes}
@@ -105,16 +105,24 @@ def fit(
         **training,
     )
     if plot and fitter.result and is_main_process():
-        plot_curve(pd.DataFrame(fitter.result.history), plot, f"{model} on {loaded.name}")
+        plot_curve(pd.DataFrame(fitter.result.curve), plot, f"{model} on {loaded.name}")
     summary = fitter.fitted
     if as_json:
         print(json.dumps({"run": str(out), "family": model, **summary}))
     elif not quiet:
         print(
-            f"held-out log-likelihood {summary['valid_nats_per_step']:.4f} nats per step "
-            f"({summary['valid_kind']}) at step {summary['best_step']} of {summary['steps']}, "
-            f"{summary['seconds']:.0f} s; {summary['stopped']}\nsaved to {out}"
+            f"held-out {_score_text(summary)} at step {summary['best_step']} of "
+            f"{summary['steps']}, {summary['seconds']:.0f} s; {summary['stopped']}\nsaved to {out}"
         )
+
+
+def _score_text(summary: dict[str, Any]) -> str:
+    """The validation score of a fit, with its name and kind."""
+    if "valid_kind" in summary:
+        value, kind = summary["valid_nats_per_step"], summary["valid_kind"]
+        return f"log-likelihood {value:.4f} nats per step ({kind})"
+    name, value = next((k, v) for k, v in summary.items() if k.startswith("valid_"))
+    return f"{name.removeprefix('valid_').replace('_', ' ')} {value:.4f}"
 
 
 def _share(valid: str) -> float | str:

@@ -46,11 +46,11 @@ def model_text(family: str) -> str:
     Raises:
         InputError: for an unknown name.
     """
-    from seqlatent.models.registry import model_class
+    from seqlatent.models.registry import MODELS
     from seqlatent.options import help_table
     from seqlatent.training.options import TrainingOptions
 
-    cls = model_class(family)
+    cls = MODELS[family]
     lines = [f"{family}: {_first_line(cls)}", _size_text(family)]
     for title, options in (("model", cls.Options), ("training", TrainingOptions)):
         lines += ["", f"{title} options (--set key=value)"]
@@ -70,16 +70,13 @@ def _size_text(family: str) -> str:
 
     from seqlatent.data.dataset import SequenceDataset
     from seqlatent.data.description import DataDescription
-    from seqlatent.models.registry import build_model, model_class
+    from seqlatent.models.registry import MODELS, build_model
     from seqlatent.nn.causal import CausalNetwork
-    from seqlatent.options import make
 
     data = SequenceDataset.from_arrays(np.random.default_rng(0).normal(size=(1, 8, 1)))
     description = DataDescription.of(data)
-    emission, _ = model_class(family).choose_emission(description)
-    model = build_model(
-        family, make(model_class(family).Options, {"emission": emission}), description
-    )
+    options, _ = MODELS[family].complete(MODELS[family].Options(), description)
+    model = build_model(family, options, description)
     count = sum(p.numel() for p in model.parameters())
     fields = [
         f"{name}: {network.receptive_field or 'all'} steps"

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqlatent.distributions.families import Family
-from seqlatent.distributions.heads import StepDistribution
+from seqlatent.distributions.heads import Head, StepDistribution
+from seqlatent.distributions.noise import Noise
 
 
-class AutoregressiveHead(nn.Module):
+class AutoregressiveHead(Head):
     """Features (..., in_dim) to a `ChannelAutoregression`.
 
     Args:
@@ -80,8 +81,8 @@ class ChannelAutoregression(StepDistribution):
         hidden = head.dropout(F.silu(a))
         return torch.einsum("...dh,dhp->...dp", hidden, head.out) + skip
 
-    def draw(self, generator: torch.Generator | None = None) -> Tensor:
-        return self.in_turn(lambda family, params, d: family.draw(params, generator))
+    def _sample(self, noise: Noise) -> Tensor:
+        return self.in_turn(lambda family, params, d: family.sample(params, noise))
 
     def in_turn(self, value: Callable[[Family, Tensor, int], Tensor]) -> Tensor:
         head = self.head

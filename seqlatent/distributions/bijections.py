@@ -35,7 +35,7 @@ class SinhArcsinh:
 
     With d < 1 the tails of y are heavier than those of z, with d > 1 lighter; e skews. Dividing by
     d keeps the slope near 1 in the middle, so that d says nothing about the scale. d lies between
-    0.1 and 1.25 and e within +-1.5: then neither density nor draws overflow single precision.
+    0.1 and 1.25 and e within +-1.5: then neither density nor samples overflow single precision.
     """
 
     num_params: int = 2

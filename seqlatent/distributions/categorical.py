@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.distributions.families import Family
-from seqlatent.distributions.noise import sample_class
+from seqlatent.distributions.noise import Noise, sample_class
 from seqlatent.errors import InputError
 from seqlatent.nn.layers import SOFTPLUS_ONE
 
@@ -21,8 +21,9 @@ class Bernoulli(Family):
         logit = params[..., 0]
         return x * F.logsigmoid(logit) + (1 - x) * F.logsigmoid(-logit)
 
-    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        return torch.bernoulli(torch.sigmoid(params[..., 0]), generator=generator)
+    def sample(self, params: Tensor, noise: Noise) -> Tensor:
+        p = torch.sigmoid(params[..., 0])
+        return (noise.uniform(p.shape, p) < p).to(params)
 
 
 class _Classes(Family):
@@ -51,8 +52,8 @@ class Categorical(_Classes):
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         return F.log_softmax(params, -1).gather(-1, x.long()[..., None])[..., 0]
 
-    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        return sample_class(params, generator).to(params)
+    def sample(self, params: Tensor, noise: Noise) -> Tensor:
+        return sample_class(params, noise).to(params)
 
     def features(self, x: Tensor) -> Tensor:
         return F.one_hot(x.long(), self.num_features).to(x)
@@ -91,8 +92,8 @@ class Ordinal(_Classes):
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         return self.log_masses(params).gather(-1, x.long()[..., None])[..., 0]
 
-    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        return sample_class(self.log_masses(params), generator).to(params)
+    def sample(self, params: Tensor, noise: Noise) -> Tensor:
+        return sample_class(self.log_masses(params), noise).to(params)
 
     def initial(self) -> Tensor:
         return torch.tensor([0.0, SOFTPLUS_ONE])

@@ -1,101 +1,128 @@
 """Which emission suits a data set, and which values each emission can have."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from seqlatent.data.description import ChannelDescription, DataDescription
+from seqlatent.distributions.emission import EMISSIONS
 from seqlatent.errors import InputError
 
 COUNT_LIMIT = 100.0  # counts with a larger mean are as good as continuous
-
-
+MAX_CODE = 1000
 # From here on a step is read as the set of its active channels, if these are few.
 SUBSET_CHANNELS, SUBSET_SHARE = 16, 0.25
 
+# Of each kind of data, the emission that is chosen by default.
+DEFAULTS = {
+    "real": "mixture",
+    "count": "negative-binomial",
+    "binary": "bernoulli",
+    "category": "categorical",
+}
 
-def choose_emission(data: DataDescription, allowed: Sequence[str] = ()) -> tuple[str, str]:
-    """The emission for a data set, and the reason in a few words.
 
-    Args:
-        data: what the values are like.
-        allowed: the emissions of the model, if not all; where there is only one, there is no
-            choice.
+@dataclass(frozen=True)
+class Kind:
+    """A kind of data: which channels are of it, and what to say of one that is not.
+
+    Attributes:
+        holds: of a channel of numbers.
+        needs: what it holds, in words.
+        labels: whether labels are of it too.
     """
-    if len(allowed) == 1:
-        return allowed[0], "the model has no other"
+
+    holds: Callable[[ChannelDescription], bool]
+    needs: str
+    labels: bool = False
+
+
+KINDS = {
+    "real": Kind(lambda c: True, "numbers"),
+    "count": Kind(lambda c: c.integer and c.minimum >= 0, "counts 0, 1, 2, ..."),
+    "binary": Kind(lambda c: c.integer and c.minimum >= 0 and c.maximum <= 1, "0 or 1"),
+    "category": Kind(
+        lambda c: c.integer and c.minimum >= 0 and c.maximum < MAX_CODE,
+        f"labels or codes 0, 1, ... under {MAX_CODE}",
+        labels=True,
+    ),
+    "code": Kind(
+        lambda c: c.integer and c.minimum >= 0 and c.maximum < MAX_CODE,
+        f"codes 0, 1, ... under {MAX_CODE}",
+    ),
+    "any": Kind(lambda c: True, "numbers or labels", labels=True),
+}
+
+
+def choose_emission(data: DataDescription) -> tuple[str, str]:
+    """The emission for a data set, and the reason in a few words."""
     seen = [c for c in data.channels if c.num_observed] or list(data.channels)
     kinds = {c.name: _kind(data, c) for c in seen if c.minimum < c.maximum}
     kinds = kinds or {c.name: _kind(data, c) for c in seen}
     # A constant column, such as a piano key that nobody touches, goes with the others if it can.
     first = next(iter(kinds.values()))
-    kinds |= {c.name: _kind(data, c) for c in seen if not _holds(first, c, data)}
+    kinds |= {c.name: _kind(data, c) for c in seen if not _is_of(first, c, data)}
     if len(set(kinds.values())) > 1:
-        words = [f"{name}: {kind}" for name, kind in kinds.items()]
+        words = [f"{name}: {DEFAULTS[kind]}" for name, kind in kinds.items()]
         shown = ", ".join(words[:4]) + (", ..." if len(words) > 4 else "")
         return "mixed", f"columns of different kinds: {shown}"
     kind = next(iter(kinds.values()))
     low, high = min(c.minimum for c in seen), max(c.maximum for c in seen)
-    if kind == "categorical":
-        return kind, "the values are labels"
-    if kind == "bernoulli":
+    if kind == "category":
+        reason = "the values are labels"
+    elif kind == "binary":
         active = sum(c.loc for c in seen)
         if data.num_channels >= SUBSET_CHANNELS and active < SUBSET_SHARE * data.num_channels:
             return "subset", f"0 or 1, and on average {active:.1f} of {data.num_channels} are 1"
-        return kind, "every value is 0 or 1"
-    if kind == "negative-binomial":
-        return kind, f"whole numbers from {low:g} to {high:g}"
-    if all(c.integer for c in seen) and low >= 0 and high > 1:
-        return "mixture", f"whole numbers, but large (up to {high:g}): as good as continuous"
-    return "mixture", "real values"
+        reason = "every value is 0 or 1"
+    elif kind == "count":
+        reason = f"whole numbers from {low:g} to {high:g}"
+    elif all(c.integer for c in seen) and low >= 0 and high > 1:
+        reason = f"whole numbers, but large (up to {high:g}): as good as continuous"
+    else:
+        reason = "real values"
+    return DEFAULTS[kind], reason
 
 
 def _kind(data: DataDescription, c: ChannelDescription) -> str:
-    """The emission for one channel by itself."""
+    """The kind of one channel by itself."""
     if c.name in data.categories:
-        return "categorical"
-    if c.integer and c.minimum >= 0 and c.maximum == 1:
-        return "bernoulli"
-    if c.integer and c.minimum >= 0 and c.maximum > 1 and c.loc < COUNT_LIMIT:
-        return "negative-binomial"
-    return "mixture"
+        return "category"
+    if KINDS["binary"].holds(c) and c.maximum == 1:
+        return "binary"
+    if KINDS["count"].holds(c) and c.maximum > 1 and c.loc < COUNT_LIMIT:
+        return "count"
+    return "real"
 
 
-def _holds(name: str, c: ChannelDescription, data: DataDescription) -> bool:
-    try:
-        check_support(name, replace(data, channels=(c,)))
-    except InputError:
-        return False
-    return (name == "categorical") == (c.name in data.categories)
+def _is_of(kind: str, c: ChannelDescription, data: DataDescription) -> bool:
+    labelled = c.name in data.categories
+    return KINDS[kind].holds(c) and labelled == (kind == "category")
 
 
 def check_support(name: str, data: DataDescription) -> None:
-    """Refuse, before training, values to which the emission gives no probability."""
+    """Refuse, before training, values to which the emission gives no probability.
+
+    Raises:
+        InputError: naming the column.
+    """
+    kind = KINDS[EMISSIONS[name].kind]
     for c in data.channels:
-        labelled = c.name in data.categories
-        if c.num_observed == 0 or name == "mixed":  # nothing to refuse
+        if c.num_observed == 0:
             continue
-        if labelled and name != "categorical":
+        if c.name in data.categories:
+            if not kind.labels:
+                raise InputError(
+                    f"column '{c.name}' holds labels, which emission={name} cannot; use "
+                    "emission=categorical, or emission=mixed where there are numbers too"
+                )
+        elif not kind.holds(c):
             raise InputError(
-                f"column '{c.name}' holds labels, which emission={name} cannot; use "
-                "emission=categorical, or emission=mixed where there are numbers too"
+                f"column '{c.name}' holds values from {c.minimum:g} to {c.maximum:g}"
+                f"{'' if c.integer else ', not all of them whole'}: emission={name} needs "
+                f"{kind.needs}"
             )
-        if name in ("bernoulli", "subset") and not (
-            c.integer and c.minimum >= 0 and c.maximum <= 1
-        ):
-            wrong = c.minimum if c.minimum < 0 else c.maximum
-            raise InputError(
-                f"column '{c.name}' holds values such as {wrong:g}: emission={name} needs 0 or 1"
-            )
-        counts = ("poisson", "negative-binomial", "zero-inflated")
-        if name in counts and not (c.integer and c.minimum >= 0):
-            raise InputError(
-                f"column '{c.name}' holds values that are not counts (its range is {c.minimum:g} "
-                f"to {c.maximum:g}): emission={name} needs 0, 1, 2, ..."
-            )
-        codes = labelled or (c.integer and c.minimum >= 0 and c.maximum < 1000)
-        if name in ("categorical", "ordinal") and not codes:
-            raise InputError(
-                f"column '{c.name}' holds values in {c.minimum:g} to {c.maximum:g}: "
-                f"emission={name} needs {'labels or ' * (name == 'categorical')}codes 0, 1, ... "
-                "under 1000"
-            )
+
+
+def each_alone(data: DataDescription) -> list[DataDescription]:
+    """The description of each channel as if it were alone."""
+    return [replace(data, channels=(c,)) for c in data.channels]

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from seqlatent.data.description import ChannelDescription
 from seqlatent.distributions.families import Family
-from seqlatent.distributions.noise import standard_gamma
+from seqlatent.distributions.noise import Noise
 from seqlatent.nn.layers import SOFTPLUS_ONE, soft_clip
 
 
@@ -41,8 +41,8 @@ class Poisson(_Count):
         mean, count = self.mean(params[..., 0]), x.double()
         return (count * mean.log() - mean - torch.lgamma(count + 1)).to(params)
 
-    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        return torch.poisson(self.mean(params[..., 0]), generator=generator).to(params)
+    def sample(self, params: Tensor, noise: Noise) -> Tensor:
+        return noise.poisson(self.mean(params[..., 0])).to(params)
 
     def initial(self) -> Tensor:
         return torch.tensor([SOFTPLUS_ONE])
@@ -72,10 +72,10 @@ class NegativeBinomial(_Count):
         )
         return log_prob.to(params)
 
-    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+    def sample(self, params: Tensor, noise: Noise) -> Tensor:
         mean, r = self._parts(params)
-        rate = standard_gamma(r, generator) * mean / r
-        return torch.poisson(rate, generator=generator).to(params)
+        rate = noise.gamma(r) * mean / r
+        return noise.poisson(rate).to(params)
 
     def initial(self) -> Tensor:
         return torch.tensor([SOFTPLUS_ONE, 0.0])
@@ -95,9 +95,9 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
         idle, busy = F.logsigmoid(params[..., 2]), F.logsigmoid(-params[..., 2])
         return torch.where(x == 0, torch.logaddexp(idle, busy + count), busy + count)
 
-    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        busy = torch.bernoulli(torch.sigmoid(-params[..., 2]), generator=generator)
-        return busy * super().draw(params, generator)
+    def sample(self, params: Tensor, noise: Noise) -> Tensor:
+        p = torch.sigmoid(-params[..., 2])
+        return (noise.uniform(p.shape, p) < p) * super().sample(params, noise)
 
     def initial(self) -> Tensor:
         return torch.tensor([SOFTPLUS_ONE, 0.0, -2.0])

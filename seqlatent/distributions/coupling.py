@@ -9,7 +9,7 @@ Every layer mixes the channels and then moves one half, given the other and h_t 
 W is a fixed permutation, so that the halves take turns, or a learned matrix W = L U P, with L unit
 lower and U upper triangular and P that permutation, whose determinant is the product of U's
 diagonal (Kingma and Dhariwal 2018). Density and inverse cost one pass over the layers each, however
-many channels there are, where `autoregressive.py` has to draw one channel after another.
+many channels there are, where `autoregressive.py` has to sample one channel after another.
 
 A distribution of all channels says nothing simple of some of them: a step is observed in all or in
 none.
@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seqlatent.distributions.heads import StepDistribution
+from seqlatent.distributions.heads import Head, StepDistribution
+from seqlatent.distributions.noise import Noise
 from seqlatent.distributions.transformed import Transformed
 from seqlatent.errors import InputError
 from seqlatent.nn.layers import SOFTPLUS_ONE
@@ -82,7 +83,7 @@ class Mixing(nn.Module):
         return v[..., self.places.argsort()]
 
 
-class CouplingHead(nn.Module):
+class CouplingHead(Head):
     """Features (..., in_dim) to a `Coupling`.
 
     Args:
@@ -92,6 +93,8 @@ class CouplingHead(nn.Module):
         order: `alternating` or `learned` mixing.
         hidden_dim: size of each layer's hidden layer.
     """
+
+    family: Transformed
 
     def __init__(
         self,
@@ -106,8 +109,8 @@ class CouplingHead(nn.Module):
         self.still = num_channels // 2  # channels that a layer leaves as they are
         moved = num_channels - self.still
         # A channel is moved by about half of the layers: together they stay above the floor.
-        self.maps = copy.deepcopy(family)
-        self.maps.floor = family.floor.log().mean().exp() ** (2 / LAYERS)
+        self.family = copy.deepcopy(family)
+        self.family.floor = family.floor.log().mean().exp() ** (2 / LAYERS)
         self.mixing = nn.ModuleList(
             Mixing(layer, num_channels, order == "learned") for layer in range(LAYERS)
         )
@@ -146,15 +149,15 @@ class Coupling(StepDistribution):
             )
         self.head, self.context, self.skip = head, context, skip
         shape = torch.Size((*context.shape[:-1], head.num_channels))
-        super().__init__(head.maps, shape, observed)
+        super().__init__(head.family, shape, observed)
 
     def _params(self, layer: int, still: Tensor) -> Tensor:
         """(..., a) the half that stays -> (..., b, P) parameters of the other half's maps."""
         head = self.head
         context = self.context.unflatten(-1, (LAYERS, -1))[..., layer, :]
         skip = self.skip.unflatten(-1, (LAYERS, -1))[..., layer, :]
-        hidden = F.silu(context + head.given[layer](head.maps.features(still).flatten(-2)))
-        return (head.out[layer](hidden) + skip).unflatten(-1, (-1, head.maps.num_params))
+        hidden = F.silu(context + head.given[layer](head.family.features(still).flatten(-2)))
+        return (head.out[layer](hidden) + skip).unflatten(-1, (-1, head.family.num_params))
 
     def _layers(self, y: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """z, log |det dz/dy|, and every layer's (..., b) log slopes."""
@@ -163,7 +166,7 @@ class Coupling(StepDistribution):
             assert isinstance(mixing, Mixing)
             y, log_det = mixing(y), log_det + mixing.log_det()
             still, moved = y[..., : head.still], y[..., head.still :]
-            moved, slope = head.maps.map(self._params(layer, still), moved)
+            moved, slope = head.family.map(self._params(layer, still), moved)
             y, log_det = torch.cat([still, moved], -1), log_det + slope.sum(-1)
             slopes.append(slope)
         return y, log_det, slopes
@@ -177,22 +180,22 @@ class Coupling(StepDistribution):
         for layer, mixing in reversed(list(enumerate(head.mixing))):
             assert isinstance(mixing, Mixing)
             still, moved = z[..., : head.still], z[..., head.still :]
-            moved = head.maps.decode(self._params(layer, still), moved)
+            moved = head.family.decode(self._params(layer, still), moved)
             z = mixing.inverse(torch.cat([still, moved], -1))
         return z
 
     def log_prob(self, value: Tensor) -> Tensor:
         z, log_det = self.map(value)
-        return self._seen(self.head.maps.base_log_prob(z).sum(-1)) + log_det
+        return self._seen(self.head.family.base_log_prob(z).sum(-1)) + log_det
 
-    def draw(self, generator: torch.Generator | None = None) -> Tensor:
-        shape, device = (*self.batch_shape, self.head.num_channels), self.context.device
-        return self.invert(torch.randn(shape, generator=generator, device=device))
+    def _sample(self, noise: Noise) -> Tensor:
+        shape = (*self.batch_shape, self.head.num_channels)
+        return self.invert(noise.normal(shape, self.context))
 
     def at_floor(self, value: Tensor) -> Tensor:
         """(..., D) the share of the layers' local scales that are at their floor, for all alike."""
         slopes = torch.cat(self._layers(value)[2], -1)
-        low = (-slopes).exp() < 1.5 * self.head.maps.floor
+        low = (-slopes).exp() < 1.5 * self.head.family.floor
         return low.to(value).mean(-1, keepdim=True).expand_as(value)
 
     def _seen(self, value: Tensor) -> Tensor:

@@ -14,13 +14,13 @@ from torch.distributions import LowRankMultivariateNormal
 from torch.nn import functional as F
 
 from seqlatent.distributions.families import Mixture
-from seqlatent.distributions.heads import StepDistribution, start_at
-from seqlatent.distributions.noise import sample_class
+from seqlatent.distributions.heads import Head, StepDistribution, start_at
+from seqlatent.distributions.noise import Noise, sample_class
 
 MAX_WEIGHT = 10.0  # of W, in scaled units: with the floor of the scale, no covariance is singular
 
 
-class CovarianceHead(nn.Module):
+class CovarianceHead(Head):
     """Features (..., in_dim) to a `CovarianceMixture`.
 
     Args:
@@ -29,6 +29,8 @@ class CovarianceHead(nn.Module):
         num_channels: D.
         rank: columns of W, at most D.
     """
+
+    family: Mixture
 
     def __init__(self, family: Mixture, in_dim: int, num_channels: int, rank: int):
         super().__init__()
@@ -94,9 +96,9 @@ class CovarianceMixture(StepDistribution):
         return torch.where(self.observed.any(-1), log_prob, 0.0)
 
     @torch.no_grad()
-    def draw(self, generator: torch.Generator | None = None) -> Tensor:
+    def _sample(self, noise: Noise) -> Tensor:
         logits, loc, scale, w = self._parts()
-        component = sample_class(logits, generator)[..., None]
+        component = sample_class(logits, noise)[..., None]
 
         def chosen(part: Tensor) -> Tensor:
             index = component.view(*component.shape, *[1] * (part.dim() - component.dim()))
@@ -105,8 +107,8 @@ class CovarianceMixture(StepDistribution):
             ).squeeze(component.dim() - 1)
 
         loc, scale, w = chosen(loc), chosen(scale), chosen(w)
-        own = torch.randn(loc.shape, generator=generator, device=loc.device)
-        shared = torch.randn((*loc.shape[:-1], self.head.rank, 1), generator=generator).to(loc)
+        own = noise.normal(loc.shape, loc)
+        shared = noise.normal((*loc.shape[:-1], self.head.rank, 1), loc)
         return loc + scale * own + (w @ shared)[..., 0]
 
     def at_floor(self, value: Tensor) -> Tensor:

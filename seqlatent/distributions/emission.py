@@ -1,182 +1,68 @@
-"""The emission heads by name, and the choice among them by the data.
+"""The emissions p(x_t | h_t) by name: for which data each is, and how it is built.
 
-A new head is a family of distributions and a line in `FAMILIES`.
+A new emission is a `Family` (or a head of its own) and an entry in this table; other packages add
+theirs with `register_emission` or an entry point of the group `seqlatent.emissions`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
-from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
-from seqlatent.distributions.autoregressive import AutoregressiveHead
 from seqlatent.distributions.bijections import SinhArcsinh, Spline
 from seqlatent.distributions.categorical import Bernoulli, Categorical, Ordinal
-from seqlatent.distributions.choice import check_support, choose_emission
 from seqlatent.distributions.counts import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
-from seqlatent.distributions.coupling import ORDERS, CouplingHead
 from seqlatent.distributions.covariance import CovarianceHead
+from seqlatent.distributions.emission_options import EmissionOptions
 from seqlatent.distributions.families import Family, Mixture, StudentT
 from seqlatent.distributions.heads import Head
-from seqlatent.distributions.mixed import Mixed
 from seqlatent.distributions.subset import SubsetHead
 from seqlatent.distributions.transformed import Transformed
-from seqlatent.errors import InputError, did_you_mean
+from seqlatent.registry import Registry
 
-StepHead = Head | AutoregressiveHead | CouplingHead | SubsetHead | CovarianceHead
-CHANNELS = ("auto", "independent", "autoregressive", "coupling")
+# Of the data, the options, and the size of a scaled unit of each channel in data units.
+BuildFamily = Callable[[DataDescription, EmissionOptions, Sequence[float]], Family]
+# Of the family, the size of h_t, the number of channels, and the options.
+BuildHead = Callable[[Family, int, int, EmissionOptions], Head]
 
 
 @dataclass(frozen=True)
-class EmissionOptions:
-    """Options of p(x_t | h_t), shared by every model that has a head."""
+class Emission:
+    """A distribution that a value, or a whole step, can have.
 
-    emission: str = field(
-        default="auto",
-        metadata={
-            "help": "distribution of a value: auto, normal, student-t, mixture (of normals), "
-            "covariance-mixture (of all channels at once), sinh-arcsinh, spline, "
-            "sinh-arcsinh-spline, bernoulli, subset (of the channels that are 1), categorical, "
-            "ordinal (codes 0, 1, ... in an order that matters), poisson, negative-binomial, "
-            "zero-inflated (negative binomial), mixed (each column as it would be alone)"
-        },
-    )
-    num_components: int = field(
-        default=6, metadata={"help": "parts of a mixture", "min": 1, "max": 1000}
-    )
-    covariance_rank: int | None = field(
-        default=None,
-        metadata={
-            "help": "rank of a covariance-mixture's covariances, besides a diagonal (default: full "
-            "for eight channels or fewer, else 8)",
-            "min": 1,
-        },
-    )
-    num_bins: int = field(default=8, metadata={"help": "pieces of a spline", "min": 2, "max": 1000})
-    channels: str = field(
-        default="auto",
-        metadata={
-            "help": "independent given the features; autoregressive, one channel after another; or "
-            "coupling, all at once by layers that move half of them (emissions that are maps); "
-            "auto: autoregressive where there are several",
-            "choices": CHANNELS,
-        },
-    )
-    coupling_order: str = field(
-        default=ORDERS[0],
-        metadata={
-            "help": "how coupling layers choose their half: alternating, or after a learned mixing "
-            "of the channels",
-            "choices": ORDERS,
-        },
-    )
-    channel_dim: int | None = field(
-        default=None,
-        metadata={
-            "help": "hidden units of the distribution of a channel given those before it, or of a "
-            "coupling layer (default: 32, and 256 for subset)",
-            "min": 1,
-        },
-    )
-    channel_dropout: float = field(
-        default=0.0,
-        metadata={"help": "share of these units dropped in training", "min": 0, "below": 1},
-    )
+    Attributes:
+        name: what users call it.
+        kind: the values it is for: `real`, `count` (0, 1, 2, ...), `binary` (0 and 1), `category`
+            (labels or codes 0, 1, ...), `code` (codes alone), or `any`.
+        help: what it is, in a few words.
+        family: builds the distribution of one channel.
+        head: builds a head of its own for several channels; by default channels are independent or
+            follow one another, as the option `channels` says.
+        options: those of `EmissionOptions` that it reads, besides those about channels.
+        invertible: whether it is a map of a normal variable, which a flow needs.
+        zero_is_nothing: whether 0 means that nothing is there, so that a sequence may be moved
+            along its channels in training.
+    """
+
+    name: str
+    kind: str
+    help: str
+    family: BuildFamily
+    head: BuildHead | None = None
+    options: tuple[str, ...] = ()
+    invertible: bool = False
+    zero_is_nothing: bool = False
 
 
-# Of the data, the options, and the size of a scaled unit of each channel in data units.
-FAMILIES: dict[str, Callable[[DataDescription, EmissionOptions, Sequence[float]], Family]] = {
-    "normal": lambda data, options, units: Transformed(data.channels, units),
-    "covariance-mixture": lambda data, options, units: Mixture(
-        data.channels, units, options.num_components
-    ),
-    "student-t": lambda data, options, units: StudentT(data.channels, units),
-    "mixture": lambda data, options, units: Mixture(data.channels, units, options.num_components),
-    "sinh-arcsinh": lambda data, options, units: Transformed(data.channels, units, SinhArcsinh()),
-    "spline": lambda data, options, units: Transformed(
-        data.channels, units, Spline(options.num_bins)
-    ),
-    "sinh-arcsinh-spline": lambda data, options, units: Transformed(
-        data.channels, units, SinhArcsinh(), Spline(options.num_bins)
-    ),
-    "bernoulli": lambda data, options, units: Bernoulli(),
-    "subset": lambda data, options, units: Bernoulli(),  # its values; see `build_head`
-    "categorical": lambda data, options, units: Categorical(_num_classes(data)),
-    "ordinal": lambda data, options, units: Ordinal(_num_classes(data)),
-    "poisson": lambda data, options, units: Poisson(data.channels),
-    "negative-binomial": lambda data, options, units: NegativeBinomial(data.channels),
-    "zero-inflated": lambda data, options, units: ZeroInflatedNegativeBinomial(data.channels),
-    "mixed": lambda data, options, units: _mixed(data, options, units),
-}
+EMISSIONS: Registry[Emission] = Registry("emission", "seqlatent.emissions")
 
 
-def _mixed(data: DataDescription, options: EmissionOptions, units: Sequence[float]) -> Mixed:
-    alone = [replace(data, channels=(c,)) for c in data.channels]
-    names = [choose_emission(one)[0] for one in alone]
-    distributions = [
-        build_family(one, replace(options, emission=name), [unit])
-        for one, name, unit in zip(alone, names, units, strict=True)
-    ]
-    return Mixed(names, distributions)
-
-
-def build_family(data: DataDescription, options: EmissionOptions, units: Sequence[float]) -> Family:
-    """The distribution of one channel's values; `options.emission` is a name, not `auto`.
-
-    Args:
-        data: the training data's channels.
-        options: of the emission.
-        units: (D,) size of a unit of the scaled values in data units, which floors are put in.
+def register_emission(emission: Emission) -> Emission:
+    """Add an emission to the table.
 
     Raises:
-        InputError: for an unknown name, or values that the emission cannot hold.
+        InputError: for a name that another emission has.
     """
-    name = options.emission
-    if name not in FAMILIES:
-        raise InputError(f"unknown emission '{name}'{did_you_mean(name, [*FAMILIES, 'auto'])}")
-    check_support(name, data)
-    return FAMILIES[name](data, options, units)
-
-
-def build_head(
-    family: Family, num_channels: int, options: EmissionOptions, in_dim: int
-) -> StepHead:
-    """The head of D channels for features of size `in_dim`.
-
-    Raises:
-        InputError: for coupling layers of a distribution that is not a map of a normal variable.
-    """
-    size, dropout = options.channel_dim, options.channel_dropout
-    if options.channels == "coupling" and not isinstance(family, Transformed):
-        raise InputError(
-            f"channels=coupling needs an emission that is an invertible map, such as sinh-arcsinh "
-            f"or spline, not {options.emission}"
-        )
-    if num_channels == 1:
-        return Head(family, in_dim, num_channels)
-    if options.channels == "coupling":
-        assert isinstance(family, Transformed)
-        return CouplingHead(family, in_dim, num_channels, options.coupling_order, size or 32)
-    if options.emission == "covariance-mixture":
-        assert isinstance(family, Mixture)
-        return CovarianceHead(family, in_dim, num_channels, options.covariance_rank or 8)
-    if options.emission == "subset":
-        return SubsetHead(in_dim, num_channels, size or 256, dropout)
-    if options.channels == "independent":
-        return Head(family, in_dim, num_channels)
-    return AutoregressiveHead(family, in_dim, num_channels, size or 32, dropout)
-
-
-def check_values(distribution: Family, data: SequenceDataset) -> None:
-    """Refuse values to which a distribution that has been built gives no probability.
-
-    Raises:
-        InputError: naming the series or the column.
-    """
-    if isinstance(distribution, Mixed):
-        description = DataDescription.of(data)
-        for name, c in zip(distribution.names, description.channels, strict=True):
-            check_support(name, replace(description, channels=(c,)))
-    distribution.check(data)
+    return EMISSIONS.add(emission.name, emission)
 
 
 def _num_classes(data: DataDescription) -> int:
@@ -184,3 +70,79 @@ def _num_classes(data: DataDescription) -> int:
         len(data.categories[c.name]) if c.name in data.categories else int(c.maximum) + 1
         for c in data.channels
     )
+
+
+def _covariance_head(family: Family, in_dim: int, num_channels: int, o: EmissionOptions) -> Head:
+    assert isinstance(family, Mixture)
+    return CovarianceHead(family, in_dim, num_channels, o.covariance_rank or 8)
+
+
+for _emission in (
+    Emission(
+        "mixture", "real", "mixture of normals",
+        lambda data, o, units: Mixture(data.channels, units, o.num_components),
+        options=("num_components",),
+    ),
+    Emission(
+        "normal", "real", "normal",
+        lambda data, o, units: Transformed(data.channels, units), invertible=True,
+    ),
+    Emission(
+        "student-t", "real", "Student's t: heavy tails",
+        lambda data, o, units: StudentT(data.channels, units),
+    ),
+    Emission(
+        "sinh-arcsinh", "real", "normal with tails and skew that are learned",
+        lambda data, o, units: Transformed(data.channels, units, SinhArcsinh()), invertible=True,
+    ),
+    Emission(
+        "spline", "real", "normal bent by a spline: any shape, several modes",
+        lambda data, o, units: Transformed(data.channels, units, Spline(o.num_bins)),
+        options=("num_bins",), invertible=True,
+    ),
+    Emission(
+        "sinh-arcsinh-spline", "real", "both",
+        lambda data, o, units: Transformed(
+            data.channels, units, SinhArcsinh(), Spline(o.num_bins)
+        ),
+        options=("num_bins",), invertible=True,
+    ),
+    Emission(
+        "covariance-mixture", "real", "mixture of normals of all channels at once",
+        lambda data, o, units: Mixture(data.channels, units, o.num_components),
+        _covariance_head, options=("num_components", "covariance_rank"),
+    ),
+    Emission(
+        "negative-binomial", "count", "counts that vary more than a Poisson's",
+        lambda data, o, units: NegativeBinomial(data.channels), zero_is_nothing=True,
+    ),
+    Emission(
+        "poisson", "count", "Poisson",
+        lambda data, o, units: Poisson(data.channels), zero_is_nothing=True,
+    ),
+    Emission(
+        "zero-inflated", "count", "negative binomial with more zeros: intermittent demand",
+        lambda data, o, units: ZeroInflatedNegativeBinomial(data.channels), zero_is_nothing=True,
+    ),
+    Emission(
+        "bernoulli", "binary", "0 or 1",
+        lambda data, o, units: Bernoulli(), zero_is_nothing=True,
+    ),
+    Emission(
+        "subset", "binary", "the set of the channels that are 1",
+        lambda data, o, units: Bernoulli(),
+        lambda family, in_dim, num_channels, o: SubsetHead(
+            in_dim, num_channels, o.channel_dim or 256, o.channel_dropout
+        ),
+        options=("channel_dim", "channel_dropout"), zero_is_nothing=True,
+    ),
+    Emission(
+        "categorical", "category", "labels",
+        lambda data, o, units: Categorical(_num_classes(data)),
+    ),
+    Emission(
+        "ordinal", "code", "codes 0, 1, ... whose order matters",
+        lambda data, o, units: Ordinal(_num_classes(data)),
+    ),
+):  # fmt: skip
+    register_emission(_emission)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import ChannelDescription
-from seqlatent.distributions.noise import sample_class, standard_gamma
+from seqlatent.distributions.noise import Noise, sample_class
 from seqlatent.nn.layers import soft_clip
 
 
@@ -36,9 +36,9 @@ class Family(nn.Module):
         """(..., P), (...) -> (...) log density or mass, in nats."""
         raise TypeError(f"{type(self).__name__} must define log_prob")
 
-    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        """(..., P) -> (...) one draw for each."""
-        raise TypeError(f"{type(self).__name__} must define draw")
+    def sample(self, params: Tensor, noise: Noise) -> Tensor:
+        """(..., P) -> (...) one sample for each."""
+        raise TypeError(f"{type(self).__name__} must define sample")
 
     def channel(self, d: int) -> "Family":
         """The family of channel d alone: what is kept for each channel is taken at d."""
@@ -125,10 +125,10 @@ class StudentT(LocationScale):
             - (df + 1) / 2 * torch.log1p(square / df)
         )
 
-    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+    def sample(self, params: Tensor, noise: Noise) -> Tensor:
         loc, scale, df = self._parts(params)
-        normal = torch.randn(loc.shape, generator=generator, device=loc.device)
-        gamma = standard_gamma(df / 2, generator)
+        normal = noise.normal(loc.shape, loc)
+        gamma = noise.gamma(df / 2)
         return loc + scale * normal / (2 * gamma / df).clamp(min=1e-12).sqrt()
 
 
@@ -159,12 +159,11 @@ class Mixture(LocationScale):
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         return self._joint(params, x).logsumexp(0)
 
-    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
+    def sample(self, params: Tensor, noise: Noise) -> Tensor:
         logits, loc, raw = params.chunk(3, -1)
-        component = sample_class(logits, generator)[..., None]
+        component = sample_class(logits, noise)[..., None]
         loc, raw = loc.gather(-1, component)[..., 0], raw.gather(-1, component)[..., 0]
-        noise = torch.randn(loc.shape, generator=generator, device=loc.device)
-        return loc + self.scale(raw, self.floor) * noise
+        return loc + self.scale(raw, self.floor) * noise.normal(loc.shape, loc)
 
     def initial(self) -> Tensor:
         k = self.num_components  # components begin apart, or they would all learn the same

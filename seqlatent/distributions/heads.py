@@ -1,13 +1,23 @@
 """Emission heads: from features h_t to a distribution of the D channels of x_t.
 
-`Head(h, observed)` is a distribution with event shape (D,). Channels are independent given h, or
-one after another (`autoregressive.py`). A channel that was not observed contributes nothing: what
-is left is the distribution of the observed ones, by marginalisation where channels are independent,
-and given the pattern of what is missing where they are not.
+A `Head` is all that a model knows of its emission. It may ask a head for one thing, the
+`StepDistribution` of some features, and that for these:
+
+    log_prob(x)               nats, summed over the observed channels
+    sample(noise=...)         all channels
+    fill(x, observed, noise)  the missing channels given the observed ones
+    at_floor(x)               how far each density rests on the floor of the scale
+    map(x), invert(z)         of an invertible emission: the latents of values, and back
+
+Channels are independent given h, or one after another (`autoregressive.py`), or all at once
+(`coupling.py`, `covariance.py`, `subset.py`). A channel that was not observed contributes nothing:
+what is left is the distribution of the observed ones, by marginalisation where channels are
+independent, and given the pattern of what is missing where they are not.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -15,15 +25,32 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from seqlatent.distributions.families import Family
+from seqlatent.distributions.noise import Noise, TorchNoise
 from seqlatent.distributions.transformed import Transformed
 from seqlatent.errors import InputError
 
 
-class StepDistribution(TorchDistribution):
-    """The distribution of one step's D channels; a subclass gives each channel's parameters.
+class Head(nn.Module, ABC):
+    """Features (..., in_dim) to a `StepDistribution`.
 
-    `log_prob` sums over the observed channels; `sample` draws all of them, from a generator of the
-    caller's.
+    Attributes:
+        family: the distribution of one channel.
+        num_channels: D.
+    """
+
+    family: Any  # a `Family`; of some heads, one of a kind
+    num_channels: int
+
+    @abstractmethod
+    def forward(self, h: Tensor, observed: Tensor | None = None) -> "StepDistribution":
+        """(..., in_dim) features, and (..., D) which channels were observed, all where None."""
+
+
+class StepDistribution(TorchDistribution):
+    """The distribution of one step's D channels; batch shape (...), event shape (D,).
+
+    A subclass gives each channel's parameters (`params`) and `_sample`, or its own `log_prob` and
+    `at_floor`; and `in_turn` where channels have an order.
     """
 
     arg_constraints: ClassVar[dict] = {}  # pyright: ignore
@@ -47,35 +74,43 @@ class StepDistribution(TorchDistribution):
         """(..., D) how far, 0 to 1, each value's density rests on the floor of the scale."""
         return self.family.at_floor(self.params(value), value)
 
-    def draw(self, generator: torch.Generator | None = None) -> Tensor:
-        """(..., D) one draw of the step."""
-        raise TypeError(f"{type(self).__name__} must define draw")
+    def sample(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        sample_shape=torch.Size(),  # noqa: B008
+        noise: Noise | None = None,
+    ) -> Tensor:
+        """(*sample_shape, ..., D) samples of the step; without `noise` from torch's generator."""
+        return self.expand(torch.Size(sample_shape) + self.batch_shape)._sample(
+            noise or TorchNoise()
+        )
 
-    def fill(
-        self, value: Tensor, observed: Tensor, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Draw a step's missing channels, one after another among the observed ones.
+    def _sample(self, noise: Noise) -> Tensor:
+        """(..., D) one sample of the step."""
+        raise TypeError(f"{type(self).__name__} must define _sample")
+
+    def fill(self, value: Tensor, observed: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+        """Sample a step's missing channels, one after another among the observed ones.
 
         Args:
             value: (..., D), of which the missing ones are not looked at.
             observed: (D,) bool.
-            generator: of the draws.
+            noise: of the samples.
 
         Returns:
             the completed values, and (...) nats: the sum of log p(x_d | h, x_{<d}) over the
-            observed channels. Draws of that weight are those of p(missing | h, observed).
+            observed channels. Samples of that weight are those of p(missing | h, observed).
         """
         value = value.expand(*self.batch_shape, -1)
         if observed.all():
             return value, self.log_prob(value)
         if not observed.any():
-            return self.draw(generator), value.new_zeros(self.batch_shape)
+            return self._sample(noise), value.new_zeros(self.batch_shape)
         log_prob = value.new_zeros(self.batch_shape)
 
         def one(family: Family, params: Tensor, d: int) -> Tensor:
             nonlocal log_prob
             if not observed[d]:
-                return family.draw(params, generator)
+                return family.sample(params, noise)
             log_prob = log_prob + family.log_prob(params, value[..., d])
             return value[..., d]
 
@@ -93,11 +128,10 @@ class StepDistribution(TorchDistribution):
             "once; choose one that takes channels one after another"
         )
 
-    # -- distributions that are maps of a normal variable (flows.py)
-    # --------------------------------------
+    # -- distributions that are maps of a normal variable (transformed.py) ------------------------
 
     def map(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        """(..., D) values -> their codes z (..., D), which are N(0, I) where the distribution is
+        """(..., D) values -> their latents z (..., D), which are N(0, I) where the distribution is
         true, and (...) log |det dz/dx| over the observed channels."""
         family = self.family
         assert isinstance(family, Transformed)
@@ -107,16 +141,13 @@ class StepDistribution(TorchDistribution):
         return z, log_slope.sum(-1)
 
     def invert(self, z: Tensor) -> Tensor:
-        """(..., D) codes -> the values that they stand for."""
+        """(..., D) latents -> the values that they stand for."""
 
         def value(family: Family, params: Tensor, d: int) -> Tensor:
             assert isinstance(family, Transformed)
             return family.decode(params, z[..., d])
 
         return self.in_turn(value)
-
-    def sample(self, sample_shape=torch.Size()) -> Tensor:  # noqa: B008
-        return self.expand(torch.Size(sample_shape) + self.batch_shape).draw()
 
 
 class IndependentChannels(StepDistribution):
@@ -129,8 +160,8 @@ class IndependentChannels(StepDistribution):
     def params(self, x: Tensor) -> Tensor:
         return self._params
 
-    def draw(self, generator: torch.Generator | None = None) -> Tensor:
-        return self.family.draw(self._params, generator)
+    def _sample(self, noise: Noise) -> Tensor:
+        return self.family.sample(self._params, noise)
 
     def in_turn(self, value: Callable[[Family, Tensor, int], Tensor]) -> Tensor:
         channels = [
@@ -145,8 +176,8 @@ class IndependentChannels(StepDistribution):
         return IndependentChannels(self.family, params, self.observed)
 
 
-class Head(nn.Module):
-    """Features (..., in_dim) to an `IndependentChannels` distribution.
+class IndependentHead(Head):
+    """Features (..., in_dim) to `IndependentChannels`.
 
     Args:
         family: the distribution of one channel.

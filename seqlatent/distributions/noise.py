@@ -1,22 +1,170 @@
-"""Where samples come from."""
+"""Where samples come from: noise with a stream of its own for each sequence.
 
+`SequenceNoise` serves a whole batch, each row from the stream of the sequence that it belongs to. A
+sequence's stream is seeded by its name, and what it gives does not depend on the other sequences,
+on how many numbers are asked for at once, or on the device: many series can be forecast together
+with the same paths as alone. `TorchNoise` is torch's global generator, for training and for Pyro.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 
 
-def sample_class(log_mass: Tensor, generator: torch.Generator | None) -> Tensor:
+class Noise(ABC):
+    """Random numbers as tensors, of the dtype and on the device of the tensor `like`."""
+
+    @abstractmethod
+    def normal(self, shape: Iterable[int], like: Tensor) -> Tensor:
+        """Standard normal numbers."""
+
+    @abstractmethod
+    def uniform(self, shape: Iterable[int], like: Tensor) -> Tensor:
+        """Uniform numbers in [0, 1)."""
+
+    @abstractmethod
+    def gamma(self, concentration: Tensor) -> Tensor:
+        """Standard gamma numbers, one for each concentration."""
+
+    @abstractmethod
+    def poisson(self, rate: Tensor) -> Tensor:
+        """Poisson numbers, one for each rate."""
+
+    def rows(self, rows: Tensor, num_rows: int) -> "Noise":
+        """The noise of some rows of a batch: ascending indices into its `num_rows` rows."""
+        return self
+
+
+class TorchNoise(Noise):
+    """Torch's global generator."""
+
+    def normal(self, shape: Iterable[int], like: Tensor) -> Tensor:
+        return torch.randn(tuple(shape), dtype=like.dtype, device=like.device)
+
+    def uniform(self, shape: Iterable[int], like: Tensor) -> Tensor:
+        return torch.rand(tuple(shape), dtype=like.dtype, device=like.device)
+
+    def gamma(self, concentration: Tensor) -> Tensor:
+        return torch._standard_gamma(concentration.contiguous())  # pyright: ignore
+
+    def poisson(self, rate: Tensor) -> Tensor:
+        return torch.poisson(rate)
+
+
+class SequenceNoise(Noise):
+    """A stream for each of B sequences.
+
+    The first dimension of what is asked for holds the sequences' rows in their order: B of them, or
+    as many paths for each. (The streams are NumPy's: torch's normal numbers depend on how many are
+    asked for at once.)
+
+    Args:
+        names: of the sequences, which seed the streams together with `seed`.
+        seed: of the noise.
+    """
+
+    def __init__(self, names: Iterable[str], seed: int):
+        self.streams = [np.random.default_rng(_stream_seed(name, seed)) for name in names]
+        self._counts: list[int] | None = None
+
+    @classmethod
+    def joined(cls, parts: "Sequence[SequenceNoise]") -> "SequenceNoise":
+        """The streams of several batches, one after another."""
+        whole = cls((), 0)
+        whole.streams = [stream for part in parts for stream in part.streams]
+        return whole
+
+    def sequences(self, some: slice) -> "SequenceNoise":
+        """The streams of some of the sequences."""
+        part = SequenceNoise((), 0)
+        part.streams = self.streams[some]
+        return part
+
+    def rows(self, rows: Tensor, num_rows: int) -> "SequenceNoise":
+        part = self.sequences(slice(None))
+        owner = rows * len(self.streams) // num_rows
+        part._counts = torch.bincount(owner, minlength=len(self.streams)).tolist()
+        return part
+
+    def _cuts(self, num_rows: int) -> list[int]:
+        """The number of rows that each stream fills."""
+        if self._counts is not None:
+            return self._counts
+        return [num_rows // len(self.streams)] * len(self.streams)
+
+    def _fill(
+        self,
+        shape: Iterable[int],
+        like: Tensor,
+        fill: Callable[[np.random.Generator, np.ndarray], object],
+    ) -> Tensor:
+        kind = np.float64 if like.dtype == torch.float64 else np.float32
+        values, start = np.empty(tuple(shape), dtype=kind), 0
+        for stream, count in zip(self.streams, self._cuts(len(values)), strict=True):
+            if count:
+                fill(stream, values[start : start + count])
+            start += count
+        return torch.from_numpy(values).to(like)
+
+    def normal(self, shape: Iterable[int], like: Tensor) -> Tensor:
+        return self._fill(shape, like, lambda s, out: s.standard_normal(dtype=out.dtype, out=out))
+
+    def uniform(self, shape: Iterable[int], like: Tensor) -> Tensor:
+        return self._fill(shape, like, lambda s, out: s.random(dtype=out.dtype, out=out))
+
+    def normal_steps(
+        self, lengths: Tensor, num_steps: int, shape: Iterable[int], like: Tensor
+    ) -> Tensor:
+        """(B, T, *shape) standard normal numbers for the first (B,) lengths of T steps, 0 behind
+        them: nothing is sampled for padding."""
+        kind = np.float64 if like.dtype == torch.float64 else np.float32
+        values = np.zeros((len(self.streams), num_steps, *shape), dtype=kind)
+        for stream, part, length in zip(self.streams, values, lengths.tolist(), strict=True):
+            stream.standard_normal(dtype=kind, out=part[:length])
+        return torch.from_numpy(values).to(like)
+
+    def uniform_steps(self, lengths: Tensor, num_steps: int, like: Tensor) -> Tensor:
+        """(B, T) uniform numbers, likewise."""
+        values = np.zeros((len(self.streams), num_steps))
+        for stream, part, length in zip(self.streams, values, lengths.tolist(), strict=True):
+            stream.random(out=part[:length])
+        return torch.from_numpy(values).to(like)
+
+    def gamma(self, concentration: Tensor) -> Tensor:
+        return self._each(concentration, lambda s, value: s.standard_gamma(value))
+
+    def poisson(self, rate: Tensor) -> Tensor:
+        # Beyond this size a double does not hold every whole number.
+        return self._each(rate.clamp(max=1e15), lambda s, value: s.poisson(value))
+
+    def _each(
+        self, params: Tensor, sample: Callable[[np.random.Generator, np.ndarray], np.ndarray]
+    ) -> Tensor:
+        values = params.detach().double().cpu().numpy()
+        cuts = np.cumsum(self._cuts(len(values)))[:-1]
+        parts = zip(self.streams, np.split(values, cuts), strict=True)
+        values = np.concatenate([np.asarray(sample(s, v), dtype=np.float64) for s, v in parts])
+        return torch.from_numpy(values).to(params)
+
+
+def _stream_seed(name: str, seed: int) -> int:
+    """A number that depends on the seed and the sequence's name alone."""
+    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def sample_class(log_mass: Tensor, noise: Noise) -> Tensor:
     """(..., C) log-masses, up to a constant -> (...) classes.
 
-    The class is where a uniform number falls among the summed masses. torch.multinomial draws a
+    The class is where a uniform number falls among the summed masses. torch.multinomial samples a
     number for every class, which takes longer than the densities do.
     """
     total = log_mass.softmax(-1).cumsum(-1)
-    u = torch.rand((*total.shape[:-1], 1), generator=generator, device=total.device).to(total)
+    u = noise.uniform((*total.shape[:-1], 1), total)
     # Rounding may put u * total at the end; the last class is then meant.
-    drawn = torch.searchsorted(total, u * total[..., -1:], right=True)[..., 0]
-    return drawn.clamp(max=log_mass.shape[-1] - 1)
-
-
-def standard_gamma(shape: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Standard gamma draws; torch's distribution of that name takes no generator."""
-    return torch._standard_gamma(shape.contiguous(), generator=generator)  # pyright: ignore
+    found = torch.searchsorted(total, u * total[..., -1:], right=True)[..., 0]
+    return found.clamp(max=log_mass.shape[-1] - 1)

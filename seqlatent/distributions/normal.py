@@ -6,6 +6,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from seqlatent.distributions.noise import Noise, sample_class
+
 
 class LatentDistribution(Protocol):
     """A distribution of z_t, (...) of them."""
@@ -14,8 +16,8 @@ class LatentDistribution(Protocol):
         """(..., Z) -> (...) nats."""
         ...
 
-    def draw(self, shape: torch.Size, generator: torch.Generator | None) -> Tensor:
-        """(..., Z) draws, of that shape."""
+    def sample(self, shape: torch.Size, noise: Noise) -> Tensor:
+        """(..., Z) samples, of that shape."""
         ...
 
 
@@ -28,9 +30,8 @@ class DiagonalNormal(NamedTuple):
     def log_prob(self, z: Tensor) -> Tensor:
         return _normal((z - self.loc) / self.scale, self.scale)
 
-    def draw(self, shape: torch.Size, generator: torch.Generator | None) -> Tensor:
-        noise = torch.randn(shape, generator=generator, device=self.loc.device)
-        return self.loc + self.scale * noise.to(self.loc)
+    def sample(self, shape: torch.Size, noise: Noise) -> Tensor:
+        return self.loc + self.scale * noise.normal(shape, self.loc)
 
     def latent(self, k: int) -> "DiagonalNormal":
         """The distribution of latent k alone."""
@@ -61,12 +62,9 @@ class NormalMixture(NamedTuple):
         """The distribution of latent k alone."""
         return NormalMixture(self.log_weights, self.loc[:, k : k + 1], self.scale[:, k : k + 1])
 
-    def draw(self, shape: torch.Size, generator: torch.Generator | None) -> Tensor:
-        count = math.prod(shape[:-1])
-        k = torch.multinomial(self.log_weights.exp(), count, replacement=True, generator=generator)
-        k = k.reshape(shape[:-1])
-        noise = torch.randn(shape, generator=generator, device=self.loc.device).to(self.loc)
-        return self.loc[k] + self.scale[k] * noise
+    def sample(self, shape: torch.Size, noise: Noise) -> Tensor:
+        k = sample_class(self.log_weights.expand(*shape[:-1], -1), noise)
+        return self.loc[k] + self.scale[k] * noise.normal(shape, self.loc)
 
 
 def _normal(standard: Tensor, scale: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """A step as the set of its active channels: an exact distribution over all 2^D subsets.
 
-The active channels k_1 < k_2 < ... < k_n are drawn in ascending order, each by one softmax over the
-channels above the last one, until "end":
+The active channels k_1 < k_2 < ... < k_n are sampled in ascending order, each by one softmax over
+the channels above the last one, until "end":
 
     p(x_t | h_t) = prod_{j=1}^{n+1} p(k_j | h_t, k_1, ..., k_{j-1}),    k_{n+1} = end
     s_j = silu(W h_t + sum_{i<j} V_{k_i} + L_{k_{j-1}}),    logits_j = U (s_j + silu(M s_j)) + c
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqlatent.distributions.categorical import Bernoulli
-from seqlatent.distributions.heads import StepDistribution
-from seqlatent.distributions.noise import sample_class
+from seqlatent.distributions.heads import Head, StepDistribution
+from seqlatent.distributions.noise import Noise, sample_class
 
 
-class SubsetHead(nn.Module):
+class SubsetHead(Head):
     """Features (..., in_dim) to a `Subset`.
 
     Args:
@@ -114,7 +114,7 @@ class Subset(StepDistribution):
         return taken.new_zeros(len(active)).index_add(0, rows, taken).reshape(lead)
 
     @torch.no_grad()
-    def draw(self, generator: torch.Generator | None = None) -> Tensor:
+    def _sample(self, noise: Noise) -> Tensor:
         head, D = self.head, self.head.num_channels
         lead = self.context.shape[:-1]
         context = _rows(self.context, lead)
@@ -123,7 +123,7 @@ class Subset(StepDistribution):
         last = torch.full_like(rows, -1)
         while len(rows):
             log_mass = head.log_mass(context[rows], x[rows], last, None)
-            choice = sample_class(log_mass, generator)
+            choice = sample_class(log_mass, noise.rows(rows, len(x)))
             x[rows[choice < D], choice[choice < D]] = 1.0
             going = choice < D - 1  # what follows the last channel is certain
             rows, last = rows[going], choice[going]

@@ -11,12 +11,12 @@ log-determinant is the sum of theirs.
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from seqlatent.data.description import ChannelDescription
 from seqlatent.distributions.bijections import Bijection, Compose
 from seqlatent.distributions.families import LocationScale
+from seqlatent.distributions.noise import Noise
 
 
 class Transformed(LocationScale):
@@ -60,9 +60,8 @@ class Transformed(LocationScale):
         """(...) log N(z; 0, 1)."""
         return -0.5 * z * z - 0.5 * math.log(2 * math.pi)
 
-    def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
-        shape, device = params.shape[:-1], params.device
-        return self.decode(params, torch.randn(shape, generator=generator, device=device))
+    def sample(self, params: Tensor, noise: Noise) -> Tensor:
+        return self.decode(params, noise.normal(params.shape[:-1], params))
 
     def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
         local_scale = (-self.map(params, x)[1]).exp()  # dx/dz: f may narrow what scale left wide

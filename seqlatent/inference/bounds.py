@@ -1,6 +1,6 @@
 """Estimates of log p(x) from importance weights: one implementation for training and scoring.
 
-With draws z^k from a guide q, the log-weights of K particles at each step are
+With samples z^k from a guide q, the log-weights of K particles at each step are
 
     log w_t^k = log p(x_t | .) + log p(z_t^k | .) - log q(z_t^k | .)
 
@@ -10,9 +10,10 @@ joint      log (1/K) sum_k prod_t w_t^k        likewise, for any model; loose on
 smc        see smc.py                          likewise, with resampling
 
 The per-step form needs a posterior that factorises over time given x: then the average at each step
-has the conditional mean p(x_t | x_{<t}) whatever the earlier draws were, the product is an unbiased
-estimate of p(x), and its error grows linearly in T. It holds when neither prior nor emission sees
-earlier latents (they may see earlier observations). Importance weighting: Burda et al. 2016.
+has the conditional mean p(x_t | x_{<t}) whatever the earlier samples were, the product is an
+unbiased estimate of p(x), and its error grows linearly in T. It holds when neither prior nor
+emission sees earlier latents (they may see earlier observations). Importance weighting: Burda et
+al. 2016.
 """
 
 import math
@@ -29,8 +30,8 @@ class Estimate(NamedTuple):
         log_prob: (B, T) what each step adds, nats; an estimate of log p(x_t | x_{<t}).
         variance: (B,) Monte-Carlo variance of the sum; NaN where one particle cannot tell.
         ess: (B,) effective sample size, between 1 and K; per step, the mean over steps that weigh.
-        elbo: (B,) the bound of one particle from the same draws, nats: how far the particles raise
-            the bound says how far the guide is from the posterior.
+        elbo: (B,) the bound of one particle from the same samples, nats: how far the particles
+            raise the bound says how far the guide is from the posterior.
     """
 
     log_prob: Tensor
@@ -73,13 +74,13 @@ def joint_importance(log_weights: Tensor) -> Estimate:
 def doubly_reparametrised(z: Tensor, log_weights: Tensor) -> None:
     """Make the guide's gradient of log mean_k w^k the one that does not drown in noise.
 
-    With many draws, the bound tells the guide less and less where to move them. Where log q passes
-    gradients to z alone, d/d phi log mean_k w^k has the same mean as sum_k v_k^2 (d log w^k / dz^k)
-    (dz^k / d phi) with v = softmax(log w): each draw's gradient is weighed twice. (Tucker et al.
-    2019.)
+    With many samples, the bound tells the guide less and less where to move them. Where log q
+    passes gradients to z alone, d/d phi log mean_k w^k has the same mean as sum_k v_k^2 (d log w^k
+    / dz^k) (dz^k / d phi) with v = softmax(log w): each sample's gradient is weighed twice. (Tucker
+    et al. 2019.)
 
     Args:
-        z: (K, B, T, Z) draws, through which gradients reach the guide.
+        z: (K, B, T, Z) samples, through which gradients reach the guide.
         log_weights: (K, B, T) of each step's estimate.
     """
     share = log_weights.detach().softmax(0)[..., None]

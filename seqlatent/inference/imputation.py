@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from seqlatent.data.batch import SequenceBatch
+from seqlatent.distributions.noise import Noise
 from seqlatent.inference.likelihood import CHUNK
-from seqlatent.inference.protocols import ExactDensity, Fillable, ModelState, StepModel
+from seqlatent.inference.protocols import ExactDensity, Fillable, ModelState
 from seqlatent.inference.smc import systematic
 from seqlatent.nn.causal import expand_state, map_state
 
@@ -22,22 +23,21 @@ def by_particles(
     model: Fillable,
     batch: SequenceBatch,
     num_samples: int,
-    generator: torch.Generator,
+    noise: Noise,
     lag: int = LAG,
 ) -> Tensor:
-    """(S, T, D) draws of one sequence's missing values, data units, beside the observed ones."""
-    assert isinstance(model, StepModel)
+    """(S, T, D) samples of one sequence's missing values, data units, beside the observed ones."""
     size, observed = max(num_samples, PARTICLES), batch.observed[0]
     result = batch.x.expand(num_samples, -1, -1).clone()
     gaps = (~observed).any(-1).nonzero()[:, 0].tolist()
     first = gaps[0] if isinstance(model, ExactDensity) else 0  # latents need the values before too
-    history = expand_state(_read(model, batch, first), size)
+    state = expand_state(_read(model, batch, first), size)
     log_w = torch.full((size,), -math.log(size), dtype=batch.x.dtype, device=batch.x.device)
     open_steps: dict[int, tuple[Tensor, int]] = {}  # values (K, D), observed steps since
     num_seen = 0
 
     def uniform() -> Tensor:
-        return torch.rand(1, generator=generator, device=batch.x.device)
+        return noise.uniform((1,), batch.x)
 
     def settle(steps: list[int]) -> None:
         if steps:
@@ -48,12 +48,12 @@ def by_particles(
     for t in range(first, batch.x.shape[1]):
         x = batch.x[:, t : t + 1].expand(size, -1, -1)
         covariates = batch.covariates[:, t : t + 1].expand(size, -1, -1)
-        y = (x - history.scaling.loc) / history.scaling.scale
-        y, log_weight, history = model.fill_step(history, y, observed[t], covariates, generator)
+        y = (x - state.scaling.loc) / state.scaling.scale
+        y, log_weight, state = model.fill_step(state, y, observed[t], covariates, noise)
         num_seen += int(observed[t].any())
         if t in gaps[:1]:
             gaps.pop(0)
-            filled = torch.where(observed[t], x, history.scaling.inverse(y))[:, 0]
+            filled = torch.where(observed[t], x, state.scaling.inverse(y))[:, 0]
             open_steps[t] = filled, num_seen
         log_w = log_w + log_weight
         log_w = log_w - log_w.logsumexp(0)
@@ -62,16 +62,16 @@ def by_particles(
             break
         if (2 * log_w).logsumexp(0) > math.log(2 / size):  # fewer than K/2 count
             chosen = systematic(log_w[:, None], uniform())[:, 0]
-            history = map_state(lambda s, chosen=chosen: s[chosen], history)
+            state = map_state(lambda s, chosen=chosen: s[chosen], state)
             open_steps = {s: (v[chosen], since) for s, (v, since) in open_steps.items()}
             log_w = torch.full_like(log_w, -math.log(size))
     settle(list(open_steps))
     return result
 
 
-def _read(model: StepModel, batch: SequenceBatch, num_steps: int) -> ModelState:
-    """The history after the first so many steps."""
-    history = model.begin(batch)
+def _read(model: Fillable, batch: SequenceBatch, num_steps: int) -> ModelState:
+    """The state after the first so many steps."""
+    state = model.begin(batch)
     for start in range(0, num_steps, CHUNK):
-        history = model.read(batch.steps(start, min(start + CHUNK, num_steps)), history)
-    return history
+        state = model.read(batch.steps(start, min(start + CHUNK, num_steps)), state)
+    return state

@@ -5,13 +5,13 @@
                measurement, tighter than whole trajectories for guides that see the future too)
     joint      whole trajectories, on request
 
-Every sequence draws its noise from a stream of its own, seeded by its name: the estimate does not
+Every sequence samples its noise from a stream of its own, seeded by its name: the estimate does not
 depend on its company, nor on how many steps are read at once.
 """
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,11 +20,11 @@ from torch import Tensor
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
+from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.bounds import Estimate, average, joint_importance, per_step_importance
-from seqlatent.inference.noise import sequence_noise, sequence_stream
-from seqlatent.inference.protocols import EstimatedDensity, ExactDensity, StepModel
-from seqlatent.inference.smc import smc
+from seqlatent.inference.protocols import Density, EstimatedDensity, StepModel
+from seqlatent.inference.smc import particle_filter
 from seqlatent.nn.causal import State
 
 CHUNK = 1024  # steps whose particles are held at once
@@ -79,18 +79,17 @@ def estimate(
         seed: of the noise.
         num_filters: for `smc`, independent filters of K particles each.
     """
-    streams = [sequence_stream(name, seed) for name in names]
-    reading = model.reading(batch)
+    noise, reading = SequenceNoise(names, seed), model.reading(batch)
     if estimator == "smc":
         return average(
-            [_filter(model, batch, reading, streams, num_particles) for _ in range(num_filters)]
+            [_filter(model, batch, reading, noise, num_particles) for _ in range(num_filters)]
         )
     branched, weights, particles = estimator == "per-step", [], None
     for start in range(0, batch.x.shape[1], CHUNK):
         chunk, part = batch.steps(start, start + CHUNK), reading.steps(start, start + CHUNK)
-        eps = sequence_noise(chunk, streams, num_particles, model.latent_dim).to(batch.x.device)
-        draw, particles = model.propose(part, eps, particles, branched)
-        weights.append(torch.where(part.inside, draw.log_weight, 0.0))
+        eps = particle_noise(noise, chunk, num_particles, model.latent_dim)
+        sample, particles = model.propose(part, eps, particles, branched)
+        weights.append(torch.where(part.inside, sample.log_weight, 0.0))
     fold = per_step_importance if branched else joint_importance
     return fold(torch.cat(weights, -1))
 
@@ -98,30 +97,34 @@ def estimate(
 def _filter(
     model: EstimatedDensity,
     batch: SequenceBatch,
-    reading,
-    streams: list[np.random.Generator],
+    reading: Any,
+    noise: SequenceNoise,
     num_particles: int,
 ) -> Estimate:
-    num_sequences, num_steps = batch.x.shape[:2]
-    block = max(1, CHUNK // num_particles)  # steps whose noise is drawn at once
-    uniforms = torch.zeros(num_sequences, num_steps)
-    for i, stream in enumerate(streams):
-        length = int(batch.lengths[i])
-        uniforms[i, :length] = torch.from_numpy(stream.random(length))
-    eps = torch.zeros(0)
+    block = max(1, CHUNK // num_particles)  # steps whose noise is sampled at once
+    like = torch.empty(0, device=batch.x.device)
+    uniforms = noise.uniform_steps(batch.lengths, batch.x.shape[1], like)
+    eps = like
 
     def propose(t: int, particles: State) -> tuple[Tensor, State]:
         nonlocal eps
         if t % block == 0:
-            chunk = batch.steps(t, t + block)
-            eps = sequence_noise(chunk, streams, num_particles, model.latent_dim)
-            eps = eps.to(batch.x.device)
-        now = reading.steps(t, t + 1)
-        at = t % block
-        draw, particles = model.propose(now, eps[:, :, at : at + 1], particles)
-        return torch.where(now.inside, draw.log_weight, 0.0)[..., 0], particles
+            eps = particle_noise(noise, batch.steps(t, t + block), num_particles, model.latent_dim)
+        now, at = reading.steps(t, t + 1), t % block
+        sample, particles = model.propose(now, eps[:, :, at : at + 1], particles)
+        return torch.where(now.inside, sample.log_weight, 0.0)[..., 0], particles
 
-    return smc(propose, uniforms.to(batch.x.device), num_particles)[0]
+    return particle_filter(propose, uniforms, num_particles)[0]
+
+
+def particle_noise(
+    noise: SequenceNoise, batch: SequenceBatch, num_particles: int, dim: int
+) -> Tensor:
+    """(K, B, T, Z) standard normal noise for the particles of a batch's steps, 0 at padding. A
+    sequence's does not depend on how many steps are asked for at once."""
+    like = torch.empty(0, device=batch.x.device)
+    eps = noise.normal_steps(batch.lengths, batch.x.shape[1], (num_particles, dim), like)
+    return eps.permute(2, 0, 1, 3)
 
 
 def spread_over_scored(log_prob: Tensor, scored: Tensor, context: Tensor) -> Tensor:
@@ -172,9 +175,9 @@ class SequenceScore(NamedTuple):
 
 
 def kind_of(model: StepModel, num_particles: int, estimator: str = "auto") -> str:
-    """`exact`, or the estimate's name."""
-    if isinstance(model, ExactDensity):
-        return "exact"
+    """`exact`, `bound`, or the estimate's name."""
+    if isinstance(model, Density):
+        return model.kind
     return kind_of_estimate(choose_estimator(model, estimator), num_particles)
 
 
@@ -190,14 +193,14 @@ def score_sequences(
     """Score every sequence; see `score` for the arguments. `progress` is told of each batch."""
     training = model.training
     model.eval()
-    exact = isinstance(model, ExactDensity)
-    chosen = "" if exact else choose_estimator(model, estimator)
+    computed = isinstance(model, Density)
+    chosen = "" if computed else choose_estimator(model, estimator)
     try:
         with torch.no_grad():
-            for part in _batches(data, 1 if exact else num_particles, chosen):
+            for part in _batches(data, 1 if computed else num_particles, chosen):
                 sequences = [data.sequences[i] for i in part]
-                if exact:
-                    scores = _exact(model, sequences)
+                if computed:
+                    scores = _computed(model, sequences)
                 else:
                     assert isinstance(model, EstimatedDensity)
                     scores = _estimated(model, sequences, num_particles, chosen, seed, num_filters)
@@ -226,12 +229,11 @@ def _batches(data: SequenceDataset, num_particles: int, estimator: str) -> Itera
         yield part
 
 
-def _exact(model: ExactDensity, part: list[Sequence]) -> Iterator[SequenceScore]:
-    assert isinstance(model, StepModel)
-    batch = collate(part).to(next(model.parameters()).device)
-    history, steps = model.begin(batch), []
+def _computed(model: Density, part: list[Sequence]) -> Iterator[SequenceScore]:
+    batch = collate(part).to(model.device)
+    state, steps = model.begin(batch), []
     for start in range(0, batch.x.shape[1], CHUNK):
-        value, history = model.log_prob(batch.steps(start, start + CHUNK), history)
+        value, state = model.log_prob(batch.steps(start, start + CHUNK), state)
         steps.append(value)
     log_prob = torch.where(batch.scored, torch.cat(steps, 1), torch.nan).double().cpu().numpy()
     observed = (batch.observed & batch.scored[..., None]).sum((1, 2))
@@ -247,8 +249,7 @@ def _estimated(
     seed: int,
     num_filters: int,
 ) -> Iterator[SequenceScore]:
-    assert isinstance(model, StepModel)
-    batch = collate(part).to(next(model.parameters()).device)
+    batch = collate(part).to(model.device)
     names = [s.unique_id for s in part]
     e = estimate(model, batch, names, num_particles, estimator, seed, num_filters)
     log_prob = spread_over_scored(e.log_prob.double(), batch.scored, batch.context)

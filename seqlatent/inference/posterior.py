@@ -1,14 +1,14 @@
-"""Latents given the values: the guide's draws, weighed until they follow the posterior.
+"""Latents given the values: the guide's samples, weighed until they follow the posterior.
 
-Draws z^k of a guide q, each with its weight p(x, z^k) / q(z^k | x), are the posterior (Burda et al.
-2016; Gordon et al. 1993). How they are put together depends on how the latents hang together:
+Samples z^k of a guide q, each with its weight p(x, z^k) / q(z^k | x), are the posterior (Burda et
+al. 2016; Gordon et al. 1993). How they are put together depends on how the latents hang together:
 
-    factorised    z_t is independent of the others given x: the draws of each step are weighed on
+    factorised    z_t is independent of the others given x: the samples of each step are weighed on
                   their own. z_t does not depend on later values either, so that filtering and
                   smoothing are the same.
     filtering     p(z_t | x_{1:t}): the particles of a filter, as they are weighed at step t.
     smoothing     p(z_{1:T} | x_{1:T}): whole trajectories. Those of a filter, followed back through
-                  their ancestors; or, of a guide that sees the future, draws weighed as a whole.
+                  their ancestors; or, of a guide that sees the future, samples weighed as a whole.
 
 Trajectories degenerate. Followed back from the end, all of them come from ever fewer particles of
 early steps, which were resampled many times since; and weighed as a whole, ever fewer of them count
@@ -22,33 +22,33 @@ import torch
 from torch import Tensor
 
 from seqlatent.data.batch import SequenceBatch
-from seqlatent.inference.likelihood import CHUNK
-from seqlatent.inference.noise import sequence_noise, sequence_stream
+from seqlatent.distributions.noise import SequenceNoise
+from seqlatent.inference.likelihood import CHUNK, particle_noise
 from seqlatent.inference.protocols import EstimatedDensity
-from seqlatent.inference.smc import smc, systematic
+from seqlatent.inference.smc import particle_filter, systematic
 from seqlatent.nn.causal import State
 
-PARTICLES = 512  # at the least; four for every draw
+PARTICLES = 512  # at the least; four for every sample
 
 
 class Posterior(NamedTuple):
     """A sequence's latents given its values.
 
     Attributes:
-        mean, scale: (T, Z) by the weighted draws.
-        draws: (S, T, Z) resampled, weighing alike. Smoothing ones are whole trajectories, others
+        mean, scale: (T, Z) by the weighted samples.
+        samples: (S, T, Z) resampled, weighing alike. Smoothing ones are whole trajectories, others
             belong together within a step alone.
-        ess: (T,) effective number of the draws that a step rests on.
+        ess: (T,) effective number of the samples that a step rests on.
     """
 
     mean: Tensor
     scale: Tensor
-    draws: Tensor
+    samples: Tensor
     ess: Tensor
 
 
 @torch.no_grad()
-def posterior(
+def weighted_posterior(
     model: EstimatedDensity,
     batch: SequenceBatch,
     name: str,
@@ -67,42 +67,42 @@ def posterior(
         seed: of the noise.
     """
     size = max(PARTICLES, 4 * num_samples)
-    stream = sequence_stream(name, seed)
-    uniforms = torch.from_numpy(stream.random((batch.x.shape[1], 2))).to(batch.x.device)
+    noise = SequenceNoise([name], seed)
+    uniforms = noise.uniform((1, batch.x.shape[1], 2), batch.x)[0]
     if model.factorises:
-        z, log_w = _guided(model, batch, size, stream, branched=True)
+        z, log_w = _guided(model, batch, size, noise, branched=True)
     elif smoothing and model.smoothing:
-        z, log_w = _guided(model, batch, size, stream, branched=False)
+        z, log_w = _guided(model, batch, size, noise, branched=False)
         log_w = log_w.sum(-1, keepdim=True).expand_as(log_w)
         uniforms = uniforms[:1].expand_as(uniforms)  # the same trajectories at every step
     else:
-        z, log_w, ancestors = _filtered(model, batch, size, stream, uniforms[:, 0])
+        z, log_w, ancestors = _filtered(model, batch, size, noise, uniforms[:, 0])
         if smoothing:
             return _trajectories(z, log_w[:, -1], ancestors, num_samples, uniforms[-1, 1])
     log_w = log_w.double() - log_w.double().logsumexp(0)
     chosen = systematic(log_w, uniforms[:, 1], num_samples)  # (S, T)
-    draws = z.gather(0, chosen[..., None].expand(-1, -1, z.shape[-1]))
-    return Posterior(*_moments(z, log_w), draws, (-(2 * log_w).logsumexp(0)).exp())
+    samples = z.gather(0, chosen[..., None].expand(-1, -1, z.shape[-1]))
+    return Posterior(*_moments(z, log_w), samples, (-(2 * log_w).logsumexp(0)).exp())
 
 
 def _guided(
-    model: EstimatedDensity, batch: SequenceBatch, size: int, stream, branched: bool
+    model: EstimatedDensity, batch: SequenceBatch, size: int, noise: SequenceNoise, branched: bool
 ) -> tuple[Tensor, Tensor]:
-    """(K, T, Z) draws of the guide and their (K, T) log-weights."""
+    """(K, T, Z) samples of the guide and their (K, T) log-weights."""
     reading, particles = model.reading(batch), None
     z, log_w = [], []
     steps = max(1, 64 * CHUNK // size)  # whose particles are held at once
     for start in range(0, batch.x.shape[1], steps):
         chunk, part = batch.steps(start, start + steps), reading.steps(start, start + steps)
-        eps = sequence_noise(chunk, [stream], size, model.latent_dim).to(batch.x.device)
-        draw, particles = model.propose(part, eps, particles, branched)
-        z.append(draw.z[:, 0])
-        log_w.append(draw.log_weight[:, 0])
+        eps = particle_noise(noise, chunk, size, model.latent_dim)
+        sample, particles = model.propose(part, eps, particles, branched)
+        z.append(sample.z[:, 0])
+        log_w.append(sample.log_weight[:, 0])
     return torch.cat(z, 1), torch.cat(log_w, 1)
 
 
 def _filtered(
-    model: EstimatedDensity, batch: SequenceBatch, size: int, stream, uniforms: Tensor
+    model: EstimatedDensity, batch: SequenceBatch, size: int, noise: SequenceNoise, uniforms: Tensor
 ) -> tuple[Tensor, Tensor, list[Tensor | None]]:
     """A particle filter: (K, T, Z) latents and (K, T) log-weights as they are at each step before
     resampling, and the ancestors (K,) of the particles after it."""
@@ -111,16 +111,16 @@ def _filtered(
 
     def propose(t: int, particles: State) -> tuple[Tensor, State]:
         now = batch.steps(t, t + 1)
-        eps = sequence_noise(now, [stream], size, model.latent_dim).to(batch.x.device)
-        draw, particles = model.propose(reading.steps(t, t + 1), eps, particles)
-        z.append(draw.z[:, 0, 0])
-        return draw.log_weight[..., 0], particles
+        eps = particle_noise(noise, now, size, model.latent_dim)
+        sample, particles = model.propose(reading.steps(t, t + 1), eps, particles)
+        z.append(sample.z[:, 0, 0])
+        return sample.log_weight[..., 0], particles
 
     def listen(weights: Tensor, chosen: Tensor | None) -> None:
         log_w.append(weights[:, 0])
         ancestors.append(None if chosen is None else chosen[:, 0])
 
-    smc(propose, uniforms[None, :num_steps].to(reading.y), size, listen)
+    particle_filter(propose, uniforms[None, :num_steps].to(reading.y), size, listen)
     return torch.stack(z, 1), torch.stack(log_w, 1), ancestors
 
 
@@ -145,7 +145,8 @@ def _trajectories(
 
 
 def _moments(z: Tensor, log_w: Tensor) -> tuple[Tensor, Tensor]:
-    """(T, Z) mean and standard deviation of (K, T, Z) draws with normalised (K, T) log-weights."""
+    """(T, Z) mean and standard deviation of (K, T, Z) samples with normalised (K, T)
+    log-weights."""
     weights = log_w.exp()[..., None]
     mean = (weights * z.double()).sum(0)
     return mean, (weights * (z.double() - mean) ** 2).sum(0).sqrt()

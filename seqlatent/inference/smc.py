@@ -1,6 +1,7 @@
 """Sequential Monte Carlo: importance sampling that drops hopeless particles on the way.
 
-K particles walk through time together. At every step each draws z_t from the guide and is weighed,
+K particles walk through time together. At every step each samples z_t from the guide and is
+weighed,
 
     log w_t^k = log p(x_t | .) + log p(z_t^k | .) - log q(z_t^k | .)
     log p^(x_t | x_{<t}) = log sum_k W_{t-1}^k w_t^k,     W_t^k proportional to W_{t-1}^k w_t^k
@@ -41,14 +42,14 @@ class Particles(NamedTuple):
     log_weights: Tensor
 
 
-def smc(
+def particle_filter(
     propose: Proposal, uniforms: Tensor, num_particles: int, listen: Listener | None = None
 ) -> tuple[Estimate, Particles]:
     """Filter B sequences of T steps.
 
     Args:
-        propose: draws and weighs one step; differentiable, if gradients are wanted. (They pass
-            through draws and weights, and not through the choice of ancestors.)
+        propose: samples and weighs one step; differentiable, if gradients are wanted. (They pass
+            through samples and weights, and not through the choice of ancestors.)
         uniforms: (B, T) uniform numbers in [0, 1) that resampling uses.
         num_particles: K.
         listen: called after every step; with what it is told, trajectories can be put together.

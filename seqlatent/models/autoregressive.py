@@ -6,7 +6,9 @@ A causal network and a head are a distribution over a whole sequence. `rnn`, `tr
 differ in the network alone.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,18 +17,17 @@ from torch.nn import functional as F
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.heads import StepDistribution
-from seqlatent.inference.protocols import ModelState
-from seqlatent.models.base import ModelOptions, SequenceModel
-from seqlatent.nn.attention import CausalTransformer
+from seqlatent.distributions.noise import Noise
+from seqlatent.inference.protocols import ExactDensity, Fillable, ModelState
+from seqlatent.models.emission_model import EmissionModel, EmissionModelOptions
+from seqlatent.nn.build import build_network
 from seqlatent.nn.causal import CausalNetwork
-from seqlatent.nn.convolution import Convolution
 from seqlatent.nn.layers import ACTIVATIONS
 from seqlatent.nn.recall import Recall
-from seqlatent.nn.recurrent import Recurrent
 
 
 @dataclass(frozen=True)
-class AutoregressiveOptions(ModelOptions):
+class AutoregressiveOptions(EmissionModelOptions):
     input_dropout: float = field(
         default=0.0,
         metadata={
@@ -37,40 +38,41 @@ class AutoregressiveOptions(ModelOptions):
     )
 
 
-class Autoregressive(SequenceModel):
+class Autoregressive(EmissionModel, ExactDensity, Fillable):
     """A causal network over past values and a head; a subclass builds the network."""
 
-    def __init__(self, options: ModelOptions, description: DataDescription):
+    def __init__(self, options: Any, description: DataDescription):
         super().__init__(options, description)
         self.network = self.build_network(self.input_dim)
         # The head also sees u_t itself: linear dependence on the last value then needs no learning
         # of the identity, and holds beyond the range of the training data.
         self.head = self.build_head(self.network.out_dim + self.input_dim)
 
+    @abstractmethod
     def build_network(self, in_dim: int) -> CausalNetwork:
-        raise TypeError(f"{type(self).__name__} must define build_network")
+        """A network for inputs u_t of size `in_dim`."""
 
     def _step_distributions(
-        self, u: Tensor, observed: Tensor | None, history: ModelState | None
+        self, u: Tensor, observed: Tensor | None, state: ModelState | None
     ) -> tuple[StepDistribution, object]:
         u = F.dropout(u, self.options.input_dropout, self.training)
-        h, network = self.network(u, history.network if history else None)
+        h, network = self.network(u, state.network if state else None)
         return self.head(torch.cat([h, u], -1), observed), network
 
     def _log_prob(
-        self, batch: SequenceBatch, history: ModelState | None
+        self, batch: SequenceBatch, state: ModelState | None
     ) -> tuple[Tensor, StepDistribution, Tensor, ModelState]:
-        history = history or self.begin(batch)
-        y, embedding, u = self.inputs(batch, history)
-        distributions, network = self._step_distributions(u, batch.observed, history)
-        log_prob = distributions.log_prob(y) - history.scaling.log_scale(batch.observed)
-        return log_prob, distributions, y, ModelState(history.scaling, embedding[:, -1:], network)
+        state = state or self.begin(batch)
+        y, embedding, u = self.inputs(batch, state)
+        distributions, network = self._step_distributions(u, batch.observed, state)
+        log_prob = distributions.log_prob(y) - state.scaling.log_scale(batch.observed)
+        return log_prob, distributions, y, ModelState(state.scaling, embedding[:, -1:], network)
 
     def log_prob(
-        self, batch: SequenceBatch, history: ModelState | None = None
+        self, batch: SequenceBatch, state: ModelState | None = None
     ) -> tuple[Tensor, ModelState]:
         """(B, T) log p(x_t | x_{<t}), nats, in data units; 0 where not scored."""
-        log_prob, _, _, after = self._log_prob(batch, history)
+        log_prob, _, _, after = self._log_prob(batch, state)
         return torch.where(batch.scored, log_prob, 0.0), after
 
     def at_floor(self, batch: SequenceBatch) -> Tensor:
@@ -84,34 +86,33 @@ class Autoregressive(SequenceModel):
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
         return -self.log_prob(batch)[0].sum() / batch.scored.sum().clamp(min=1)
 
-    def read(self, batch: SequenceBatch, history: ModelState | None = None) -> ModelState:
-        history = history or self.begin(batch)
-        _, embedding, u = self.inputs(batch, history)
-        _, network = self.network(u, history.network)
-        return ModelState(history.scaling, embedding[:, -1:], network)
+    def read(self, batch: SequenceBatch, state: ModelState | None = None) -> ModelState:
+        state = state or self.begin(batch)
+        _, embedding, u = self.inputs(batch, state)
+        _, network = self.network(u, state.network)
+        return ModelState(state.scaling, embedding[:, -1:], network)
 
     def sample_step(
-        self, history: ModelState, covariates: Tensor, generator: torch.Generator | None
+        self, state: ModelState, covariates: Tensor, noise: Noise
     ) -> tuple[Tensor, ModelState]:
         y = covariates.new_zeros(len(covariates), 1, self.description.num_channels)
         nothing = torch.zeros(y.shape[-1], dtype=torch.bool, device=y.device)
-        y, _, history = self.fill_step(history, y, nothing, covariates, generator)
-        return history.scaling.inverse(y), history
+        y, _, state = self.fill_step(state, y, nothing, covariates, noise)
+        return state.scaling.inverse(y), state
 
     def fill_step(
         self,
-        history: ModelState,
+        state: ModelState,
         y: Tensor,
         observed: Tensor,
         covariates: Tensor,
-        generator: torch.Generator | None,
+        noise: Noise,
     ) -> tuple[Tensor, Tensor, ModelState]:
-        """See `Fillable` in base.py."""
-        u = torch.cat([history.last, self.covariate_scaler(covariates)], -1)
-        distributions, network = self._step_distributions(u, None, history)
-        y, log_prob = distributions.fill(y.to(u), observed, generator)
+        u = self.next_input(state, covariates)
+        distributions, network = self._step_distributions(u, None, state)
+        y, log_prob = distributions.fill(y.to(u), observed, noise)
         last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
-        return y, log_prob[:, 0], ModelState(history.scaling, last, network)
+        return y, log_prob[:, 0], ModelState(state.scaling, last, network)
 
 
 @dataclass(frozen=True)
@@ -150,12 +151,19 @@ class RNNModel(Autoregressive):
 
     def build_network(self, in_dim: int) -> CausalNetwork:
         o = self.options
-        network = Recurrent(
-            in_dim, o.hidden_dim, o.num_layers, o.cell, o.dropout, o.norm, o.residual
+        network = build_network(
+            o.cell, in_dim, o.hidden_dim, o.num_layers, o.dropout, norm=o.norm, residual=o.residual
         )
         if not o.recall_heads:
             return network
         return Recall(network, o.recall_heads, o.recall_window, o.dropout)
+
+    @classmethod
+    def unused_options(cls, options: RNNOptions) -> dict[str, str]:
+        unused = super().unused_options(options)
+        if not options.recall_heads:
+            unused["recall_window"] = "models with recall (recall_heads above 0)"
+        return unused
 
 
 @dataclass(frozen=True)
@@ -183,14 +191,15 @@ class TransformerModel(Autoregressive):
 
     def build_network(self, in_dim: int) -> CausalNetwork:
         o = self.options
-        return CausalTransformer(
+        return build_network(
+            "transformer",
             in_dim,
             o.hidden_dim,
             o.num_layers,
-            o.num_heads,
-            o.attention_window,
-            o.activation,
             o.dropout,
+            num_heads=o.num_heads,
+            attention_window=o.attention_window,
+            activation=o.activation,
         )
 
 
@@ -223,13 +232,14 @@ class CNNModel(Autoregressive):
 
     def build_network(self, in_dim: int) -> CausalNetwork:
         o = self.options
-        return Convolution(
+        return build_network(
+            "cnn",
             in_dim,
             o.hidden_dim,
             o.num_layers,
-            o.kernel_size,
-            o.activation,
             o.dropout,
-            o.norm,
-            o.residual,
+            kernel_size=o.kernel_size,
+            activation=o.activation,
+            norm=o.norm,
+            residual=o.residual,
         )

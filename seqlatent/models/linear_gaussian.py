@@ -26,14 +26,16 @@ from torch.nn.functional import softplus
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.families import LocationScale
-from seqlatent.inference.protocols import ModelState
-from seqlatent.models.base import ModelOptions, SequenceModel
+from seqlatent.distributions.noise import Noise
+from seqlatent.errors import InputError
+from seqlatent.inference.protocols import ExactDensity, ExactPosterior, ModelState
+from seqlatent.models.emission_model import EmissionModel, EmissionModelOptions
 
 DOUBLE = torch.float64  # the recursions subtract covariances that are nearly equal
 
 
 @dataclass(frozen=True)
-class LinearGaussianOptions(ModelOptions):
+class LinearGaussianOptions(EmissionModelOptions):
     latent_dim: int = field(default=8, metadata={"help": "dimensions of the state z_t", "min": 1})
 
 
@@ -73,11 +75,10 @@ class Filtering(NamedTuple):
     after: tuple[Tensor, Tensor]
 
 
-class LinearGaussianModel(SequenceModel):
+class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
     """A linear-Gaussian state space: exact likelihood by the Kalman filter (Kalman 1960)."""
 
     family, Options = "linear-gaussian", LinearGaussianOptions
-    emissions = ("normal",)
     learning_rate = 0.03  # few parameters, whose gradient is nearly that of the whole data
     options: LinearGaussianOptions
 
@@ -94,10 +95,29 @@ class LinearGaussianModel(SequenceModel):
         self.m0 = nn.Parameter(torch.zeros(Z, dtype=DOUBLE))
         self.P0_factor = CholeskyFactor(torch.full((Z,), 1e-4), start=1.0)
         assert isinstance(self.value_distribution, LocationScale)
+        if options.channels == "coupling":
+            raise InputError(
+                "model 'linear-gaussian' has one covariance for all channels: channels=coupling is "
+                "for models with networks"
+            )
         independent = options.channels == "independent"  # R is then diagonal
         self.R_factor = CholeskyFactor(
             self.value_distribution.floor, start=0.5, diagonal=independent
         )
+
+    @classmethod
+    def accepts(cls, emission: str) -> bool:
+        return emission == "normal"
+
+    @classmethod
+    def choose_emission(cls, description: DataDescription) -> tuple[str, str]:
+        return "normal", "the model has no other"
+
+    @classmethod
+    def unused_options(cls, options: LinearGaussianOptions) -> dict[str, str]:
+        applies = "models with networks; this one has a full covariance"
+        rest = dict.fromkeys(("coupling_order", "channel_dim", "channel_dropout"), applies)
+        return super().unused_options(options) | rest
 
     def system(self) -> System:
         """The matrices that the parameters stand for."""
@@ -120,13 +140,13 @@ class LinearGaussianModel(SequenceModel):
             return self.d
         return self.d + self.covariate_scaler(covariates).to(DOUBLE) @ self.E.mT
 
-    def _filter(self, batch: SequenceBatch, history: ModelState, seen: Tensor) -> Filtering:
+    def _filter(self, batch: SequenceBatch, state: ModelState, seen: Tensor) -> Filtering:
         """Read a batch, of whose values (B, T, D) those that are `seen` count."""
         s = self.system()
         B, T, D = batch.x.shape
-        m, P = history.network or (s.m0.expand(B, -1), s.P0[None])
+        m, P = state.network or (s.m0.expand(B, -1), s.P0[None])
         r = torch.where(
-            seen, history.scaling.forward(batch, DOUBLE) - self._offset(batch.covariates), 0.0
+            seen, state.scaling.forward(batch, DOUBLE) - self._offset(batch.covariates), 0.0
         )
         if len(P) == 1 and bool(seen.all()):
             seen = seen[:1]
@@ -167,16 +187,16 @@ class LinearGaussianModel(SequenceModel):
         return Filtering(m_all, P_all, v, L, whiten, K, C, R, (m.reshape(B, -1), P))
 
     def filter(
-        self, batch: SequenceBatch, history: ModelState | None = None
+        self, batch: SequenceBatch, state: ModelState | None = None
     ) -> tuple[Tensor, Tensor, ModelState]:
-        """Mean (B, T, Z) and covariance (b, T, Z, Z) of p(z_t | x_{1:t}), and the history after;
+        """Mean (B, T, Z) and covariance (b, T, Z, Z) of p(z_t | x_{1:t}), and the state after;
         b is 1 where all sequences share their covariances."""
-        history = history or self.begin(batch)
-        f = self._filter(batch, history, batch.observed)
+        state = state or self.begin(batch)
+        f = self._filter(batch, state, batch.observed)
         J = torch.eye(self.latent_dim, dtype=DOUBLE, device=f.m.device) - f.K @ f.C
         m = f.m + torch.einsum("btij,btj->bti", f.K, f.v)
         P = J @ f.P @ J.mT + f.K @ f.R @ f.K.mT
-        return m, P, ModelState(history.scaling, history.last, f.after)
+        return m, P, ModelState(state.scaling, state.last, f.after)
 
     def smoother(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
         """Mean (B, T, Z) and covariance (b, T, Z, Z) of p(z_t | x_{1:T}), as for `filter`.
@@ -195,43 +215,38 @@ class LinearGaussianModel(SequenceModel):
             covariances.append(kept[:, t] + G[:, t] @ covariances[-1] @ G[:, t].mT)
         return torch.stack(means[::-1], 1), torch.stack(covariances[::-1], 1)
 
-    def sample_smoothed(
-        self, batch: SequenceBatch, num_samples: int, generator: torch.Generator | None
-    ) -> Tensor:
-        """(S, B, T, Z) joint draws of p(z_{1:T} | x_{1:T}).
+    def sample_smoothed(self, batch: SequenceBatch, num_samples: int, noise: Noise) -> Tensor:
+        """(S, B, T, Z) joint samples of p(z_{1:T} | x_{1:T}).
 
-        Backwards too: z_T from its filtered distribution, then each z_t from its distribution given
-            x_{1:t} and the
-        drawn z_{t+1}. (Carter and Kohn 1994.)
+        Backwards too: z_T from its filtered distribution, then each z_t given x_{1:t} and the
+        sampled z_{t+1}. (Carter and Kohn 1994.)
         """
         m, P, ahead, G, kept = self._backwards(batch)
         B, T, _ = m.shape
         factor = torch.linalg.cholesky(torch.cat([kept, P[:, -1:]], 1))
 
-        def noise(t: int) -> Tensor:
-            """(S, B, Z) draws of N(0, L L')."""
+        def step_noise(t: int) -> Tensor:
+            """(S, B, Z) samples of N(0, L L')."""
             L = factor[:, t].expand(num_samples, B, -1, -1).flatten(0, 1)
-            return _noise(L, num_samples * B, generator).unflatten(0, (num_samples, B))
+            return _gaussian(L, num_samples * B, noise).unflatten(0, (num_samples, B))
 
-        steps = [m[:, -1] + noise(T - 1)]
+        steps = [m[:, -1] + step_noise(T - 1)]
         for t in range(T - 2, -1, -1):
             surprise = (steps[-1] - ahead[:, t])[..., None]
-            steps.append(m[:, t] + (G[:, t] @ surprise)[..., 0] + noise(t))
+            steps.append(m[:, t] + (G[:, t] @ surprise)[..., 0] + step_noise(t))
         return torch.stack(steps[::-1], 2)
 
-    def sample_missing(
-        self, batch: SequenceBatch, num_samples: int, generator: torch.Generator | None
-    ) -> Tensor:
-        """(S, B, T, D) joint draws, data units, of the missing values given all observed ones; the
-        observed ones are as they are.
+    def sample_missing(self, batch: SequenceBatch, num_samples: int, noise: Noise) -> Tensor:
+        """(S, B, T, D) joint samples, data units, of the missing values given all observed ones;
+        the observed ones are as they are.
 
             x_t = C z_t + d + E u_t + e_t,  z ~ p(z_{1:T} | x),  e_t ~ N(0, R) given its observed
             channels o:  e = e' + R_{.o} R_{oo}^-1 (e_o - e'_o),  e' ~ N(0, R)
         """
         s, scaling, seen = self.system(), self.begin(batch).scaling, batch.observed
-        level = self.sample_smoothed(batch, num_samples, generator) @ s.C.mT
+        level = self.sample_smoothed(batch, num_samples, noise) @ s.C.mT
         level = level + self._offset(batch.covariates)
-        e = _noise(self.R_factor(), level[..., 0].numel(), generator).reshape(level.shape)
+        e = _gaussian(self.R_factor(), level[..., 0].numel(), noise).reshape(level.shape)
         surprise = torch.where(seen, scaling.forward(batch, DOUBLE) - level - e, 0.0)
         both = seen[..., None] & seen[..., None, :]
         known = torch.where(both, s.R, torch.eye(len(s.R), dtype=DOUBLE, device=e.device))
@@ -253,26 +268,26 @@ class LinearGaussianModel(SequenceModel):
 
     # -- the contract of a model ------------------------------------------------------------------
 
-    def _score(self, batch: SequenceBatch, history: ModelState) -> Filtering:
+    def _score(self, batch: SequenceBatch, state: ModelState) -> Filtering:
         # Steps of padding score nothing and nothing follows them: taken as seen, they leave the
         # covariances to be shared.
         step = torch.arange(batch.x.shape[1], device=batch.x.device)
         padding = (step >= batch.lengths[:, None])[..., None]
-        return self._filter(batch, history, batch.observed | padding)
+        return self._filter(batch, state, batch.observed | padding)
 
     def log_prob(
-        self, batch: SequenceBatch, history: ModelState | None = None
+        self, batch: SequenceBatch, state: ModelState | None = None
     ) -> tuple[Tensor, ModelState]:
         """(B, T) log p(x_t | x_{<t}) = log N(v_t; 0, S_t), nats, in data units; 0 where not
         scored."""
-        history = history or self.begin(batch)
-        f = self._score(batch, history)
+        state = state or self.begin(batch)
+        f = self._score(batch, state)
         square = torch.einsum("btij,btj->bti", f.whiten, f.v).square().sum(-1)
         log_det = 2 * f.L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         count = batch.observed.sum(-1).to(DOUBLE)
         log_prob = -0.5 * (square + log_det + count * math.log(2 * math.pi))
-        log_prob = log_prob - history.scaling.log_scale(batch.observed, DOUBLE)
-        after = ModelState(history.scaling, history.last, f.after)
+        log_prob = log_prob - state.scaling.log_scale(batch.observed, DOUBLE)
+        after = ModelState(state.scaling, state.last, f.after)
         return torch.where(batch.scored, log_prob, 0.0), after
 
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
@@ -287,21 +302,21 @@ class LinearGaussianModel(SequenceModel):
         scale = self._score(batch, self.begin(batch)).L.diagonal(dim1=-2, dim2=-1)
         return (scale < 1.5 * self.R_factor.floor).to(scale).expand(batch.x.shape)
 
-    def read(self, batch: SequenceBatch, history: ModelState | None = None) -> ModelState:
-        return self.log_prob(batch, history)[1]
+    def read(self, batch: SequenceBatch, state: ModelState | None = None) -> ModelState:
+        return self.log_prob(batch, state)[1]
 
     def sample_step(
-        self, history: ModelState, covariates: Tensor, generator: torch.Generator | None
+        self, state: ModelState, covariates: Tensor, noise: Noise
     ) -> tuple[Tensor, ModelState]:
-        """z_t ~ N(m, P), x_t | z_t; the drawn z_t is what the path goes on from."""
+        """z_t ~ N(m, P), x_t | z_t; the sampled z_t is what the path goes on from."""
         s = self.system()
-        B = len(history.last)
-        m, P = history.network or (s.m0.expand(B, -1), s.P0[None])
-        z = m + _noise(torch.linalg.cholesky(P), B, generator)
-        y = z @ s.C.mT + _noise(self.R_factor(), B, generator)
+        B = len(state.last)
+        m, P = state.network or (s.m0.expand(B, -1), s.P0[None])
+        z = m + _gaussian(torch.linalg.cholesky(P), B, noise)
+        y = z @ s.C.mT + _gaussian(self.R_factor(), B, noise)
         y = y[:, None] + self._offset(covariates)
         after = (z @ s.A.mT, s.Q.expand(B, -1, -1))
-        return history.scaling.inverse(y), ModelState(history.scaling, history.last, after)
+        return state.scaling.inverse(y), ModelState(state.scaling, state.last, after)
 
 
 class CholeskyFactor(nn.Module):
@@ -347,9 +362,7 @@ def _oscillators(Z: int) -> Tensor:
     return damping / math.sqrt(1 - damping**2) * A
 
 
-def _noise(factor: Tensor, num: int, generator: torch.Generator | None) -> Tensor:
-    """(num, n) draws of N(0, L L'), of one factor L (n, n) or of one for each."""
-    eps = torch.randn(
-        num, factor.shape[-1], 1, generator=generator, device=factor.device, dtype=DOUBLE
-    )
+def _gaussian(factor: Tensor, num: int, noise: Noise) -> Tensor:
+    """(num, n) samples of N(0, L L'), of one factor L (n, n) or of one for each."""
+    eps = noise.normal((num, factor.shape[-1], 1), factor)
     return (factor @ eps)[..., 0]

@@ -1,40 +1,77 @@
-"""The models by name. A new model is one file and one line here."""
+"""The models by name. A new model is one file and one line here.
 
-from typing import Any
+Other packages add theirs with `register_model` or an entry point of the group `seqlatent.models`.
+"""
+
+import dataclasses
+from typing import Any, TypeVar
 
 from seqlatent.data.description import DataDescription
-from seqlatent.errors import InputError, did_you_mean
+from seqlatent.errors import InputError
+from seqlatent.inference.protocols import (
+    Density,
+    EstimatedDensity,
+    LossTraining,
+    OwnSelection,
+    OwnTraining,
+)
 from seqlatent.models.autoregressive import CNNModel, RNNModel, TransformerModel
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.flow.model import FlowModel
 from seqlatent.models.latent.model import LatentModel
 from seqlatent.models.latent.presets import DMMModel, SRNNModel, VRNNModel
 from seqlatent.models.linear_gaussian import LinearGaussianModel
+from seqlatent.registry import Registry
 
-MODELS: dict[str, type[SequenceModel]] = {
-    "rnn": RNNModel,
-    "transformer": TransformerModel,
-    "cnn": CNNModel,
-    "latent": LatentModel,
-    "vrnn": VRNNModel,
-    "srnn": SRNNModel,
-    "dmm": DMMModel,
-    "linear-gaussian": LinearGaussianModel,
-    "flow": FlowModel,
-}
+M = TypeVar("M", bound=type[SequenceModel])
+
+MODELS: Registry[type[SequenceModel]] = Registry("model", "seqlatent.models")
 
 
-def model_class(family: str) -> type[SequenceModel]:
-    """The model of that name.
+def register_model(cls: M) -> M:
+    """Add a model to the table; a class decorator.
 
     Raises:
-        InputError: for an unknown name.
+        TypeError: for a class that does not say how it is trained, or what it is chosen by.
+        InputError: for a name that another model has.
     """
-    if family not in MODELS:
-        raise InputError(f"unknown model '{family}'{did_you_mean(family, MODELS)}")
-    return MODELS[family]
+    if not any(issubclass(cls, kind) for kind in (LossTraining, OwnTraining)):
+        raise TypeError(f"{cls.__name__} must be a LossTraining or an OwnTraining")
+    if not any(issubclass(cls, kind) for kind in (Density, EstimatedDensity, OwnSelection)):
+        raise TypeError(
+            f"{cls.__name__} must be an ExactDensity, a DensityBound, an EstimatedDensity or an "
+            "OwnSelection: training keeps the parameters that do best by it"
+        )
+    MODELS.add(cls.family, cls)
+    return cls
+
+
+for _model in (
+    RNNModel,
+    TransformerModel,
+    CNNModel,
+    LatentModel,
+    VRNNModel,
+    SRNNModel,
+    DMMModel,
+    LinearGaussianModel,
+    FlowModel,
+):
+    register_model(_model)
 
 
 def build_model(family: str, options: Any, description: DataDescription) -> SequenceModel:
-    """A model with fresh parameters, drawn from torch's global generator."""
-    return model_class(family)(options, description)
+    """A model with fresh parameters, drawn from torch's global generator.
+
+    Raises:
+        InputError: for an unknown name, or an option that the model would ignore.
+    """
+    cls = MODELS[family]
+    defaults = {f.name: f.default for f in dataclasses.fields(options)}
+    for name, applies_to in cls.unused_options(options).items():
+        value = getattr(options, name)
+        if value != defaults[name]:
+            raise InputError(
+                f"option {name}={value} would be ignored: it applies to {applies_to}; leave it out"
+            )
+    return cls(options, description)

@@ -13,6 +13,7 @@ sequence reads chunks. All three are this one function.
 import math
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 # A state is a tensor, or a (named) tuple of states; every tensor leads with the batch dimensions.
@@ -32,6 +33,40 @@ def map_state(function: Any, state: State) -> State:
 def expand_state(state: State, size: int) -> State:
     """The state of `size` sequences that all go on from one; nothing is copied."""
     return map_state(lambda s: s.expand(size, *s.shape[1:]), state)
+
+
+def repeat_state(state: State, num_paths: int) -> State:
+    """The state of N sequences as that of N num_paths paths, those of a sequence side by side.
+
+    Tensors whose first dimension is 1, of one sequence or shared by all, are expanded and not
+    copied.
+    """
+    size = batch_size(state) * num_paths
+
+    def repeat(s: Tensor) -> Tensor:
+        if len(s) == 1:
+            return s.expand(size, *s.shape[1:])
+        return s.repeat_interleave(num_paths, 0)
+
+    return map_state(repeat, state)
+
+
+def join_states(states: list[State], sizes: list[int]) -> State:
+    """The states of several batches, of `sizes` sequences, as that of one; all of the same form."""
+    first = states[0]
+    if first is None:
+        return None
+    if isinstance(first, Tensor):
+        return torch.cat([s.expand(n, *s.shape[1:]) for s, n in zip(states, sizes, strict=True)])
+    parts = [join_states(list(part), sizes) for part in zip(*states, strict=True)]
+    return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+
+
+def batch_size(state: State) -> int:
+    """N, the largest first dimension."""
+    sizes = [1]
+    map_state(lambda s: sizes.append(len(s)), state)
+    return max(sizes)
 
 
 class CausalNetwork(nn.Module):

@@ -47,9 +47,9 @@ def decode(
             f"the model goes by each sequence's own first steps (scaling={model.scaler.scaling}), "
             "which codes alone do not hold"
         )
-    if codes.num_channels != model.code_dim:
+    if codes.num_channels != model.latent_dim:
         raise InputError(
-            f"{codes.name}: holds {codes.num_channels} latents, and the model has {model.code_dim}"
+            f"{codes.name} holds {codes.num_channels} latents, and the model has {model.latent_dim}"
         )
     for s in codes:
         missing = ~np.isfinite(s.x)
@@ -73,13 +73,12 @@ def decode(
 @torch.no_grad()
 def _values(model: InvertibleLatents, s: Sequence) -> np.ndarray:
     """(T, D) values that a sequence of codes stands for."""
-    assert isinstance(model, SequenceModel)
     parameter = next(model.parameters())
     batch = collate([s]).to(parameter.device)
-    history, values = model.begin(None), []
+    state, values = model.begin(None), []
     for start in range(0, len(s), CHUNK):
         chunk = batch.steps(start, start + CHUNK)
-        x, history = model.decode(chunk.x.to(parameter.dtype), chunk.covariates, history)
+        x, state = model.decode(chunk.x.to(parameter.dtype), chunk.covariates, state)
         values.append(x[0].double().cpu().numpy())
     return np.concatenate(values)
 
@@ -128,10 +127,10 @@ def step_map(
     """
     assert isinstance(model, InvertibleLatents) and isinstance(model, ExactDensity)
     model.eval()
-    batch = collate([s]).to(next(model.parameters()).device)
-    history = model.begin(batch)
+    batch = collate([s]).to(model.device)
+    state = model.begin(batch)
     for start in range(0, step, CHUNK):
-        history = model.read(batch.steps(start, min(step, start + CHUNK)), history)
+        state = model.read(batch.steps(start, min(step, start + CHUNK)), state)
     now = batch.steps(step, step + 1)
     value = float(now.x[0, 0, channel])
 
@@ -143,8 +142,8 @@ def step_map(
             *(getattr(now, f.name).expand(n, *getattr(now, f.name).shape[1:]) for f in fields(now))
         )
         many = replace(many, x=x)
-        past = expand_state(history, n)
-        code, log_prob = model.code(many, past)[0], model.log_prob(many, past)[0]
+        past = expand_state(state, n)
+        code, log_prob = model.encode(many, past)[0], model.log_prob(many, past)[0]
         return code[:, 0, channel].double().cpu().numpy(), log_prob[:, 0].double().cpu().numpy()
 
     scale = model.description.channels[channel].scale

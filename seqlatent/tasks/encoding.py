@@ -12,10 +12,10 @@ from torch import Tensor
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
+from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
-from seqlatent.inference.likelihood import CHUNK
-from seqlatent.inference.noise import sequence_generator, sequence_noise, sequence_stream
-from seqlatent.inference.posterior import posterior as weighted_posterior
+from seqlatent.inference.likelihood import CHUNK, particle_noise
+from seqlatent.inference.posterior import weighted_posterior
 from seqlatent.inference.protocols import EstimatedDensity, ExactPosterior, InvertibleLatents
 from seqlatent.models.base import SequenceModel
 from seqlatent.tasks.prepare import check_data
@@ -186,7 +186,7 @@ def _warn_of_few(series: list[SeriesLatents]) -> None:
 def _code(
     model: SequenceModel, s: Sequence, num_samples: int, seed: int, posterior: str
 ) -> SeriesLatents:
-    batch = collate([s]).to(next(model.parameters()).device)
+    batch = collate([s]).to(model.device)
     ess = float("nan")
     if isinstance(model, InvertibleLatents):
         mean = _exact_code(model, batch)
@@ -202,17 +202,16 @@ def _code(
             p = weighted_posterior(
                 model, batch, s.unique_id, num_samples, posterior == "smoothing", seed
             )
-            mean, scale, draws, ess = p.mean, p.scale, p.draws, float(p.ess.min())
+            mean, scale, draws, ess = p.mean, p.scale, p.samples, float(p.ess.min())
     arrays = (part.double().cpu().numpy() for part in (mean, scale, draws))
     return SeriesLatents(s.unique_id, s.ds, *arrays, ess=ess)
 
 
 def _exact_code(model: InvertibleLatents, batch: SequenceBatch) -> Tensor:
     """(T, Z)."""
-    assert isinstance(model, SequenceModel)
-    history, parts = model.begin(batch), []
+    state, parts = model.begin(batch), []
     for start in range(0, batch.x.shape[1], CHUNK):
-        z, history = model.code(batch.steps(start, start + CHUNK), history)
+        z, state = model.encode(batch.steps(start, start + CHUNK), state)
         parts.append(z)
     return torch.cat(parts, 1)[0].double()
 
@@ -226,16 +225,14 @@ def _computed(
     posterior: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Exact means and scales (T, Z), and draws (S, T, Z) of the same distribution."""
-    generator = sequence_generator(name, seed, batch.x.device)
+    noise = SequenceNoise([name], seed)
     if posterior == "smoothing":
         mean, covariance = model.smoother(batch)
-        draws = model.sample_smoothed(batch, num_samples, generator)[:, 0]
+        draws = model.sample_smoothed(batch, num_samples, noise)[:, 0]
     else:
         mean, covariance, _ = model.filter(batch)
         factor = torch.linalg.cholesky(covariance[0])
-        eps = torch.randn(
-            num_samples, *mean.shape[1:], 1, generator=generator, device=mean.device
-        ).to(mean)
+        eps = noise.normal((num_samples, *mean.shape[1:], 1), mean)
         draws = mean[0] + (factor @ eps)[..., 0]
     return mean[0], covariance[0].diagonal(dim1=-2, dim2=-1).sqrt(), draws
 
@@ -245,11 +242,11 @@ def guide_samples(
     model: EstimatedDensity, batch: SequenceBatch, name: str, num_samples: int, seed: int
 ) -> Tensor:
     """(S, T, Z) trajectories of one sequence's latents from the guide."""
-    stream, particles, parts = sequence_stream(name, seed), None, []
+    noise, particles, parts = SequenceNoise([name], seed), None, []
     reading = model.reading(batch)
     for start in range(0, batch.x.shape[1], CHUNK):
         chunk, part = batch.steps(start, start + CHUNK), reading.steps(start, start + CHUNK)
-        eps = sequence_noise(chunk, [stream], num_samples, model.latent_dim)
-        draw, particles = model.propose(part, eps.to(batch.x.device), particles)
+        eps = particle_noise(noise, chunk, num_samples, model.latent_dim)
+        draw, particles = model.propose(part, eps, particles)
         parts.append(draw.z[:, 0])
     return torch.cat(parts, 1)

@@ -1,10 +1,10 @@
-"""Forecasts and samples: joint paths, drawn step by step.
+"""Forecasts and samples: joint paths, step by step.
 
     x_{T+1} ~ p(. | x_{1:T}),  x_{T+2} ~ p(. | x_{1:T}, x_{T+1}),  ...
 
-Every model reads the history once and goes on from its state; the S paths of a series are one
-batch. Each series has a generator of its own, seeded by its name, so that its forecast does not
-depend on which others are asked for.
+Every model reads the history once and goes on from its state (`seqlatent.inference.paths`). Each
+series has a stream of noise of its own, seeded by its name: its paths do not depend on which others
+are forecast with it.
 """
 
 import re
@@ -13,20 +13,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-import torch
 
-from seqlatent.data.batch import collate
 from seqlatent.data.calendar import calendar_features, from_data
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.sequence import Sequence
 from seqlatent.data.steps import show_step, steps_after
+from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
-from seqlatent.inference.likelihood import CHUNK
-from seqlatent.inference.noise import sequence_generator
-from seqlatent.inference.protocols import EstimatedDensity, ModelState
+from seqlatent.inference.paths import forecast_paths, sample_paths
 from seqlatent.models.base import SequenceModel
-from seqlatent.nn.causal import expand_state
 from seqlatent.nn.scaling import OF_EACH_SERIES
 from seqlatent.plots.rolls import MANY, plot_forecast_rolls
 from seqlatent.plots.series import plot_forecast
@@ -161,16 +157,14 @@ def forecast(
     data = check_data(model, data)
     # One step alone has no frequency: the training data's is its best guess.
     data = replace(data, frequency=data.frequency or model.description.frequency)
-    results = []
-    for s in data:
-        ds = data.future_steps(s, prediction_length)
-        covariates = _future_covariates(data, s, ds, future)
-        generator = sequence_generator(s.unique_id, seed)
-        history = _read_history(model, s, num_samples, generator)
-        samples = sample_paths(model, history, covariates, num_samples, generator)
-        results.append(SeriesForecast(s.unique_id, ds, samples))
-        if progress:
-            progress(1)
+    steps = [data.future_steps(s, prediction_length) for s in data]
+    covariates = np.stack(
+        [_future_covariates(data, s, ds, future) for s, ds in zip(data, steps, strict=True)]
+    )
+    paths = forecast_paths(model, data.sequences, covariates, num_samples, seed, progress)
+    results = [
+        SeriesForecast(s.unique_id, ds, x) for s, ds, x in zip(data, steps, paths, strict=True)
+    ]
     return Forecast(data, tuple(results))
 
 
@@ -210,8 +204,8 @@ def sample(
         )
     ds = _sample_steps(start, length, description)
     covariates = _calendar(ds, description.covariate_names)
-    generator = torch.Generator().manual_seed(seed)
-    paths = sample_paths(model, model.begin(None), covariates, num_samples, generator)
+    noise = SequenceNoise(["samples"], seed)
+    paths = sample_paths(model, model.begin(None), covariates[None], num_samples, noise)[0]
     empty = np.zeros((length, 0))
     sequences = tuple(Sequence(str(i), ds, x, empty) for i, x in enumerate(paths))
     return SequenceDataset(
@@ -221,50 +215,6 @@ def sample(
         frequency=description.frequency,
         name="samples",
     )
-
-
-def sample_paths(
-    model: SequenceModel,
-    history: ModelState,
-    covariates: np.ndarray,
-    num_samples: int,
-    generator: torch.Generator,
-) -> np.ndarray:
-    """(S, H, D) paths that go on from one history, given (H, C) covariates."""
-    training, device = model.training, next(model.parameters()).device
-    model.eval()
-    ahead = torch.from_numpy(covariates).to(device)
-    history = expand_state(history, num_samples)
-    if device.type != "cpu":  # a generator belongs to one device
-        generator = torch.Generator(device).manual_seed(generator.initial_seed())
-    try:
-        with torch.no_grad():
-            covariates_of_all = ahead.expand(num_samples, -1, -1)
-            x, _ = model.sample_steps(history, covariates_of_all, generator)
-    finally:
-        model.train(training)
-    return x.double().cpu().numpy()
-
-
-def _read_history(
-    model: SequenceModel, s: Sequence, num_samples: int, generator: torch.Generator
-) -> ModelState:
-    """What the paths go on from: one history for all, or one for each where latents that depend on
-    one another have to be drawn given the past."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            batch = collate([s]).to(next(model.parameters()).device)
-            if isinstance(model, EstimatedDensity) and not model.factorises:
-                history = model.filtered_paths(batch, num_samples, generator)
-                return history.at(batch.carried[:, -1:])
-            history = model.begin(batch)
-            for start in range(0, len(s), CHUNK):
-                history = model.read(batch.steps(start, start + CHUNK), history)
-            return history.at(batch.carried[:, -1:])
-    finally:
-        model.train(training)
 
 
 def _future_covariates(

@@ -25,11 +25,12 @@ import torch
 
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
+from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.imputation import LAG, by_particles
-from seqlatent.inference.noise import sequence_generator
 from seqlatent.inference.protocols import ExactPosterior, Fillable
 from seqlatent.models.base import SequenceModel
+from seqlatent.models.emission_model import EmissionModel
 from seqlatent.plots.gaps import plot_imputed
 from seqlatent.tasks.prepare import check_data
 from seqlatent.tasks.tables import samples_rows, summary_rows
@@ -171,16 +172,17 @@ def impute(
             missing = np.isnan(s.x)
             steps = np.flatnonzero(missing.any(1))
             if len(steps):
-                batch = collate([s]).to(next(model.parameters()).device)
-                generator = sequence_generator(s.unique_id, seed, batch.x.device)
+                batch = collate([s]).to(model.device)
+                noise = SequenceNoise([s.unique_id], seed)
                 if isinstance(model, ExactPosterior):
                     with torch.no_grad():
-                        x = model.sample_missing(batch, num_samples, generator)[:, 0, steps]
+                        x = model.sample_missing(batch, num_samples, noise)[:, 0, steps]
                 else:
-                    x = by_particles(model, batch, num_samples, generator, lag)[:, steps]
+                    x = by_particles(model, batch, num_samples, noise, lag)[:, steps]
                 series.append(SeriesImputation(place, steps, missing[steps], x.cpu().numpy()))
             if progress:
                 progress(1)
     finally:
         model.train(training)
-    return Imputation(data, tuple(series), model.value_distribution.discrete)
+    discrete = isinstance(model, EmissionModel) and model.value_distribution.discrete
+    return Imputation(data, tuple(series), discrete)

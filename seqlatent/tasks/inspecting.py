@@ -24,12 +24,12 @@ from torch import Tensor
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
+from seqlatent.distributions.noise import SequenceNoise, TorchNoise
 from seqlatent.distributions.normal import DiagonalNormal, NormalMixture
 from seqlatent.errors import InputError
 from seqlatent.inference.likelihood import CHUNK, choose_estimator, estimate
-from seqlatent.inference.noise import sequence_generator
 from seqlatent.models.base import SequenceModel
-from seqlatent.models.latent.diagnostics import DRAWS
+from seqlatent.models.latent.diagnostics import NUM_SAMPLES
 from seqlatent.models.latent.guide import kl_per_latent
 from seqlatent.models.latent.guide_distribution import TransformedNormal
 from seqlatent.models.latent.model import LatentModel
@@ -73,18 +73,19 @@ def inspect(
     looks = []
     for start in range(0, len(data), TOGETHER):
         batch = collate(data.sequences[start : start + TOGETHER])
-        looks.append(_look(latent, batch.to(next(latent.parameters()).device), seed + start))
+        looks.append(_look(latent, batch.to(latent.device), seed + start))
     steps = max(1, sum(int(look.scored.sum()) for look in looks))
     kl = np.concatenate([look.kl[look.counted] for look in looks])
     means = np.concatenate([look.mean[look.counted] for look in looks])
     spread = np.concatenate([look.spread[look.counted] for look in looks])
-    variance = means.var(0, ddof=1) - spread.mean(0) / DRAWS if len(means) > 1 else 0 * means[0]
+    variance = (
+        means.var(0, ddof=1) - spread.mean(0) / NUM_SAMPLES if len(means) > 1 else 0 * means[0]
+    )
     elbo = np.concatenate([look.elbo for look in looks], 1)  # (S, N)
     scores, _ = score(latent, data, num_particles, seed)
     reverse, reverse_error, why_not = reverse_gap(latent, data, num_particles, seed)
-    device = next(latent.parameters()).device
     draws = [
-        guide_samples(latent, collate([s]).to(device), s.unique_id, RECONSTRUCTIONS, seed)
+        guide_samples(latent, collate([s]).to(latent.device), s.unique_id, RECONSTRUCTIONS, seed)
         for s in data
     ]
     frame = _reconstructed(latent, data, draws, seed)
@@ -100,7 +101,7 @@ def inspect(
         kind=str(scores["kind"].iloc[0]),
         num_particles=num_particles,
         elbo=float(elbo.mean(0).sum()) / steps,
-        elbo_error=float(np.sqrt((elbo.var(0, ddof=1) / DRAWS).sum())) / steps,
+        elbo_error=float(np.sqrt((elbo.var(0, ddof=1) / NUM_SAMPLES).sum())) / steps,
         reverse_gap=reverse,
         reverse_gap_error=reverse_error,
         why_not=why_not,
@@ -152,7 +153,7 @@ def _look(model: LatentModel, batch: SequenceBatch, seed: int) -> _Look:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         r, prior, posterior = model.sites(batch)
-        z = posterior.rsample(torch.Size([DRAWS]))
+        z = posterior.rsample(torch.Size([NUM_SAMPLES]))
         assert posterior.drawn is not None
         _, own, log_q = posterior.drawn
         distribution = prior.distribution(z)
@@ -164,7 +165,7 @@ def _look(model: LatentModel, batch: SequenceBatch, seed: int) -> _Look:
             assert isinstance(distribution, DiagonalNormal | NormalMixture)
             kl = _marginal_kl(own, distribution, z)
             total = (log_q - distribution.log_prob(z)).mean(0)
-        prior_z = distribution.draw(z.shape, None)[0]
+        prior_z = distribution.sample(z.shape, TorchNoise())[0]
         weights = torch.where(r.counted, model.at(r, z, log_q).log_weight, 0.0)
     loc = own.mean().expand(z.shape)
     numbers = (kl, loc.mean(0), loc.var(0), z[0], prior_z, total, weights.double().sum(-1))
@@ -206,13 +207,12 @@ def reverse_gap(
     except InputError as error:
         return None, None, str(error)
     chosen = data.sequences[:OWN_SEQUENCES]
-    device = next(model.parameters()).device
     differences, steps = [], 0
     for first in range(0, len(chosen), TOGETHER):
         like = [s.slice(0, OWN_STEPS) for s in chosen[first : first + TOGETHER]]
         like = [replace(s, unique_id=f"drawn like {s.unique_id}", prefix=None) for s in like]
-        generator = sequence_generator(f"drawn {first}", seed, device)
-        batch, z = _draw(model, start, like, generator)
+        noise = SequenceNoise([s.unique_id for s in like], seed)
+        batch, z = _draw(model, start, like, noise)
         r = model.reading(batch)
         joint = torch.where(r.inside, model.at(r, z).log_weight, 0.0).double().sum(-1)
         names = [s.unique_id for s in like]
@@ -225,16 +225,14 @@ def reverse_gap(
 
 
 def _draw(
-    model: LatentModel, start: Any, like: list[Sequence], generator: torch.Generator
+    model: LatentModel, start: Any, like: list[Sequence], noise: SequenceNoise
 ) -> tuple[SequenceBatch, Tensor]:
     """Sequences of the same lengths and covariates from the model, and their latents."""
-    blank = collate([replace(s, x=np.zeros_like(s.x)) for s in like]).to(generator.device)
-    history = expand_state(start, len(like))
+    blank = collate([replace(s, x=np.zeros_like(s.x)) for s in like]).to(model.device)
+    state = expand_state(start, len(like))
     x, z = [], []
     for t in range(blank.x.shape[1]):
-        z_t, x_t, history = model.sample_latent_step(
-            history, blank.covariates[:, t : t + 1], generator
-        )
+        z_t, x_t, state = model.sample_latent_step(state, blank.covariates[:, t : t + 1], noise)
         z.append(z_t)
         x.append(x_t)
     values = torch.where(blank.observed, torch.cat(x, 1), 0.0)  # nothing behind a sequence's end
@@ -286,10 +284,10 @@ def _reconstructed(
     """The frame of `reconstruct`, of each sequence's (S, T, Z) latents."""
     parts = []
     for s, z in zip(data, draws, strict=True):
-        batch = collate([s]).to(next(model.parameters()).device)
-        generator = sequence_generator(s.unique_id, seed, batch.x.device)
+        batch = collate([s]).to(model.device)
+        noise = SequenceNoise([s.unique_id], seed)
         z = z.to(batch.x.device, torch.get_default_dtype())[:, None]
-        x = model.reconstruct(model.reading(batch), z, generator)[:, 0].double().cpu().numpy()
+        x = model.reconstruct(model.reading(batch), z, noise)[:, 0].double().cpu().numpy()
         for d, target in enumerate(data.targets):
             part = summary_rows(data, s.unique_id, s.ds, target, x[..., d])
             part.insert(3, "y", data.decode(target, s.x[:, d]))

@@ -20,7 +20,7 @@ from seqlatent.inference.likelihood import (
     more_particles,
     score_sequences,
 )
-from seqlatent.inference.protocols import ExactDensity
+from seqlatent.inference.protocols import Density, EstimatedDensity
 from seqlatent.models.base import SequenceModel
 from seqlatent.tasks.prepare import check_data
 
@@ -62,17 +62,22 @@ def score(
         raise InputError(f"num_particles={num_particles} must be at least 1")
     if target_error is not None and not target_error > 0:
         raise InputError(f"target_error={target_error:g} must be above 0")
-    exact = isinstance(model, ExactDensity)
-    if exact and estimator != "auto":
+    computed = isinstance(model, Density)
+    if not computed and not isinstance(model, EstimatedDensity):
         raise InputError(
-            f"model '{model.family}' computes its likelihood exactly: there is no estimator to "
-            f"choose; leave estimator={estimator} out"
+            f"model '{model.family}' has no likelihood to score sequences by; it can sample and "
+            "forecast (fit rnn, latent or flow to score)"
+        )
+    if computed and estimator != "auto":
+        raise InputError(
+            f"model '{model.family}' computes its likelihood {'exactly' if model.kind == 'exact' else 'as a bound'}: there "
+            f"is no estimator to choose; leave estimator={estimator} out"
         )
     data = check_data(model, data)
     results = {
         s.place: s for s in score_sequences(model, data, num_particles, seed, progress, estimator)
     }
-    if target_error is not None and not exact:
+    if target_error is not None and not computed:
         _raise_particles(model, data, results, target_error, seed, estimator)
     return _frames(model, data, [results[i] for i in range(len(data))], estimator)
 

@@ -9,8 +9,10 @@ from dataclasses import replace
 import torch
 
 from seqlatent.data.batch import SequenceBatch
+from seqlatent.distributions.emission import EMISSIONS
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
+from seqlatent.models.emission_model import EmissionModel
 from seqlatent.training.options import TrainingOptions
 
 
@@ -21,14 +23,22 @@ def check_augmentation(model: SequenceModel, options: TrainingOptions) -> None:
         InputError: for noise on values that are no real numbers, or shifts of channels that do not
             mean the same at another place.
     """
-    emission = model.options.emission
+    if not isinstance(model, EmissionModel):
+        if options.shift_channels:
+            raise InputError(
+                f"shift_channels={options.shift_channels} is for models with an emission, and "
+                f"'{model.family}' has none"
+            )
+        return
+    emission = EMISSIONS[model.options.emission]
     if options.noise and model.value_distribution.discrete:
-        raise InputError(f"noise={options.noise:g} is for real values, not for emission={emission}")
-    alike = emission in ("subset", "bernoulli", "poisson", "negative-binomial")
-    if options.shift_channels and not alike:
+        raise InputError(
+            f"noise={options.noise:g} is for real values, not emission={emission.name}"
+        )
+    if options.shift_channels and not emission.zero_is_nothing:
         raise InputError(
             f"shift_channels={options.shift_channels} is for channels in which 0 means that "
-            f"nothing is there (0 and 1, or counts), not for emission={emission}"
+            f"nothing is there (0 and 1, or counts), not for emission={emission.name}"
         )
     if options.shift_channels >= model.description.num_channels:
         raise InputError(

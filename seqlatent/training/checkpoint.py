@@ -2,7 +2,7 @@
 
 RUN/config.json            family, options, description of the data, versions, how it was fitted
 RUN/model.safetensors      parameters and buffers
-RUN/history.csv            the training curve
+RUN/training_curve.csv     the training curve
 RUN/checkpoint.*           while training is under way: all that it needs to go on
 """
 
@@ -26,11 +26,11 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
-from seqlatent.models.registry import build_model, model_class
+from seqlatent.models.registry import MODELS, build_model
 from seqlatent.options import make
 
 FORMAT = 1
-CONFIG, WEIGHTS, CURVE = "config.json", "model.safetensors", "history.csv"
+CONFIG, WEIGHTS, CURVE = "config.json", "model.safetensors", "training_curve.csv"
 STATE = "checkpoint.json"
 
 
@@ -131,7 +131,7 @@ def load_model(run: str | Path) -> tuple[SequenceModel, dict[str, Any]]:
         raise InputError(f"{run}: no such run; make one with 'seqlatent fit DATA --out {run}'")
     if not (run / CONFIG).is_file():
         unfinished = (run / STATE).is_file()
-        hint = "its fit has not finished: go on with --resume" if unfinished else "not a run"
+        hint = "its fit has not finished: resume it with --resume" if unfinished else "not a run"
         raise InputError(f"{run}: {hint} (it has no {CONFIG})")
     config = load_json(run / CONFIG)
     if config.get("format") != FORMAT:
@@ -140,7 +140,7 @@ def load_model(run: str | Path) -> tuple[SequenceModel, dict[str, Any]]:
             "of seqlatent reads; fit the model again"
         )
     try:
-        options = make(model_class(config["family"]).Options, config["options"])
+        options = make(MODELS[config["family"]].Options, config["options"])
         description = DataDescription.from_json(config["description"])
         with torch.random.fork_rng(devices=[]):
             model = build_model(config["family"], options, description)
@@ -201,4 +201,4 @@ def check_folder(run: Path, resume: bool, overwrite: bool) -> None:
     if (run / CONFIG).exists() and not (overwrite or unfinished):
         raise InputError(f"{run} holds a finished model; choose another --out, or --overwrite it")
     if (run / STATE).is_file() and not (resume or overwrite):
-        raise InputError(f"{run} holds an interrupted fit; go on with --resume, or --overwrite it")
+        raise InputError(f"{run} holds an interrupted fit; resume with --resume, or --overwrite it")

@@ -9,6 +9,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.inference.diagnostics import collapse_warning
 from seqlatent.inference.likelihood import CHUNK
 from seqlatent.models.base import SequenceModel
+from seqlatent.models.emission_model import EmissionModel
 from seqlatent.models.latent.diagnostics import prior_kl
 from seqlatent.models.latent.model import LatentModel
 from seqlatent.text import counted
@@ -41,7 +42,7 @@ def suggest_increments(module: SequenceModel) -> None:
     share = max(c.increment / c.scale for c in channels)
     if module.scaler.scaling == "global" and share < WANDERING:
         logger.info(
-            "the values wander: each lies near the one before, by %.1f %% of their spread; "
+            "successive values are close: they differ by %.1f %% of their spread; "
             "scaling=increments with context_length=1 may do better",
             100 * share,
         )
@@ -50,6 +51,8 @@ def suggest_increments(module: SequenceModel) -> None:
 def warn(module: SequenceModel, data: SequenceDataset) -> None:
     """What a user should know before trusting the numbers."""
     batch = collate(data.sequences[:64]).steps(0, CHUNK)
+    if not isinstance(module, EmissionModel):
+        return
     with torch.no_grad():
         at_floor = module.at_floor(batch)[batch.observed & batch.scored[..., None]]
         share = float(at_floor.mean()) if len(at_floor) else 0.0

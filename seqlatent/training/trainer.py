@@ -12,7 +12,7 @@ forgets the noise of single steps (Polyak and Juditsky 1992).
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,13 @@ from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
 from seqlatent.errors import InputError, TrainingError
-from seqlatent.inference.likelihood import mean_log_prob
+from seqlatent.inference.protocols import LossTraining, OwnTraining
 from seqlatent.models.base import SequenceModel
 from seqlatent.training.augmentation import augment, check_augmentation
 from seqlatent.training.batches import TrainingBatches
 from seqlatent.training.checkpoint import fingerprint, load_state, save_state
 from seqlatent.training.options import TrainingOptions, choose_batch_size, choose_window
+from seqlatent.training.selection import score_name, validation_score
 
 CHECKPOINT_SECONDS = 15.0
 
@@ -41,16 +42,17 @@ class FitResult:
     """How a fit went.
 
     Attributes:
-        history: a row per validation: step, seconds, train_loss, valid_log_prob, learning_rate.
+        curve: a row per validation: step, seconds, train_loss, the validation score (`valid_` and
+            its name: `valid_log_prob` where the model has a density), learning_rate.
         best_step: the step whose parameters were kept.
-        valid_log_prob: their validation score, nats per step.
+        valid_score: their validation score; of a density nats per step.
         steps, seconds: how long training took.
         stopped: why it ended.
     """
 
-    history: list[dict[str, float]]
+    curve: list[dict[str, float]]
     best_step: int
-    valid_log_prob: float
+    valid_score: float
     steps: int
     seconds: float
     stopped: str
@@ -79,17 +81,28 @@ class Trainer:
         size = choose_batch_size(train, options, window)
         self.batches = TrainingBatches(train, size, window, seed)
         self.highest_rate = options.learning_rate or model.learning_rate
-        optimizer = torch.optim.Adam(
-            model.parameters(), self.highest_rate, betas=(0.9, 0.99), fused=on_cpu
-        )
-        self.wrapped, self.optimizer = self.accelerator.prepare(model, optimizer)
+        if isinstance(model, OwnTraining):  # its gradients are averaged in `_update`
+            self.wrapped, named = (
+                model.to(self.accelerator.device),
+                model.optimizers(self.highest_rate),
+            )
+        else:
+            self.wrapped = self.accelerator.prepare(model)
+            named = {
+                "adam": torch.optim.Adam(
+                    model.parameters(), self.highest_rate, betas=(0.9, 0.99), fused=on_cpu
+                )
+            }
+        self.optimizers = {name: self.accelerator.prepare(o) for name, o in named.items()}
+        for group in self._groups():
+            group["initial_lr"] = group["lr"]
         self.average = averaged(model, options.average) if options.average else None
         steps_per_epoch = sum(1 for _ in self._first_epoch())
         self.eval_every = options.eval_every or int(np.clip(steps_per_epoch, 25, 100))
         self.step, self.decays, self.stale = 0, 0, 0
         self.best, self.best_step = -math.inf, 0
         self.best_weights = _copy(model.state_dict())
-        self.history: list[dict[str, float]] = []
+        self.curve: list[dict[str, float]] = []
         self.loss_sum, self.loss_count = 0.0, 0
         self.seconds, self._clock = 0.0, time.perf_counter()
 
@@ -114,56 +127,73 @@ class Trainer:
             share = float(self.accelerator.reduce(mine, "mean"))  # type: ignore[arg-type]
         return share
 
-    def learning_rate(self, progress: float) -> float:
+    def _groups(self) -> Iterator[dict[str, Any]]:
+        for optimizer in self.optimizers.values():
+            yield from optimizer.param_groups
+
+    def annealing(self, progress: float) -> float:
+        """The share of its highest value that the learning rate has now."""
         o = self.options
-        rate = (
-            self.highest_rate
-            * o.decay**self.decays
-            * min(1.0, (self.step + 1) / (o.warmup_steps + 1))
-        )
+        share = o.decay**self.decays * min(1.0, (self.step + 1) / (o.warmup_steps + 1))
         if o.cooldown > 0 and progress > 1 - o.cooldown:
-            rate *= max(0.01, (1 - progress) / o.cooldown)
-        return rate
+            share *= max(0.01, (1 - progress) / o.cooldown)
+        return share
 
     def train_step(self, progress: float) -> None:
-        """One step of Adam on the batch that belongs to the step."""
+        """One training step on the batch that belongs to it."""
         o, parallel = self.options, self.accelerator
         torch.manual_seed((self.seed * 1_000_003 + self.step * 31 + parallel.process_index) % 2**63)
         sequences = self.batches.sequences(self.step)
         share = sequences[parallel.process_index :: parallel.num_processes] or sequences
         batch = augment(collate(share), o, self.model).to(parallel.device)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(progress)
-        loss = self.wrapped(batch, self.step)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(_locate(self.model, batch, share, self.step))
-        if o.l1 or o.l2:
-            loss = loss + _penalty(self.model, o.l1, o.l2)
-        parallel.backward(loss)
-        norm = parallel.clip_grad_norm_(self.model.parameters(), o.clip_norm)
-        if norm is not None and not torch.isfinite(norm) and parallel.mixed_precision == "no":
-            name = next(
-                n
-                for n, p in self.model.named_parameters()
-                if p.grad is not None and not torch.isfinite(p.grad).all()
-            )
-            raise TrainingError(
-                f"at training step {self.step} the gradient of {name} is not finite; "
-                "lower learning_rate, or look for extreme values in the data"
-            )
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        rate = self.annealing(progress)
+        for group in self._groups():
+            group["lr"] = group["initial_lr"] * rate
+        if isinstance(self.model, OwnTraining):
+            value = float(self.model.training_step(batch, self.step, self._update))
+            if not math.isfinite(value):
+                raise TrainingError(_locate(self.model, batch, share, self.step))
+        else:
+            loss = self.wrapped(batch, self.step)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise TrainingError(_locate(self.model, batch, share, self.step))
+            if o.l1 or o.l2:
+                loss = loss + _penalty(self.model, o.l1, o.l2)
+            self._update("adam", loss)
         if self.average:
             self.average.update_parameters(self.model)
         self.step += 1
         self.loss_sum, self.loss_count = self.loss_sum + value, self.loss_count + 1
 
+    def _update(self, name: str, loss: Tensor) -> None:
+        """A step of one optimiser down a loss."""
+        parallel, optimizer = self.accelerator, self.optimizers[name]
+        parallel.backward(loss)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if isinstance(self.model, OwnTraining) and parallel.num_processes > 1:
+            for p in parameters:
+                if p.grad is not None:
+                    p.grad = parallel.reduce(p.grad, "mean")  # type: ignore[assignment]
+        norm = parallel.clip_grad_norm_(parameters, self.options.clip_norm)
+        if norm is not None and not torch.isfinite(norm) and parallel.mixed_precision == "no":
+            bad = next(
+                n
+                for n, p in self.model.named_parameters()
+                if p.grad is not None and not torch.isfinite(p.grad).all()
+            )
+            raise TrainingError(
+                f"at training step {self.step} the gradient of {bad} is not finite; "
+                "lower learning_rate, or look for extreme values in the data"
+            )
+        optimizer.step()
+        self.model.zero_grad(set_to_none=True)
+
     def validate(self, rate: float) -> None:
         """Score the held-out data, keep the best parameters, and count stalls."""
         model = self.average.module if self.average else self.model
         assert isinstance(model, SequenceModel)
-        value = mean_log_prob(model, self.valid, self.options.num_particles, self.seed)
+        value = validation_score(model, self.valid, self.options.num_particles, self.seed)
         if not math.isfinite(value):
             raise TrainingError(
                 f"at training step {self.step} the validation score is {value}; lower "
@@ -176,32 +206,39 @@ class Trainer:
             self.best_weights = _copy(model.state_dict())
         if self.stale >= self.options.patience:
             self.decays, self.stale = self.decays + 1, 0
-        self.history.append(
+        self.curve.append(
             {
                 "step": self.step,
                 "seconds": round(self.elapsed(), 3),
                 "train_loss": self.loss_sum / max(1, self.loss_count),
-                "valid_log_prob": value,
-                "learning_rate": rate,
+                f"valid_{score_name(model)}": value,
+                "learning_rate": self.highest_rate * rate,
             }
         )
         self.loss_sum, self.loss_count = 0.0, 0
+
+    def _moved(self) -> Iterator[tuple[str, str, Tensor]]:
+        """Each optimiser's name and parameters, with a name for what it remembers of them."""
+        for name, optimizer in self.optimizers.items():
+            parameters = (p for group in optimizer.param_groups for p in group["params"])
+            for i, p in enumerate(parameters):
+                yield name, f"optimizer.{name}.{i}", p
 
     def save(self, run: Path, identity: dict[str, Any]) -> None:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best_weights.items()}
         if self.average:
             tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for i, p in enumerate(self.model.parameters()):
-            for k, v in self.optimizer.state.get(p, {}).items():
-                tensors[f"adam.{i}.{k}"] = v
+        for name, place, p in self._moved():
+            for k, v in self.optimizers[name].state.get(p, {}).items():
+                tensors[f"{place}.{k}"] = torch.as_tensor(v)
         scalars = {
             "step": self.step,
             "decays": self.decays,
             "stale": self.stale,
             "best": self.best,
             "best_step": self.best_step,
-            "history": self.history,
+            "curve": self.curve,
             "seconds": self.elapsed(),
         }
         save_state(run, tensors, {**scalars, "identity": identity})
@@ -214,13 +251,13 @@ class Trainer:
         self.best_weights = part("best.")
         if self.average:
             self.average.load_state_dict(part("average."))
-        for i, p in enumerate(self.model.parameters()):
-            moments = part(f"adam.{i}.")
+        for name, place, p in self._moved():
+            moments = part(f"{place}.")
             if moments:
-                self.optimizer.state[p] = {
+                self.optimizers[name].state[p] = {
                     k: v if k == "step" else v.to(p.device) for k, v in moments.items()
                 }
-        for name in ("step", "decays", "stale", "best", "best_step", "history", "seconds"):
+        for name in ("step", "decays", "stale", "best", "best_step", "curve", "seconds"):
             setattr(self, name, state[name])
         self._clock = time.perf_counter()
 
@@ -271,6 +308,11 @@ def fit(
     check_device(device)
     model.check(train)
     check_augmentation(model, options)
+    if isinstance(model, OwnTraining) and (options.l1 or options.l2):
+        raise InputError(
+            f"l1 and l2 are for models that are trained by one loss, and '{model.family}' has "
+            "training steps of its own; leave them out"
+        )
     identity = {
         "data": [fingerprint(train), fingerprint(valid)],
         "family": model.family,
@@ -295,7 +337,7 @@ def fit(
         model.load_state_dict(trainer.best_weights)
     model.cpu().eval()
     return FitResult(
-        trainer.history,
+        trainer.curve,
         trainer.best_step,
         trainer.best,
         trainer.step,
@@ -320,9 +362,9 @@ def _train(
         else:
             stopped = ""
         due = trainer.step % trainer.eval_every == 0 and trainer.step > 0
-        validated = trainer.history[-1]["step"] if trainer.history else 0
+        validated = trainer.curve[-1]["step"] if trainer.curve else 0
         if (due or stopped) and validated < trainer.step:
-            trainer.validate(trainer.learning_rate(progress))
+            trainer.validate(trainer.annealing(progress))
             main = trainer.accelerator.is_main_process
             if run is not None and main and time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
                 trainer.save(run, identity)
@@ -351,8 +393,9 @@ def _check_identity(run: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> 
 
 def _locate(model: SequenceModel, batch: SequenceBatch, part: list[Sequence], step: int) -> str:
     """The sentence that names where a loss is not finite."""
+    terms = model.terms(batch) if isinstance(model, LossTraining) else {}
     with torch.no_grad():
-        for name, value in model.terms(batch).items():
+        for name, value in terms.items():
             bad = ~torch.isfinite(value) & batch.scored
             if bad.any():
                 i, t = (int(j) for j in bad.nonzero()[0])
@@ -365,7 +408,7 @@ def _locate(model: SequenceModel, batch: SequenceBatch, part: list[Sequence], st
 
 
 def _penalty(model: SequenceModel, l1: float, l2: float) -> Tensor:
-    weights = [p for p in model.parameters() if p.dim() > 1]  # biases go free
+    weights = [p for p in model.parameters() if p.dim() > 1]  # biases are not penalised
     size = torch.stack([w.abs().sum() for w in weights]).sum()
     square = torch.stack([w.square().sum() for w in weights]).sum()
     return l1 * size + l2 * square

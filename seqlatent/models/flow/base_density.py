@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from seqlatent.distributions.families import Family
 from seqlatent.distributions.heads import StepDistribution
+from seqlatent.distributions.noise import Noise
 from seqlatent.distributions.transformed import Transformed
 from seqlatent.nn.causal import State
 from seqlatent.nn.layers import soft_clip
@@ -83,7 +84,7 @@ class AutoregressiveBase(nn.Module):
         y: Tensor,
         observed: Tensor,
         state: BaseState,
-        generator: torch.Generator | None,
+        noise: Noise,
     ) -> tuple[Tensor, Tensor, BaseState]:
         """`StepDistribution.fill` of one step of maps whose z has this base for its distribution.
 
@@ -92,27 +93,27 @@ class AutoregressiveBase(nn.Module):
             y: (B, 1, D) values, of which the missing ones are not looked at.
             observed: (D,) bool.
             state: before the step.
-            generator: of the draws.
+            noise: of the samples.
 
         Returns:
             the completed values; (B, 1) nats, the sum over the observed channels of their
             log-density given the past and the channels before them; the state after.
         """
         log_prob, everywhere = y.new_zeros(y.shape[:-1]), torch.ones_like(y, dtype=torch.bool)
-        drawn, _ = self.inverse(torch.randn(y.shape, generator=generator, device=y.device), state)
+        sampled, _ = self.inverse(noise.normal(y.shape, y), state)
 
         def one(family: Family, params: Tensor, d: int) -> Tensor:
             nonlocal log_prob
             assert isinstance(family, Transformed)
             if not observed[d]:
-                return family.decode(params, drawn[..., d])
+                return family.decode(params, sampled[..., d])
             log_prob = log_prob + family.map(params, y[..., d])[1]
             return y[..., d]
 
         if observed.all():
             z, log_prob = distributions.map(y)
         else:
-            y = distributions.in_turn(one) if observed.any() else distributions.invert(drawn)
+            y = distributions.in_turn(one) if observed.any() else distributions.invert(sampled)
             z, _ = distributions.map(y)
         e, slope, state = self(z, everywhere, state)
         assert isinstance(distributions.family, Transformed)

@@ -30,19 +30,17 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.steps import show_step
 from seqlatent.distributions.choice import choose_emission
+from seqlatent.distributions.emission import EMISSIONS
 from seqlatent.distributions.heads import StepDistribution
+from seqlatent.distributions.noise import Noise
 from seqlatent.distributions.transformed import Transformed
 from seqlatent.errors import InputError
-from seqlatent.inference.protocols import ModelState
-from seqlatent.models.base import ModelOptions, SequenceModel
+from seqlatent.inference.protocols import ExactDensity, Fillable, InvertibleLatents, ModelState
+from seqlatent.models.emission_model import EmissionModel, EmissionModelOptions
 from seqlatent.models.flow.base_density import AutoregressiveBase
-from seqlatent.nn.attention import CausalTransformer
-from seqlatent.nn.causal import CausalNetwork
-from seqlatent.nn.convolution import Convolution
-from seqlatent.nn.recurrent import Recurrent
+from seqlatent.nn.build import build_network, network_names
 
 CONDITIONS = ("observations", "latents")
-NETWORKS = ("gru", "cnn", "transformer")
 BASES = ("normal", "autoregressive")
 # By measurement: against a spline or sinh-arcsinh alone it lost the fewest nats on heavy tails, and
 # on two modes no more than the spline.
@@ -50,7 +48,7 @@ DEFAULT_EMISSION = "sinh-arcsinh-spline"
 
 
 @dataclass(frozen=True)
-class FlowOptions(ModelOptions):
+class FlowOptions(EmissionModelOptions):
     condition_on: str = field(
         default="observations",
         metadata={
@@ -60,7 +58,7 @@ class FlowOptions(ModelOptions):
         },
     )
     network: str = field(
-        default="gru", metadata={"help": "what reads the past", "choices": NETWORKS}
+        default="gru", metadata={"help": "what reads the past", "choices": network_names}
     )
     base: str = field(
         default="normal",
@@ -80,33 +78,31 @@ class FlowOptions(ModelOptions):
     )
 
 
-class FlowModel(SequenceModel):
+class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
     """Invertible maps z_t = f_t(x_t; past), with exact likelihood and exact latent codes."""
 
     family, Options = "flow", FlowOptions
-    emissions = ("sinh-arcsinh-spline", "sinh-arcsinh", "spline", "normal")  # invertible maps
     options: FlowOptions
-    value_distribution: Transformed
+    value_distribution: Transformed  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, options: FlowOptions, description: DataDescription):
         super().__init__(options, description)
-        self.code_dim = description.num_channels
+        self.latent_dim = description.num_channels
         self.in_parallel = options.condition_on == "observations"  # the density, that is
-        self.network = self._build_network()
+        o = options
+        self.network = build_network(
+            o.network, self.input_dim, o.hidden_dim, o.num_layers, o.dropout
+        )
         # As in the autoregressive models, the maps also see the last step without a network.
         self.head = self.build_head(self.network.out_dim + self.input_dim)
         autoregressive = options.base == "autoregressive"
         self.base = (
-            AutoregressiveBase(self.code_dim, options.hidden_dim) if autoregressive else None
+            AutoregressiveBase(self.latent_dim, options.hidden_dim) if autoregressive else None
         )
 
-    def _build_network(self) -> CausalNetwork:
-        o = self.options
-        if o.network == "gru":
-            return Recurrent(self.input_dim, o.hidden_dim, o.num_layers, dropout=o.dropout)
-        if o.network == "cnn":
-            return Convolution(self.input_dim, o.hidden_dim, o.num_layers, dropout=o.dropout)
-        return CausalTransformer(self.input_dim, o.hidden_dim, o.num_layers, dropout=o.dropout)
+    @classmethod
+    def accepts(cls, emission: str) -> bool:
+        return EMISSIONS[emission].invertible
 
     @classmethod
     def choose_emission(cls, description: DataDescription) -> tuple[str, str]:
@@ -153,35 +149,35 @@ class FlowModel(SequenceModel):
         return self.head(torch.cat([h, u], -1), observed), network
 
     def _pass(
-        self, given: Tensor, observed: Tensor, covariates: Tensor, history: ModelState
+        self, given: Tensor, observed: Tensor, covariates: Tensor, state: ModelState
     ) -> tuple[StepDistribution, ModelState]:
         """All steps at once, each conditioned on `given` at the steps before it."""
         embedding = self.embed(given, observed)
-        last = torch.cat([history.last.expand(len(given), -1, -1), embedding[:, :-1]], 1)
-        distributions, network = self._laws(last, covariates, observed, history.network)
-        return distributions, ModelState(history.scaling, embedding[:, -1:], network)
+        last = torch.cat([state.last.expand(len(given), -1, -1), embedding[:, :-1]], 1)
+        distributions, network = self._laws(last, covariates, observed, state.network)
+        return distributions, ModelState(state.scaling, embedding[:, -1:], network)
 
     def _walk(
         self,
         source: Tensor,
         covariates: Tensor,
-        history: ModelState,
+        state: ModelState,
         result: Callable[[StepDistribution, Tensor], Tensor],
     ) -> ModelState:
         """Step by step from x to z or from z to x, feeding back the result."""
-        last, network = history.last.expand(len(source), -1, -1), history.network
+        last, network = state.last.expand(len(source), -1, -1), state.network
         for t in range(source.shape[1]):
             now = slice(t, t + 1)
             distributions, network = self._laws(last, covariates[:, now], None, network)
             value = result(distributions, source[:, now])
             last = self.embed(value, torch.ones_like(value, dtype=torch.bool))
-        return ModelState(history.scaling, last, network)
+        return ModelState(state.scaling, last, network)
 
-    def _read(self, batch: SequenceBatch, history: ModelState | None) -> "_Reading":
+    def _read(self, batch: SequenceBatch, state: ModelState | None) -> "_Reading":
         """The codes of a batch, with the parts of its density."""
-        history = history or self.begin(batch)
-        network, base = history.network or (None, None)
-        y, within = history.scaling.forward(batch), history._replace(network=network)
+        state = state or self.begin(batch)
+        network, base = state.network or (None, None)
+        y, within = state.scaling.forward(batch), state._replace(network=network)
         covariates = self.covariate_scaler(batch.covariates)
         distributions: list[StepDistribution] = []
         if self.in_parallel:
@@ -198,7 +194,7 @@ class FlowModel(SequenceModel):
 
             after = self._walk(y, covariates, within, code)
             z, log_det = (torch.cat(part, 1) for part in zip(*parts, strict=True))
-        log_det = log_det - history.scaling.log_scale(batch.observed)
+        log_det = log_det - state.scaling.log_scale(batch.observed)
         slope = torch.zeros_like(z)
         if self.base is not None:
             z, slope, base = self.base(z, batch.observed, base or self.base.begin(len(z)))
@@ -206,18 +202,16 @@ class FlowModel(SequenceModel):
             y, distributions, z, slope, log_det, after._replace(network=(after.network, base))
         )
 
-    def code(
-        self, batch: SequenceBatch, history: ModelState | None = None
+    def encode(
+        self, batch: SequenceBatch, state: ModelState | None = None
     ) -> tuple[Tensor, ModelState]:
         """(B, T, D) codes of the values, N(0, I) where the model is right, NaN where there is none,
-        and the history after."""
-        r = self._read(batch, history)
+        and the state after."""
+        r = self._read(batch, state)
         return torch.where(batch.observed, r.code, torch.nan), r.after
 
-    def decode(
-        self, z: Tensor, covariates: Tensor, history: ModelState
-    ) -> tuple[Tensor, ModelState]:
-        """The values that codes stand for, the exact inverse of `code`.
+    def decode(self, z: Tensor, covariates: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        """The values that codes stand for, the exact inverse of `encode`.
 
         Args:
             z: (B, T, D) codes.
@@ -225,12 +219,12 @@ class FlowModel(SequenceModel):
             history: of the steps before; `begin` gives the empty one.
 
         Returns:
-            (B, T, D) values in data units, and the history after.
+            (B, T, D) values in data units, and the state after.
         """
-        network, base = history.network or (None, None)
+        network, base = state.network or (None, None)
         if self.base is not None:
             z, base = self.base.inverse(z, base or self.base.begin(len(z)))
-        within, scaled = history._replace(network=network), self.covariate_scaler(covariates)
+        within, scaled = state._replace(network=network), self.covariate_scaler(covariates)
         if self.in_parallel:
             steps: list[Tensor] = []
 
@@ -245,23 +239,23 @@ class FlowModel(SequenceModel):
                 z, torch.ones_like(z, dtype=torch.bool), scaled, within
             )
             y = distribution.invert(z)
-        x = history.scaling.inverse(y)
+        x = state.scaling.inverse(y)
         return x, after._replace(network=(after.network, base)).at(x[:, -1:])
 
     # -- the contract of every model --------------------------------------------------------------
 
     def log_prob(
-        self, batch: SequenceBatch, history: ModelState | None = None
+        self, batch: SequenceBatch, state: ModelState | None = None
     ) -> tuple[Tensor, ModelState]:
         """(B, T) log p(x_t | x_{<t}), nats, in data units; 0 where not scored."""
-        terms, after = self._terms(batch, history)
+        terms, after = self._terms(batch, state)
         return terms["base"] + terms["log_det"], after
 
     def _terms(
-        self, batch: SequenceBatch, history: ModelState | None
+        self, batch: SequenceBatch, state: ModelState | None
     ) -> tuple[dict[str, Tensor], ModelState]:
         """log p(z_t | z_{<t}) and log |det df_t / dx_t|, (B, T) each."""
-        r = self._read(batch, history)
+        r = self._read(batch, state)
         base = self.value_distribution.base_log_prob(r.code) + r.base_slope
         base = torch.where(batch.observed, base, 0.0).sum(-1)
         terms = {"base": base, "log_det": r.log_det}
@@ -285,43 +279,38 @@ class FlowModel(SequenceModel):
             1,
         )
 
-    def read(self, batch: SequenceBatch, history: ModelState | None = None) -> ModelState:
-        return self._read(batch, history).after
-
-    def sample_step(
-        self, history: ModelState, covariates: Tensor, generator: torch.Generator | None
-    ) -> tuple[Tensor, ModelState]:
-        return self.sample_steps(history, covariates, generator)
+    def read(self, batch: SequenceBatch, state: ModelState | None = None) -> ModelState:
+        return self._read(batch, state).after
 
     def fill_step(
         self,
-        history: ModelState,
+        state: ModelState,
         y: Tensor,
         observed: Tensor,
         covariates: Tensor,
-        generator: torch.Generator | None,
+        noise: Noise,
     ) -> tuple[Tensor, Tensor, ModelState]:
-        """See `Fillable` in base.py; only where the maps are conditioned on observations."""
-        network, base = history.network or (None, None)
+        """See `Fillable`; only where the maps are conditioned on observations."""
+        network, base = state.network or (None, None)
         scaled = self.covariate_scaler(covariates)
-        distributions, network = self._laws(history.last, scaled, None, network)
+        distributions, network = self._laws(state.last, scaled, None, network)
         y = y.to(scaled)
         if self.base is None:
-            y, log_prob = distributions.fill(y, observed, generator)
+            y, log_prob = distributions.fill(y, observed, noise)
         else:
             base = base or self.base.begin(len(y))
-            y, log_prob, base = self.base.fill(distributions, y, observed, base, generator)
+            y, log_prob, base = self.base.fill(distributions, y, observed, base, noise)
         last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
-        return y, log_prob[:, 0], ModelState(history.scaling, last, (network, base))
+        return y, log_prob[:, 0], ModelState(state.scaling, last, (network, base))
 
     def sample_steps(
-        self, history: ModelState, covariates: Tensor, generator: torch.Generator | None
+        self, state: ModelState, covariates: Tensor, noise: Noise
     ) -> tuple[Tensor, ModelState]:
-        """Draw T steps: (B, T, C) covariates -> (B, T, D) values in data units."""
-        size, steps, device = len(covariates), covariates.shape[1], covariates.device
-        shape = (size, 1, self.code_dim)
-        z = [torch.randn(shape, generator=generator, device=device) for _ in range(steps)]
-        return self.decode(torch.cat(z, 1), covariates, history)
+        """Sample T steps: (B, T, C) covariates -> (B, T, D) values in data units."""
+        size, steps = len(covariates), covariates.shape[1]
+        shape = (size, 1, self.latent_dim)
+        z = [noise.normal(shape, state.last) for _ in range(steps)]
+        return self.decode(torch.cat(z, 1), covariates, state)
 
 
 class _Reading(NamedTuple):
@@ -333,7 +322,7 @@ class _Reading(NamedTuple):
         code: (B, T, D) what is N(0, I): z, or e where the base is autoregressive.
         base_slope: (B, T, D) log de/dz; 0 where the base is N(0, I).
         log_det: (B, T) log |det df_t / dx_t|, x in data units.
-        after: the history after.
+        after: the state after.
     """
 
     y: Tensor

@@ -5,16 +5,16 @@ import torch
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.models.latent.model import LatentModel
 
-DRAWS = 16  # of the guide, for each sequence
+NUM_SAMPLES = 16  # of the guide, for each sequence
 
 
 @torch.no_grad()
 def prior_kl(model: LatentModel, batch: SequenceBatch) -> float:
     """KL between guide and prior, nats per scored step: in closed form where there is one, given
-    drawn z_{<t}, and elsewhere by draws."""
+    sampled z_{<t}, and elsewhere by samples."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         sites = model.sites(batch)
-        sites.posterior.rsample(torch.Size([DRAWS]))
+        sites.posterior.rsample(torch.Size([NUM_SAMPLES]))
         total = torch.where(sites.reading.counted, sites.kl().mean(0), 0.0).sum()
         return float(total / batch.scored.sum().clamp(min=1))

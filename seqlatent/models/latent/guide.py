@@ -5,12 +5,12 @@
 
 in two forms of one family; f_t is the identity or an increasing map of each latent
 (guide_distribution.py). `latents` is the literal form: (loc_t, scale_t, f_t) = net(x_{1:t},
-z_{<t}), and drawing walks through time. `noise` conditions on eps_{<t} in place of z_{<t}: given x
-the two are in bijection, and all T steps are drawn in one parallel pass. Each form has a parallel
+z_{<t}), and sampling walks through time. `noise` conditions on eps_{<t} in place of z_{<t}: given x
+the two are in bijection, and all T steps are sampled in one parallel pass. Each form has a parallel
 and a sequential direction, and they are each other's mirror:
 
-    latents:  density of given z in parallel,  drawing z from eps step by step
-    noise:    drawing z from eps in parallel,  density of given z (recovering eps) step by step
+    latents:  density of given z in parallel,  sampling z from eps step by step
+    noise:    sampling z from eps in parallel,  density of given z (recovering eps) step by step
 
 Either way log q(z) is the sum of the steps' own distributions. A smoothing guide sees x_{t:T} too,
 through a second network that reads the sequence from its end.
@@ -27,28 +27,10 @@ from torch.nn import functional as F
 from seqlatent.distributions.normal import DiagonalNormal
 from seqlatent.models.latent.guide_distribution import GUIDE_DISTRIBUTIONS, TransformedNormal
 from seqlatent.models.latent.priors import PriorDistribution
-from seqlatent.nn.attention import CausalTransformer
 from seqlatent.nn.causal import CausalNetwork, State
-from seqlatent.nn.convolution import Convolution
-from seqlatent.nn.feedforward import WindowMLP
 from seqlatent.nn.layers import SOFTPLUS_ONE
-from seqlatent.nn.recurrent import Recurrent
 
-GUIDES = ("cnn", "rnn", "transformer", "mlp")
 CONDITIONINGS = ("noise", "latents")
-
-
-def build_network(
-    name: str, in_dim: int, hidden_dim: int, num_layers: int, dropout: float
-) -> CausalNetwork:
-    """The guide's network over time; `mlp` sees one step's inputs alone."""
-    if name == "cnn":
-        return Convolution(in_dim, hidden_dim, num_layers, dropout=dropout)
-    if name == "rnn":
-        return Recurrent(in_dim, hidden_dim, num_layers, dropout=dropout, residual=True)
-    if name == "transformer":
-        return CausalTransformer(in_dim, hidden_dim, num_layers, dropout=dropout)
-    return WindowMLP(in_dim, hidden_dim, num_layers, num_lags=1, dropout=dropout)
 
 
 class Guide(nn.Module):
@@ -144,16 +126,17 @@ class Guide(nn.Module):
             return self._pass(seen, eps, state)
         return self._walk(seen, eps, state, invert=False)
 
-    def draw(
+    def sample(
         self, seen: Tensor, eps: Tensor, state: State = None, branched: bool = False
     ) -> tuple[Tensor, Tensor, State]:
-        """Draw z from noise; the arguments are those of `distributions`.
+        """Sample z from noise; the arguments are those of `distributions`.
 
         Args:
-            branched: take K draws at every step, each given the *first* particle's past. The
-                network then runs once in place of K times. Such draws serve estimates that are made
-                step by step (inference/bounds.py), and are no draws of whole sequences. Gradients
-                of their log q reach z and not the distributions, as `doubly_reparametrised` wants.
+            branched: take K samples at every step, each given the *first* particle's past. The
+                network then runs once in place of K times. Such samples serve estimates that are
+                made step by step (inference/bounds.py), and are no samples of whole sequences.
+                Gradients of their log q reach z and not the distributions, as
+                `doubly_reparametrised` wants.
 
         Returns:
             z (..., B, T, Z), log q(z_t | x_{1:t}, z_{<t}) (..., B, T) in nats, state.
@@ -162,7 +145,7 @@ class Guide(nn.Module):
         if branched:
             z = distribution.z(eps)
             return z, distribution.detach().log_prob(z), state
-        return *distribution.draw(eps), state
+        return *distribution.sample(eps), state
 
     def log_prob(self, seen: Tensor, z: Tensor) -> Tensor:
         """(..., B, T) log q(z_t | x_{1:t}, z_{<t}) of any latents (..., B, T, Z)."""
@@ -180,7 +163,7 @@ class Guide(nn.Module):
 class GuideDistribution(TorchDistribution):
     """q(z_{1:T} | x_{1:T}) as one Pyro site: batch shape (B, T), event shape (Z,).
 
-    It remembers the distributions of its own draw, which came with the draw for free. `expand`
+    It remembers the distributions of its own sample, which came with the sample for free. `expand`
     returns the object itself for an equal batch shape: Pyro's plates call it, and a copy would lose
     that memory and fall back to the step-by-step density.
     """
@@ -204,7 +187,7 @@ class GuideDistribution(TorchDistribution):
     def rsample(self, sample_shape=torch.Size()) -> Tensor:  # noqa: B008
         eps = torch.randn(*sample_shape, *self.batch_shape, *self.event_shape).to(self.seen)
         distribution, _ = self.guide.distributions(self.seen, eps)
-        z, log_q = distribution.draw(eps)
+        z, log_q = distribution.sample(eps)
         self.drawn = (z, distribution, log_q)
         return z
 
@@ -216,7 +199,7 @@ class GuideDistribution(TorchDistribution):
 
 @register_kl(GuideDistribution, PriorDistribution)
 def kl_to_prior(q: GuideDistribution, p: PriorDistribution) -> Tensor:
-    """(B, T) KL(q(z_t | .) || p(z_t | .)) at the drawn z_{<t}: exact where both are normal."""
+    """(B, T) KL(q(z_t | .) || p(z_t | .)) at the sampled z_{<t}: exact where both are normal."""
     return kl_per_latent(q, p).sum(-1)
 
 
@@ -224,7 +207,7 @@ def kl_per_latent(q: GuideDistribution, p: PriorDistribution) -> Tensor:
     """(B, T, Z) the same, of every latent.
 
     Raises:
-        NotImplementedError: where it has no closed form; Pyro then takes the draw's own.
+        NotImplementedError: where it has no closed form; Pyro then takes the sample's own.
     """
     if q.drawn is None:
         raise NotImplementedError("the guide has drawn nothing yet")

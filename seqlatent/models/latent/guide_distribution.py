@@ -84,7 +84,7 @@ class TransformedNormal(NamedTuple):
         """(..., Z) latents -> the noise that they come from."""
         return self.shape.forward(self.params, (z - self.loc) / self.scale)[0]
 
-    def draw(self, eps: Tensor) -> tuple[Tensor, Tensor]:
+    def sample(self, eps: Tensor) -> tuple[Tensor, Tensor]:
         """(..., Z) noise -> latents, and (...) their density in nats."""
         y = self.shape.inverse(self.params, eps)
         _, log_slope = self.shape.forward(self.params, y)

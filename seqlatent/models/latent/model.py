@@ -29,28 +29,30 @@ from torch.nn import functional as F
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.heads import StepDistribution
+from seqlatent.distributions.noise import Noise, TorchNoise
 from seqlatent.inference.bounds import (
     Estimate,
     doubly_reparametrised,
     joint_importance,
     per_step_importance,
 )
-from seqlatent.inference.protocols import ModelState
-from seqlatent.inference.smc import Particles, smc, systematic, take
-from seqlatent.models.base import SequenceModel
-from seqlatent.models.latent.guide import Guide, GuideDistribution, build_network
+from seqlatent.inference.protocols import EstimatedDensity, Fillable, ModelState
+from seqlatent.inference.smc import Particles, particle_filter, systematic, take
+from seqlatent.models.emission_model import EmissionModel
+from seqlatent.models.latent.guide import Guide, GuideDistribution
 from seqlatent.models.latent.options import LatentOptions
-from seqlatent.models.latent.parts import Draw, Reading, Sites
+from seqlatent.models.latent.parts import LatentSample, Reading, Sites
 from seqlatent.models.latent.priors import PriorDistribution, build_prior
-from seqlatent.nn.causal import State, map_state
+from seqlatent.nn.build import build_network
+from seqlatent.nn.causal import State, map_state, repeat_state
 from seqlatent.nn.feedforward import mlp
 from seqlatent.nn.recurrent import Recurrent
 
-FILL_DRAWS = 16  # of a step's latents, where they are independent over time
+FILL_SAMPLES = 16  # of a step's latents, where they are independent over time
 FILTER_PARTICLES = 256  # at the least, when a history is filtered to forecast from
 
 
-class LatentModel(SequenceModel):
+class LatentModel(EmissionModel, EstimatedDensity, Fillable):
     """p(x_t | history, z_t) with an autoregressive guide, trained by a bound of log p(x)."""
 
     family, Options = "latent", LatentOptions
@@ -99,6 +101,10 @@ class LatentModel(SequenceModel):
             network, o.latent_dim, o.guide_conditioning, backward, o.guide_distribution
         )
 
+    @classmethod
+    def unused_options(cls, options: LatentOptions) -> dict[str, str]:
+        return super().unused_options(options) | options.unused()
+
     # -- the parts --------------------------------------------------------------------------------
 
     def _know(self, u: Tensor, state: State = None) -> tuple[Tensor, State]:
@@ -128,11 +134,11 @@ class LatentModel(SequenceModel):
             h = h + self.from_past(past)
         return self.head(h + self.decoder(F.silu(h)), observed)
 
-    def reading(self, batch: SequenceBatch, history: ModelState | None = None) -> Reading:
+    def reading(self, batch: SequenceBatch, state: ModelState | None = None) -> Reading:
         """What the networks over x make of a batch; latents have no part in it."""
-        history = history or self.begin(batch)
-        y, embedding, u = self.inputs(batch, history)
-        known, summary = self._know(u, history.network[0] if history.network else None)
+        state = state or self.begin(batch)
+        y, embedding, u = self.inputs(batch, state)
+        known, summary = self._know(u, state.network[0] if state.network else None)
         emission, prior = self._contexts(known)
         seen = self.guide_network.prepare(
             torch.cat([embedding, known], -1), embedding, batch.lengths
@@ -140,47 +146,49 @@ class LatentModel(SequenceModel):
         step = torch.arange(batch.x.shape[1], device=y.device)
         inside = batch.scored if self.factorises else step < batch.lengths[:, None]
         counted = inside & (step >= batch.context[:, None])
-        log_scale = history.scaling.log_scale(batch.observed)
-        after = ModelState(history.scaling, embedding[:, -1:], (summary, None))
-        origin = history.scaling.origin(batch).expand(y.shape)
+        log_scale = state.scaling.log_scale(batch.observed)
+        after = ModelState(state.scaling, embedding[:, -1:], (summary, None))
+        origin = state.scaling.origin(batch).expand(y.shape)
         parts = (y, batch.observed, origin, log_scale, emission, prior, seen, inside, counted)
         return Reading(*parts, after)
 
     def propose(
         self, r: Reading, eps: Tensor, particles: State = None, branched: bool = False
-    ) -> tuple[Draw, State]:
-        """Draw latents from the guide and weigh them.
+    ) -> tuple[LatentSample, State]:
+        """Sample latents from the guide and weigh them.
 
         Args:
             r: of B sequences and T steps (all, or the next ones).
             eps: (K, B, T, Z) standard normal noise.
             particles: what an earlier call returned, to go on with the next steps.
-            branched: see `Guide.draw`; only where the posterior factorises.
+            branched: see `Guide.sample`; only where the posterior factorises.
 
         Returns:
-            the draw with its densities, and the particles' states.
+            the sample with its densities, and the particles' states.
         """
         guide, prior = particles or (None, None)
-        z, log_q, guide = self.guide_network.draw(r.seen, eps, guide, branched)
-        draw, prior = self._weigh(r, z, log_q, prior)
-        return draw, (guide, prior)
+        z, log_q, guide = self.guide_network.sample(r.seen, eps, guide, branched)
+        sample, prior = self._weigh(r, z, log_q, prior)
+        return sample, (guide, prior)
 
-    def _weigh(self, r: Reading, z: Tensor, log_q: Tensor, prior: State) -> tuple[Draw, State]:
+    def _weigh(
+        self, r: Reading, z: Tensor, log_q: Tensor, prior: State
+    ) -> tuple[LatentSample, State]:
         distribution, past, prior = self.prior(z, r.prior, prior)
         emission = self._emission(r.emission, z, past, r.observed)
         log_x = emission.log_prob(r.y.expand(*z.shape[:-1], -1)) - r.log_scale
-        return Draw(z, log_x, distribution.log_prob(z), log_q), prior
+        return LatentSample(z, log_x, distribution.log_prob(z), log_q), prior
 
-    def at(self, r: Reading, z: Tensor, log_q: Tensor | None = None) -> Draw:
+    def at(self, r: Reading, z: Tensor, log_q: Tensor | None = None) -> LatentSample:
         """The same densities at latents (..., B, T, Z) that are given, and log q where known."""
         if log_q is None:
             log_q = self.guide_network.log_prob(r.seen, z)
         return self._weigh(r, z, log_q, None)[0]
 
-    def reconstruct(self, r: Reading, z: Tensor, generator: torch.Generator | None) -> Tensor:
-        """(..., B, T, D) draws of p(x_t | history, z_t) at latents (..., B, T, Z), data units."""
+    def reconstruct(self, r: Reading, z: Tensor, noise: Noise) -> Tensor:
+        """(..., B, T, D) samples of p(x_t | history, z_t) at latents (..., B, T, Z), data units."""
         _, past, _ = self.prior(z, r.prior)
-        y = self._emission(r.emission, z, past, None).draw(generator)
+        y = self._emission(r.emission, z, past, None).sample(noise=noise)
         return r.origin + y.to(r.origin) * r.after.scaling.scale
 
     # -- the model in Pyro, and its training ------------------------------------------------------
@@ -228,13 +236,15 @@ class LatentModel(SequenceModel):
         r = self.reading(batch)
         size = self.options.objective_particles
         if self.options.bound == "fivo":
-            bound = self._filter(r, size, torch.rand(r.counted.shape).to(r.y), None, weight)[0]
+            bound = self._filter(
+                r, size, torch.rand(r.counted.shape).to(r.y), TorchNoise(), weight
+            )[0]
             return -torch.where(r.counted, bound.log_prob, 0.0).sum() / num_scored
         eps = torch.randn(size, *r.y.shape[:2], self.latent_dim).to(r.y)
-        draw, _ = self.propose(r, eps, branched=self.factorises)
-        weights = torch.where(r.counted, draw.annealed(weight), 0.0)
-        if self.factorises and draw.z.requires_grad:
-            doubly_reparametrised(draw.z, weights)
+        sample, _ = self.propose(r, eps, branched=self.factorises)
+        weights = torch.where(r.counted, sample.annealed(weight), 0.0)
+        if self.factorises and sample.z.requires_grad:
+            doubly_reparametrised(sample.z, weights)
         estimate = per_step_importance if self.factorises else joint_importance
         return -estimate(weights).log_prob.sum() / num_scored
 
@@ -254,95 +264,80 @@ class LatentModel(SequenceModel):
 
     def terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
         r = self.reading(batch)
-        draw, _ = self.propose(r, torch.randn(1, *r.y.shape[:2], self.latent_dim).to(r.y))
-        emission = torch.where(batch.scored, draw.log_x[0], 0.0)
-        prior, guide = (torch.where(r.counted, p[0], 0.0) for p in (draw.log_prior, draw.log_q))
+        sample, _ = self.propose(r, torch.randn(1, *r.y.shape[:2], self.latent_dim).to(r.y))
+        emission = torch.where(batch.scored, sample.log_x[0], 0.0)
+        prior, guide = (torch.where(r.counted, p[0], 0.0) for p in (sample.log_prior, sample.log_q))
         return {"emission": emission, "prior": prior, "guide": guide, "kl": guide - prior}
 
     # -- particles --------------------------------------------------------------------------------
 
     def _filter(
-        self,
-        r: Reading,
-        size: int,
-        uniforms: Tensor,
-        generator: torch.Generator | None,
-        kl_weight: float = 1.0,
+        self, r: Reading, size: int, uniforms: Tensor, noise: Noise, kl_weight: float = 1.0
     ) -> tuple[Estimate, Particles]:
         """Sequential Monte Carlo over a reading, with fresh noise."""
-        device = None if generator is None else generator.device
-        shape = (size, len(r.y), 1, self.latent_dim)
+        shape = (len(r.y), size, 1, self.latent_dim)
 
         def propose(t: int, particles: State) -> tuple[Tensor, State]:
             now = r.steps(t, t + 1)
-            eps = torch.randn(shape, generator=generator, device=device).to(r.y)
-            draw, particles = self.propose(now, eps, particles)
-            return torch.where(now.inside, draw.annealed(kl_weight), 0.0)[..., 0], particles
+            eps = noise.normal(shape, r.y).movedim(0, 1)
+            sample, particles = self.propose(now, eps, particles)
+            return torch.where(now.inside, sample.annealed(kl_weight), 0.0)[..., 0], particles
 
-        return smc(propose, uniforms, size)
+        return particle_filter(propose, uniforms, size)
 
-    def filtered_paths(
-        self, batch: SequenceBatch, num_paths: int, generator: torch.Generator
-    ) -> ModelState:
-        """Histories (num_paths, ...) of one sequence, each with latents drawn from
-        p(z_{1:T} | x_{1:T}) by a particle filter, to go on from."""
+    def filtered_paths(self, batch: SequenceBatch, num_paths: int, noise: Noise) -> ModelState:
+        """States (B num_paths, ...) to go on from, with latents sampled from p(z_{1:T} | x_{1:T})
+        by a particle filter for each sequence."""
         r = self.reading(batch)
-        uniforms = torch.rand(1, r.y.shape[1] + 1, generator=generator, device=generator.device)
+        uniforms = noise.uniform((len(r.y), r.y.shape[1] + 1), r.y)
         size = max(num_paths, FILTER_PARTICLES)
-        _, particles = self._filter(r, size, uniforms[:, :-1].to(r.y), generator)
-        chosen = systematic(particles.log_weights, uniforms[:, -1].to(r.y), num_paths)
-        _, prior = map_state(lambda s: s[:, 0], take(particles.state, chosen))
-        summary = map_state(lambda s: s.expand(num_paths, *s.shape[1:]), r.after.network[0])
-        last = r.after.last.expand(num_paths, -1, -1)
-        return ModelState(r.after.scaling, last, (summary, prior))
+        _, particles = self._filter(r, size, uniforms[:, :-1], noise)
+        chosen = systematic(particles.log_weights, uniforms[:, -1], num_paths)
+        prior = map_state(
+            lambda s: s.transpose(0, 1).flatten(0, 1), take(particles.state, chosen)[1]
+        )
+        scaling, last, network = repeat_state(r.after, num_paths)
+        return ModelState(scaling, last, (network[0], prior))
 
     # -- the contract of a model ------------------------------------------------------------------
 
     def at_floor(self, batch: SequenceBatch) -> Tensor:
         """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor."""
         r = self.reading(batch)
-        z, _, _ = self.guide_network.draw(r.seen, r.y.new_zeros(*r.y.shape[:2], self.latent_dim))
+        z, _, _ = self.guide_network.sample(r.seen, r.y.new_zeros(*r.y.shape[:2], self.latent_dim))
         _, past, _ = self.prior(z, r.prior)
         return self._emission(r.emission, z, past, batch.observed).at_floor(r.y)
 
-    def read(self, batch: SequenceBatch, history: ModelState | None = None) -> ModelState:
+    def read(self, batch: SequenceBatch, state: ModelState | None = None) -> ModelState:
         """The history without its latents: enough where the posterior factorises, and elsewhere
-        `filtered_paths` draws them."""
-        return self.reading(batch, history).after
+        `filtered_paths` samples them."""
+        return self.reading(batch, state).after
 
     def sample_step(
-        self, history: ModelState, covariates: Tensor, generator: torch.Generator | None
+        self, state: ModelState, covariates: Tensor, noise: Noise
     ) -> tuple[Tensor, ModelState]:
-        _, x, history = self.sample_latent_step(history, covariates, generator)
-        return x, history
+        _, x, state = self.sample_latent_step(state, covariates, noise)
+        return x, state
 
     def sample_latent_step(
-        self, history: ModelState, covariates: Tensor, generator: torch.Generator | None
+        self, state: ModelState, covariates: Tensor, noise: Noise
     ) -> tuple[Tensor, Tensor, ModelState]:
-        """Draw the next step with its latents: (B, 1, C) covariates -> z (B, 1, Z), x (B, 1, D) in
-        data units, and the history after."""
-        summary, prior = history.network or (None, None)
-        u = torch.cat([history.last, self.covariate_scaler(covariates)], -1)
-        known, summary = self._know(u, summary)
+        """Sample the next step with its latents: (B, 1, C) covariates -> z (B, 1, Z), x (B, 1, D)
+        in data units, and the state after."""
+        summary, prior = state.network or (None, None)
+        known, summary = self._know(self.next_input(state, covariates), summary)
         emission, context = self._contexts(known)
-        z, past, prior = self.prior.draw(context, prior, generator)
-        y = self._emission(emission, z, past, None).draw(generator)
-        last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
-        return z, history.scaling.inverse(y), ModelState(history.scaling, last, (summary, prior))
+        z, past, prior = self.prior.sample(context, prior, noise)
+        y = self._emission(emission, z, past, None).sample(noise=noise)
+        return z, state.scaling.inverse(y), self._filled(state, y, (summary, prior))
 
     def fill_step(
-        self,
-        history: ModelState,
-        y: Tensor,
-        observed: Tensor,
-        covariates: Tensor,
-        generator: torch.Generator | None,
+        self, state: ModelState, y: Tensor, observed: Tensor, covariates: Tensor, noise: Noise
     ) -> tuple[Tensor, Tensor, ModelState]:
-        """See `Fillable` in base.py. Latents of a step without any value come from the prior; the
-        others from the guide, as if the sequence ended there: what paths are judged by."""
-        summary, prior, guide = history.network or (None, None, None)
-        y = y.to(history.last)
-        u = torch.cat([history.last, self.covariate_scaler(covariates)], -1)
+        """See `Fillable`. Latents of a step without any value come from the prior; the others from
+        the guide, as if the sequence ended there: what paths are judged by."""
+        summary, prior, guide = state.network or (None, None, None)
+        y, u = y.to(state.last), self.next_input(state, covariates)
         known, summary = self._know(u, summary)
         emission, context = self._contexts(known)
         one_step = torch.ones(len(u), dtype=torch.int64, device=u.device)
@@ -354,31 +349,27 @@ class LatentModel(SequenceModel):
             )
 
         if not observed.any():
-            z, past, prior = self.prior.draw(context, prior, generator)
-            y, log_weight = self._emission(emission, z, past, None).fill(y, observed, generator)
+            z, past, prior = self.prior.sample(context, prior, noise)
+            y, log_weight = self._emission(emission, z, past, None).fill(y, observed, noise)
             guide = self.guide_network.given(seen(~observed), z, guide)[1]
-            return y, log_weight[:, 0], self._filled(history, y, (summary, prior, guide))
-        # Several draws a path, where they leave no trace: their mean weight has less noise.
-        size = FILL_DRAWS if self.factorises else 1
-        eps = torch.randn(
-            size, len(u), 1, self.latent_dim, generator=generator, device=u.device
-        ).to(u)
-        prior, guide = (map_state(lambda s: s[None], state) for state in (prior, guide))
-        z, log_q, guide = self.guide_network.draw(seen(observed), eps, guide, self.factorises)
+            return y, log_weight[:, 0], self._filled(state, y, (summary, prior, guide))
+        # Several samples a path, where they leave no trace: their mean weight has less noise.
+        size = FILL_SAMPLES if self.factorises else 1
+        eps = noise.normal((len(u), size, 1, self.latent_dim), u).movedim(0, 1)
+        prior, guide = (map_state(lambda s: s[None], part) for part in (prior, guide))
+        z, log_q, guide = self.guide_network.sample(seen(observed), eps, guide, self.factorises)
         distribution, past, prior = self.prior(z, context, prior)
-        values, log_x = self._emission(emission, z, past, None).fill(y, observed, generator)
+        values, log_x = self._emission(emission, z, past, None).fill(y, observed, noise)
         log_w = (log_x + distribution.log_prob(z) - log_q)[..., 0]
         total = log_w.logsumexp(0)
-        uniforms = torch.rand(len(u), generator=generator, device=u.device)
-        chosen = systematic(log_w - total, uniforms, 1)[0]
+        chosen = systematic(log_w - total, noise.uniform((len(u),), u), 1)[0]
         y = values[chosen, torch.arange(len(u), device=u.device)]
-        prior, guide = (map_state(lambda s: s[0], state) for state in (prior, guide))
-        history = self._filled(history, y, (summary, prior, guide))
-        return y, total - math.log(size), history
+        prior, guide = (map_state(lambda s: s[0], part) for part in (prior, guide))
+        return y, total - math.log(size), self._filled(state, y, (summary, prior, guide))
 
-    def _filled(self, history: ModelState, y: Tensor, network: State) -> ModelState:
+    def _filled(self, state: ModelState, y: Tensor, network: State) -> ModelState:
         last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
-        return ModelState(history.scaling, last, network)
+        return ModelState(state.scaling, last, network)
 
 
 @contextmanager

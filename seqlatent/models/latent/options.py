@@ -3,18 +3,19 @@
 from dataclasses import dataclass, field
 
 from seqlatent.errors import InputError
-from seqlatent.models.base import ModelOptions
-from seqlatent.models.latent.guide import CONDITIONINGS, GUIDES
+from seqlatent.models.emission_model import EmissionModelOptions
+from seqlatent.models.latent.guide import CONDITIONINGS
 from seqlatent.models.latent.guide_distribution import GUIDE_DISTRIBUTIONS
 from seqlatent.models.latent.priors import PRIORS
 from seqlatent.models.latent.transitions import TRANSITIONS
+from seqlatent.nn.build import network_names
 
 HISTORIES = ("last", "none", "all")
 OBJECTIVES = ("auto", "elbo", "iwae", "fivo")
 
 
 @dataclass(frozen=True)
-class LatentOptions(ModelOptions):
+class LatentOptions(EmissionModelOptions):
     latent_dim: int = field(default=4, metadata={"help": "latent dimensions of a step", "min": 1})
     prior: str = field(
         default="independent",
@@ -46,7 +47,8 @@ class LatentOptions(ModelOptions):
         },
     )
     guide: str = field(
-        default="cnn", metadata={"help": "network of q(z_t | x_{1:t}, z_{<t})", "choices": GUIDES}
+        default="cnn",
+        metadata={"help": "network of q(z_t | x_{1:t}, z_{<t})", "choices": network_names},
     )
     guide_conditioning: str = field(
         default="noise",
@@ -89,7 +91,7 @@ class LatentOptions(ModelOptions):
     )
     kl_anneal_steps: int = field(
         default=100,
-        metadata={"help": "training steps over which the latents' price is weighed up", "min": 0},
+        metadata={"help": "training steps over which the KL weight is annealed", "min": 0},
     )
     free_bits: float = field(
         default=0.0,
@@ -140,3 +142,14 @@ class LatentOptions(ModelOptions):
                 f"free_bits={self.free_bits:g} belongs to objective=elbo: {self.bound} has no "
                 "KL term of its own"
             )
+
+    def unused(self) -> dict[str, str]:
+        """Options that are ignored as the others are, and what each applies to."""
+        unused = {}
+        if self.prior != "mixture":
+            unused |= dict.fromkeys(("prior_components", "learn_prior"), "prior=mixture")
+        if not self.dependent:
+            unused["transition"] = "prior=autoregressive or conditional"
+        if self.bound == "elbo":
+            unused["objective_particles"] = "objective=iwae or fivo"
+        return unused

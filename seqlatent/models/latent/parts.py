@@ -20,7 +20,7 @@ class Reading(NamedTuple):
         inside: (B, T) bool, the steps that weigh: all up to the sequence's end, or only the scored
             ones where the posterior factorises, as the others' latents then change nothing.
         counted: those of them that come after the context, and so enter the loss.
-        after: the history after the last step, without latents.
+        after: the state after the last step, without latents.
     """
 
     y: Tensor
@@ -39,7 +39,7 @@ class Reading(NamedTuple):
         return Reading(*(part[:, start:stop] for part in self[:-1]), self.after)  # type: ignore[arg-type]
 
 
-class Draw(NamedTuple):
+class LatentSample(NamedTuple):
     """Latents from the guide, (K, B, T, Z), and (K, B, T) densities at them, nats, data units."""
 
     z: Tensor

@@ -6,8 +6,8 @@
     dmm      p(z_t | z_{t-1})             z_t                smoothing      Krishnan et al. 2017
 
 What differs from the papers, in all three: the guide is a network of its own, conditioned on the
-noise behind z_{<t} in place of the prior's state, so that all steps are drawn in one pass; and the
-emission is whatever fits the data.
+noise behind z_{<t} in place of the prior's state, so that all steps are sampled in one pass; and
+the emission is whatever fits the data.
 """
 
 from dataclasses import dataclass, field, fields

@@ -6,12 +6,12 @@
     conditional      p(z_t | z_{<t}, x_{<t}):  likewise
 
 A transition (transitions.py) is a recurrent network over z_{<t}, or sees z_{t-1} alone. Either way
-the distributions of all T steps of *given* latents come from one parallel pass, and drawing latents
-walks through time.
+the distributions of all T steps of *given* latents come from one parallel pass, and sampling
+latents walks through time.
 
 A mixture lets latents carry modes: from N(0, I) an emission has to tear the modes apart by a steep
 function of z, which a normal guide can hardly follow. Its KL from the guide has no closed form and
-is estimated from the guide's own draws; that of the normal distributions is exact.
+is estimated from the guide's own samples; that of the normal distributions is exact.
 """
 
 from typing import ClassVar
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.nn import functional as F
 
+from seqlatent.distributions.noise import Noise, TorchNoise
 from seqlatent.distributions.normal import DiagonalNormal, LatentDistribution, NormalMixture
 from seqlatent.models.latent.transitions import build_transition
 from seqlatent.nn.causal import State
@@ -66,13 +67,13 @@ class Prior(nn.Module):
         zeros: Tensor = self.zeros  # type: ignore[assignment]
         return DiagonalNormal(zeros, zeros + 1), None, None
 
-    def draw(
-        self, context: Tensor, state: State, generator: torch.Generator | None
+    def sample(
+        self, context: Tensor, state: State, noise: Noise
     ) -> tuple[Tensor, Tensor | None, State]:
-        """Draw one step: (B, 1, C) context -> z (B, 1, Z), features or None, state."""
+        """Sample one step: (B, 1, C) context -> z (B, 1, Z), features or None, state."""
         shape = torch.Size((*context.shape[:-1], self.latent_dim))
         distribution, _, _ = self(torch.zeros(shape), context)
-        return distribution.draw(shape, generator), None, None
+        return distribution.sample(shape, noise), None, None
 
 
 class MixturePrior(Prior):
@@ -131,12 +132,12 @@ class SequentialPrior(Prior):
         distribution, features, network = self._laws(before, context, network)
         return distribution, features, (network, z[..., -1:, :])
 
-    def draw(
-        self, context: Tensor, state: State, generator: torch.Generator | None
+    def sample(
+        self, context: Tensor, state: State, noise: Noise
     ) -> tuple[Tensor, Tensor | None, State]:
         network, last = state or (None, self.first.expand(*context.shape[:-2], 1, -1))
         distribution, features, network = self._laws(last, context, network)
-        z = distribution.draw(distribution.loc.shape, generator)
+        z = distribution.sample(distribution.loc.shape, noise)
         return z, features, (network, z)
 
 
@@ -199,6 +200,6 @@ class PriorDistribution(TorchDistribution):
         context = self.context.expand(*sample_shape, *self.context.shape)
         state, steps = None, []
         for t in range(context.shape[-2]):
-            z, _, state = self.prior.draw(context[..., t : t + 1, :], state, None)
+            z, _, state = self.prior.sample(context[..., t : t + 1, :], state, TorchNoise())
             steps.append(z)
         return torch.cat(steps, -2)

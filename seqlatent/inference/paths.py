@@ -1,0 +1,180 @@
+"""Sample paths that go on from what a model has read, of many sequences at once."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from seqlatent.data.batch import collate
+from seqlatent.data.sequence import Sequence as Series
+from seqlatent.distributions.noise import Noise, SequenceNoise
+from seqlatent.inference.likelihood import CHUNK
+from seqlatent.inference.protocols import EstimatedDensity, ModelState, StepModel
+from seqlatent.nn.causal import batch_size, join_states, map_state, repeat_state
+
+MAX_ROWS = 16_384  # paths that take a step together
+MAX_NUMBERS = 2**24  # in the states of these paths
+
+
+class _Read(NamedTuple):
+    """Sequences that were read.
+
+    Attributes:
+        places: of n sequences in the caller's order.
+        state: of each sequence, or (`per_path`) of each path.
+        noise: with a stream for each sequence.
+        per_path: see `state`.
+    """
+
+    places: np.ndarray
+    state: ModelState
+    noise: SequenceNoise
+    per_path: bool
+
+    def form(self) -> list[Any]:
+        """What states must have in common to be joined."""
+        shapes: list[Any] = [self.per_path]
+        map_state(lambda s: shapes.append((s.shape[1:], s.dtype)), self.state)
+        return shapes
+
+    def cost(self, num_samples: int) -> int:
+        """Numbers in the states of all paths of one sequence."""
+        sizes: list[int] = []
+        map_state(lambda s: sizes.append(s[0].numel()), self.state)
+        return num_samples * sum(sizes)
+
+
+@torch.no_grad()
+def forecast_paths(
+    model: StepModel,
+    sequences: Sequence[Series],
+    covariates: np.ndarray,
+    num_samples: int,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
+) -> list[np.ndarray]:
+    """Paths that go on from each sequence's end.
+
+    Sequences of one length are read together, and all whose states have one form are continued
+    together, as far as memory goes. A sequence's paths are those that it has alone.
+
+    Args:
+        model: any.
+        sequences: N of them.
+        covariates: (N, H, C) of the steps ahead.
+        num_samples: S, paths for each.
+        seed: of the noise.
+        progress: called with the number of sequences that are done.
+
+    Returns:
+        for each sequence its (S, H, D) paths in data units.
+    """
+    paths: list[np.ndarray] = [np.empty(0)] * len(sequences)
+    training = model.training
+    model.eval()
+    try:
+        for r in _joined(_read_all(model, sequences, num_samples, seed), num_samples):
+            samples = sample_paths(
+                model, r.state, covariates[r.places], num_samples, r.noise, r.per_path
+            )
+            for place, x in zip(r.places, samples, strict=True):
+                paths[place] = x
+            if progress:
+                progress(len(samples))
+    finally:
+        model.train(training)
+    return paths
+
+
+def sample_paths(
+    model: StepModel,
+    state: ModelState,
+    covariates: np.ndarray,
+    num_samples: int,
+    noise: Noise,
+    per_path: bool = False,
+) -> np.ndarray:
+    """(N, S, H, D) paths that go on from N states, given (N, H, C) covariates.
+
+    Args:
+        model: in whatever mode; its dropout is off meanwhile.
+        state: of N sequences, or (`per_path`) of their N S paths.
+        covariates: of the steps ahead.
+        num_samples: S.
+        noise: with a stream for each sequence.
+        per_path: see `state`.
+    """
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            ahead = torch.from_numpy(covariates).to(model.device)
+            ahead = ahead.repeat_interleave(num_samples, 0)
+            state = state if per_path else repeat_state(state, num_samples)
+            x, _ = model.sample_steps(state, ahead, noise)
+    finally:
+        model.train(training)
+    return x.double().cpu().numpy().reshape(len(covariates), num_samples, *x.shape[1:])
+
+
+def _read_all(
+    model: StepModel, sequences: Sequence[Series], num_samples: int, seed: int
+) -> Iterator[_Read]:
+    """The sequences in batches of one length, which need no padding."""
+    lengths = np.array([len(s) for s in sequences])
+    most = max(1, MAX_ROWS // num_samples)
+    for length in np.unique(lengths):
+        places = np.flatnonzero(lengths == length)
+        for start in range(0, len(places), most):
+            some = places[start : start + most]
+            part = [sequences[i] for i in some]
+            noise = SequenceNoise([s.unique_id for s in part], seed)
+            batch = collate(part).to(model.device)
+            if isinstance(model, EstimatedDensity) and not model.factorises:
+                # Latents that depend on one another are sampled given the past, for each path.
+                state = model.filtered_paths(batch, num_samples, noise)
+                last = batch.carried[:, -1:].repeat_interleave(num_samples, 0)
+                yield _Read(some, state.at(last), noise, True)
+                continue
+            state = model.begin(batch)
+            for step in range(0, batch.x.shape[1], CHUNK):
+                state = model.read(batch.steps(step, step + CHUNK), state)
+            yield _Read(some, state.at(batch.carried[:, -1:]), noise, False)
+
+
+def _joined(reads: Iterator[_Read], num_samples: int) -> Iterator[_Read]:
+    """Batches of as many sequences as fit into memory together. (The paths of a single sequence
+    share its state, which is then not copied.)"""
+    waiting: list[_Read] = []
+    for read in reads:
+        for r in _cut(read, num_samples):
+            count = len(r.places) + sum(len(w.places) for w in waiting)
+            full = count * num_samples > MAX_ROWS or count * r.cost(num_samples) > MAX_NUMBERS
+            if waiting and (full or r.form() != waiting[0].form()):
+                yield _join(waiting)
+                waiting = []
+            waiting.append(r)
+    if waiting:
+        yield _join(waiting)
+
+
+def _cut(r: _Read, num_samples: int) -> Iterator[_Read]:
+    """Parts of a batch whose paths' states fit into memory."""
+    most = max(1, MAX_NUMBERS // max(1, r.cost(num_samples)))
+    if r.per_path or len(r.places) <= most:  # paths have their states already
+        yield r
+        return
+    for start in range(0, len(r.places), most):
+        some = slice(start, min(start + most, len(r.places)))
+        state = map_state(lambda s, some=some: s if len(s) == 1 else s[some], r.state)
+        yield _Read(r.places[some], state, r.noise.sequences(some), False)
+
+
+def _join(reads: list[_Read]) -> _Read:
+    if len(reads) == 1:
+        return reads[0]
+    sizes = [batch_size(r.state) for r in reads]
+    state = join_states([r.state for r in reads], sizes)
+    places = np.concatenate([r.places for r in reads])
+    return _Read(places, state, SequenceNoise.joined([r.noise for r in reads]), reads[0].per_path)

@@ -1,0 +1,124 @@
+"""Models that have an emission: a distribution of each step's values, chosen by the data."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from seqlatent.data.batch import SequenceBatch
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.description import DataDescription
+from seqlatent.data.steps import show_step
+from seqlatent.distributions.build import (
+    build_family,
+    build_head,
+    check_values,
+    unused_emission_options,
+)
+from seqlatent.distributions.choice import choose_emission
+from seqlatent.distributions.emission import EMISSIONS
+from seqlatent.distributions.emission_options import EmissionOptions
+from seqlatent.distributions.families import Family
+from seqlatent.distributions.heads import Head
+from seqlatent.errors import InputError
+from seqlatent.inference.protocols import LossTraining
+from seqlatent.models.base import ModelOptions, SequenceModel
+from seqlatent.nn.scaling import units
+
+
+@dataclass(frozen=True)
+class EmissionModelOptions(ModelOptions, EmissionOptions):
+    """Options of every model that has an emission."""
+
+
+class EmissionModel(SequenceModel, LossTraining):
+    """Base of the models with an emission.
+
+    Attributes:
+        value_distribution: the distribution of one channel's scaled values.
+    """
+
+    Options: ClassVar[Any] = EmissionModelOptions
+    value_distribution: Family
+
+    def __init__(self, options: Any, description: DataDescription):
+        emission = options.emission
+        if not self.accepts(emission):
+            raise InputError(
+                f"model '{self.family}' cannot have emission={emission}, only "
+                f"{', '.join(self.emission_names())}; choose another model (--model)"
+            )
+        modelled = description
+        if options.scaling == "increments":  # floors are relative to what is modelled
+            channels = tuple(replace(c, scale=c.increment) for c in description.channels)
+            modelled = replace(description, channels=channels)
+        family = build_family(modelled, options, units(description, options.scaling))
+        discrete = family.discrete_channels(description.num_channels)
+        if any(discrete) and options.scaling == "increments":
+            raise InputError(
+                f"scaling=increments is for real values, and emission={emission} for counts or "
+                "labels; use scaling=none"
+            )
+        super().__init__(options, description, discrete, family.num_features)
+        self.value_distribution = family
+
+    def build_head(self, in_dim: int) -> Head:
+        """A head p(x_t | h_t) for features of size `in_dim`."""
+        return build_head(
+            self.value_distribution, self.description.num_channels, self.options, in_dim
+        )
+
+    @abstractmethod
+    def at_floor(self, batch: SequenceBatch) -> Tensor:
+        """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor."""
+
+    def features(self, y: Tensor) -> Tensor:
+        return self.value_distribution.features(y)
+
+    @classmethod
+    def complete(cls, options: Any, description: DataDescription) -> tuple[Any, str]:
+        if options.emission != "auto":
+            return options, ""
+        name, reason = cls.choose_emission(description)
+        return replace(options, emission=name), f"emission: {name} ({reason})"
+
+    @classmethod
+    def choose_emission(cls, description: DataDescription) -> tuple[str, str]:
+        """The emission for a data set, and the reason in a few words.
+
+        Raises:
+            InputError: where the model has none for it.
+        """
+        return choose_emission(description)
+
+    @classmethod
+    def accepts(cls, emission: str) -> bool:
+        """Whether the family can have an emission."""
+        return True
+
+    @classmethod
+    def emission_names(cls) -> tuple[str, ...]:
+        """The emissions that the family can have."""
+        return tuple(name for name in EMISSIONS.loaded() if cls.accepts(name))
+
+    @classmethod
+    def unused_options(cls, options: Any) -> dict[str, str]:
+        return unused_emission_options(options)
+
+    def check(self, data: SequenceDataset) -> None:
+        check_values(self.value_distribution, data)
+        if self.options.channels != "coupling":
+            return
+        for s in data:
+            missing = np.isnan(s.x)
+            partly = missing.any(1) & ~missing.all(1)
+            if partly.any():
+                t = int(partly.argmax())
+                d = int(missing[t].argmax())
+                raise InputError(
+                    f"{data.name}: in series {s.unique_id}, '{data.targets[d]}' is missing at step "
+                    f"{show_step(s.ds[t])} and other channels are not; channels=coupling models "
+                    "all channels at once: use channels=autoregressive"
+                )

@@ -1,0 +1,48 @@
+"""What training keeps the best parameters by: the likelihood of held-out data, or the model's own
+score where it has no density."""
+
+import torch
+
+from seqlatent.data.batch import collate
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.distributions.noise import SequenceNoise
+from seqlatent.inference.likelihood import mean_log_prob
+from seqlatent.inference.protocols import OwnSelection
+from seqlatent.models.base import SequenceModel
+
+TOGETHER = 64  # sequences
+
+
+def score_name(model: SequenceModel) -> str:
+    """What the validation score is called, in the training curve after `valid_`."""
+    return model.score_name if isinstance(model, OwnSelection) else "log_prob"
+
+
+def validation_score(
+    model: SequenceModel, data: SequenceDataset, num_particles: int, seed: int
+) -> float:
+    """How good a model is on held-out data; higher is better.
+
+    Args:
+        model: any.
+        data: held out.
+        num_particles: of the likelihood's estimate, where it is not computed.
+        seed: of all noise.
+
+    Returns:
+        nats per scored step, a flat average; or the mean of the model's own score over sequences.
+    """
+    if not isinstance(model, OwnSelection):
+        return mean_log_prob(model, data, num_particles, seed)
+    training, total = model.training, 0.0
+    model.eval()
+    try:
+        with torch.no_grad():
+            for start in range(0, len(data), TOGETHER):
+                part = data.sequences[start : start + TOGETHER]
+                noise = SequenceNoise([s.unique_id for s in part], seed)
+                batch = collate(part).to(model.device)
+                total += float(model.validation_score(batch, noise).sum())
+    finally:
+        model.train(training)
+    return total / len(data)
