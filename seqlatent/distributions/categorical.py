@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributions, nn
 from torch.nn import functional as F
 
 from seqlatent.data.dataset import SequenceDataset
@@ -18,8 +18,7 @@ class Bernoulli(Family):
     num_params, discrete = 1, True
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        logit = params[..., 0]
-        return x * F.logsigmoid(logit) + (1 - x) * F.logsigmoid(-logit)
+        return distributions.Bernoulli(logits=params[..., 0], validate_args=False).log_prob(x)
 
     def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
         return torch.bernoulli(torch.sigmoid(params[..., 0]), generator=generator)
