@@ -82,13 +82,13 @@ class Ordinal(_Classes):
         return F.pad(inner, (1, 0), value=-2e4), F.pad(inner, (0, 1), value=2e4)
 
     def log_masses(self, params: Tensor) -> Tensor:
-        """(..., C), by sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b))."""
-        low, high = self._bounds(params)
-        width = (high - low).clamp(min=1e-6)
-        return F.logsigmoid(high) + F.logsigmoid(-low) + torch.log(-torch.expm1(-width))
+        """(..., C) of all categories."""
+        return _log_mass_between(*self._bounds(params))
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        return self.log_masses(params).gather(-1, x.long()[..., None])[..., 0]
+        piece = x.long()[..., None]  # chosen before, not after, the masses: one in place of C
+        low, high = (bound.gather(-1, piece)[..., 0] for bound in self._bounds(params))
+        return _log_mass_between(low, high)
 
     def draw(self, params: Tensor, generator: torch.Generator | None) -> Tensor:
         return sample_class(self.log_masses(params), generator).to(params)
@@ -99,3 +99,9 @@ class Ordinal(_Classes):
     def features(self, x: Tensor) -> Tensor:
         """Whether x lies above each class but the last: the order is there to see."""
         return (x[..., None] > torch.arange(self.num_features, device=x.device)).to(x)
+
+
+def _log_mass_between(low: Tensor, high: Tensor) -> Tensor:
+    """log(sigmoid(high) - sigmoid(low)), by sigmoid(high) sigmoid(-low) (1 - exp(low - high))."""
+    width = (high - low).clamp(min=1e-6)
+    return F.logsigmoid(high) + F.logsigmoid(-low) + torch.log(-torch.expm1(-width))
