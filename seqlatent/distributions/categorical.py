@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributions, nn
 from torch.nn import functional as F
 
 from seqlatent.data.dataset import SequenceDataset
@@ -18,8 +18,7 @@ class Bernoulli(Family):
     num_params, discrete = 1, True
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        logit = params[..., 0]
-        return x * F.logsigmoid(logit) + (1 - x) * F.logsigmoid(-logit)
+        return distributions.Bernoulli(logits=params[..., 0], validate_args=False).log_prob(x)
 
     def sample(self, params: Tensor, noise: Noise) -> Tensor:
         p = torch.sigmoid(params[..., 0])
@@ -84,13 +83,13 @@ class Ordinal(_Classes):
         return F.pad(inner, (1, 0), value=-2e4), F.pad(inner, (0, 1), value=2e4)
 
     def log_masses(self, params: Tensor) -> Tensor:
-        """(..., C), by sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b))."""
-        low, high = self._bounds(params)
-        width = (high - low).clamp(min=1e-6)
-        return F.logsigmoid(high) + F.logsigmoid(-low) + torch.log(-torch.expm1(-width))
+        """(..., C) of all categories."""
+        return _log_mass_between(*self._bounds(params))
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        return self.log_masses(params).gather(-1, x.long()[..., None])[..., 0]
+        piece = x.long()[..., None]  # chosen before, not after, the masses: one in place of C
+        low, high = (bound.gather(-1, piece)[..., 0] for bound in self._bounds(params))
+        return _log_mass_between(low, high)
 
     def sample(self, params: Tensor, noise: Noise) -> Tensor:
         return sample_class(self.log_masses(params), noise).to(params)
@@ -101,3 +100,9 @@ class Ordinal(_Classes):
     def features(self, x: Tensor) -> Tensor:
         """Whether x lies above each class but the last: the order is there to see."""
         return (x[..., None] > torch.arange(self.num_features, device=x.device)).to(x)
+
+
+def _log_mass_between(low: Tensor, high: Tensor) -> Tensor:
+    """log(sigmoid(high) - sigmoid(low)), by sigmoid(high) sigmoid(-low) (1 - exp(low - high))."""
+    width = (high - low).clamp(min=1e-6)
+    return F.logsigmoid(high) + F.logsigmoid(-low) + torch.log(-torch.expm1(-width))

@@ -1,7 +1,7 @@
 """Distributions of counts 0, 1, 2, ..."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributions
 from torch.nn import functional as F
 
 from seqlatent.data.description import ChannelDescription
@@ -38,8 +38,8 @@ class Poisson(_Count):
     num_params = 1
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        mean, count = self.mean(params[..., 0]), x.double()
-        return (count * mean.log() - mean - torch.lgamma(count + 1)).to(params)
+        poisson = distributions.Poisson(self.mean(params[..., 0]), validate_args=False)
+        return poisson.log_prob(x.double()).to(params)
 
     def sample(self, params: Tensor, noise: Noise) -> Tensor:
         return noise.poisson(self.mean(params[..., 0])).to(params)
@@ -62,15 +62,11 @@ class NegativeBinomial(_Count):
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         mean, r = self._parts(params)
-        count = x.double()
-        log_prob = (
-            torch.lgamma(count + r)
-            - torch.lgamma(r)
-            - torch.lgamma(count + 1)
-            - r * torch.log1p(mean / r)
-            + count * (mean.log() - torch.log(r + mean))
+        # the logits are those of p = mean / (mean + r)
+        binomial = distributions.NegativeBinomial(
+            r, logits=mean.log() - r.log(), validate_args=False
         )
-        return log_prob.to(params)
+        return binomial.log_prob(x.double()).to(params)
 
     def sample(self, params: Tensor, noise: Noise) -> Tensor:
         mean, r = self._parts(params)

@@ -78,8 +78,10 @@ class Mixing(nn.Module):
     def inverse(self, v: Tensor) -> Tensor:
         if self.log_size is not None:
             lower, upper = self._factors()
-            v = torch.linalg.solve_triangular(lower, v[..., None], upper=False, unitriangular=True)
-            v = torch.linalg.solve_triangular(upper, v, upper=True)[..., 0]
+            # All steps are columns of one system: the factors are not copied for each.
+            columns = v.reshape(-1, len(self.places)).mT
+            y = torch.linalg.solve_triangular(lower, columns, upper=False, unitriangular=True)
+            v = torch.linalg.solve_triangular(upper, y, upper=True).mT.reshape(v.shape)
         return v[..., self.places.argsort()]
 
 

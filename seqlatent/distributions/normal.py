@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from seqlatent.distributions.noise import Noise, sample_class
 
@@ -51,12 +52,13 @@ class NormalMixture(NamedTuple):
     scale: Tensor
 
     def log_prob(self, z: Tensor) -> Tensor:
-        # sum_d ((z - m) / s)^2, multiplied out: two matrix products for (..., K, Z) numbers.
-        precision = self.scale**-2
-        square = (z * z) @ precision.T - 2 * z @ (self.loc * precision).T
-        rest = (self.loc * self.loc * precision).sum(-1) + 2 * self.scale.log().sum(-1)
-        each = -0.5 * (square + rest + z.shape[-1] * math.log(2 * math.pi))
-        return (self.log_weights + each).logsumexp(-1)
+        # sum_d ((z - m) / s)^2, multiplied out: one matrix product for (..., K, Z) numbers. Its
+        # terms cancel far from zero, hence the double precision.
+        x, loc, precision = z.double(), self.loc.double(), self.scale.double() ** -2
+        weight = torch.cat([loc * precision, -0.5 * precision], -1)
+        rest = loc * loc * precision - precision.log() + math.log(2 * math.pi)
+        each = F.linear(torch.cat([x, x * x], -1), weight, self.log_weights - 0.5 * rest.sum(-1))
+        return each.to(z).logsumexp(-1)
 
     def latent(self, k: int) -> "NormalMixture":
         """The distribution of latent k alone."""
