@@ -27,7 +27,7 @@ from benchmark_tools import (
 
 from seqlatent.data.batch import collate
 from seqlatent.models.flow.model import CONDITIONS, NETWORKS, FlowModel
-from seqlatent.processes.continuous import PROCESSES
+from seqlatent.processes import PROCESSES
 
 LENGTH = 256
 FASTER = {("cnn", 1): 10.0, ("cnn", 64): 2.0}  # least ratios of step by step to parallel

@@ -13,7 +13,7 @@ from scipy.linalg import toeplitz
 from scipy.stats import multivariate_normal
 
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.processes.continuous import PROCESSES, AutoregressiveTwo, LinearGaussianProcess
+from seqlatent.processes import PROCESSES, AutoregressiveTwo, LinearGaussianProcess
 
 TWO_CHANNELS = LinearGaussianProcess(
     A=np.array([[0.9, 0.3], [-0.2, 0.7]]),

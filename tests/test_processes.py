@@ -10,7 +10,7 @@ from scipy.integrate import trapezoid
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
 from seqlatent.errors import InputError
-from seqlatent.processes.continuous import (
+from seqlatent.processes import (
     PROCESSES,
     AutoregressiveTwo,
     Banana,
@@ -163,7 +163,7 @@ def test_infinite_values_and_wrong_shapes_are_refused(process):
         ("hmm", {"transition": np.full((3, 3), 0.3)}, "sum to 1"),
         ("garch", {"omega": 0.0}, "omega must be positive"),
         ("garch", {"alpha": 0.5, "beta": 0.5}, "alpha \\+ beta < 1"),
-        ("garch", {"df": 2.0}, "df above 2"),
+        ("garch", {"df": 2.0}, "df must be above 2"),
         ("skewed-ar", {"shape": 0.0}, "shape must be positive"),
         ("skewed-ar", {"phi": 1.0}, "phi must lie between -1 and 1"),
         ("banana", {"phi": -1.0}, "phi must lie between -1 and 1"),

@@ -18,7 +18,7 @@ from process_checks import (
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.errors import InputError
-from seqlatent.processes.continuous import AutoregressiveTwo, LinearGaussianProcess
+from seqlatent.processes import AutoregressiveTwo, LinearGaussianProcess
 
 
 @pytest.mark.parametrize("T", [1, 2, 3, 8])

@@ -11,7 +11,7 @@ from scipy.stats import kstest, loggamma, norm, poisson
 from scipy.stats import t as student_t
 
 from seqlatent.errors import InputError
-from seqlatent.processes.continuous import Banana, Garch, PoissonCounts, SkewedAutoregressive
+from seqlatent.processes import Banana, Garch, PoissonCounts, SkewedAutoregressive
 
 
 def test_counts_are_poisson_at_the_unrolled_rate():

@@ -9,7 +9,7 @@ from process_checks import assert_covariance, assert_mean, values
 from scipy.linalg import toeplitz
 from scipy.stats import norm
 
-from seqlatent.processes.continuous import HiddenMarkov, SwitchingAutoregressive
+from seqlatent.processes import HiddenMarkov, SwitchingAutoregressive
 
 
 @pytest.mark.parametrize("T", [1, 2, 6])
