@@ -43,7 +43,7 @@ from benchmark_tools import add_row, parse_model, say, show
 
 from seqlatent.api import CLASSES
 from seqlatent.errors import InputError, did_you_mean
-from seqlatent.processes.continuous import PROCESSES
+from seqlatent.processes import PROCESSES
 
 
 def main() -> int:

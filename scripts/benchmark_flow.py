@@ -28,7 +28,7 @@ from benchmark_tools import (
 from seqlatent.data.batch import collate
 from seqlatent.distributions.noise import TorchNoise
 from seqlatent.models.flow.model import CONDITIONS, FlowModel
-from seqlatent.processes.continuous import PROCESSES
+from seqlatent.processes import PROCESSES
 
 LENGTH = 256
 NETWORKS = ("gru", "cnn", "transformer")

@@ -32,7 +32,7 @@ from seqlatent.models.autoregressive import Autoregressive
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.latent.model import LatentModel
 from seqlatent.models.latent.priors import SequentialPrior
-from seqlatent.processes.continuous import PROCESSES
+from seqlatent.processes import PROCESSES
 from seqlatent.tasks.forecasting import forecast
 from seqlatent.tasks.scoring import score
 

@@ -16,7 +16,7 @@ from seqlatent.data.description import DataDescription
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS, build_model
 from seqlatent.options import make, parse_assignments
-from seqlatent.processes.continuous import PROCESSES
+from seqlatent.processes import PROCESSES
 from seqlatent.training.options import TrainingOptions
 
 BATCH, STEPS = 64, 128  # of a training step

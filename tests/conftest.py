@@ -1,14 +1,16 @@
-"""Data and fitted models that several files of tests share; nobody writes to them."""
+"""What several files of tests share: data and fitted models, which nobody writes to, and a place to
+run commands in."""
 
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from command_line import TINY
 
 from seqlatent.cli.app import run_command
-
-TINY = ["--max-steps", "2", "--set", "hidden_dim=4", "--quiet"]
 
 
 def fitted(folder: Path, data: str, *options: str) -> Path:
@@ -60,3 +62,28 @@ def covariate_run(shared, covariate_table) -> Path:
 @pytest.fixture(scope="session")
 def label_run(shared, covariate_table) -> Path:
     return fitted(shared / "labels", str(covariate_table), "--targets", "weather")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Iterator[Path]:
+    """An empty working folder. The command line sets the package's logger up, and other tests
+    capture what it says: it is put back afterwards."""
+    monkeypatch.chdir(tmp_path)
+    logger = logging.getLogger("seqlatent")
+    before = logger.handlers, logger.level, logger.propagate
+    yield tmp_path
+    logger.handlers, logger.level, logger.propagate = before
+
+
+@pytest.fixture
+def run(capsys) -> Callable[..., tuple[str, str]]:
+    """Run a command that must succeed; what it printed, to stdout and to stderr."""
+
+    def run_it(*arguments: object) -> tuple[str, str]:
+        capsys.readouterr()
+        status = run_command([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        assert status == 0, captured.err
+        return captured.out, captured.err
+
+    return run_it

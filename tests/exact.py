@@ -14,7 +14,7 @@ from seqlatent.models.latent.model import LatentModel
 from seqlatent.models.latent.transitions import FLOOR, GatedTransition
 from seqlatent.nn.causal import CausalNetwork, State
 from seqlatent.nn.layers import SOFTPLUS_ONE
-from seqlatent.processes.continuous import LinearGaussianProcess as Process
+from seqlatent.processes import LinearGaussianProcess as Process
 
 SLOPE, LOADING, NOISE, STEP = 0.7, 0.8, 0.5, 0.6  # of x_{t-1}, of z_t, of x_t, of a chain of z
 UNIT = SequenceDataset.from_arrays(np.random.default_rng(0).normal(size=(20, 7, 1)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seqlatent.errors import InputError
-from seqlatent.processes.discrete import CoupledBinary, OrderTwoChain
+from seqlatent.processes import CoupledBinary, OrderTwoChain
 
 SMALL = CoupledBinary(
     bias=np.array([0.3, -0.7]),

@@ -20,7 +20,7 @@ from seqlatent.distributions.choice import choose_emission
 from seqlatent.errors import InputError
 from seqlatent.models.linear_gaussian import CholeskyFactor, LinearGaussianModel
 from seqlatent.options import make
-from seqlatent.processes.continuous import LinearGaussianProcess as Process
+from seqlatent.processes import LinearGaussianProcess as Process
 from seqlatent.tasks.encoding import encode
 from seqlatent.tasks.forecasting import forecast
 from seqlatent.tasks.scoring import score

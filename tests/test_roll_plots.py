@@ -10,9 +10,9 @@ import pytest
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.plots.figure import new_figure
 from seqlatent.plots.rolls import (
+    channel_limits,
     draw_roll,
-    limits_of,
-    middle_of,
+    mean_or_most_frequent,
     plot_forecast_rolls,
     plot_sample_rolls,
 )
@@ -38,7 +38,7 @@ def test_a_roll_shows_the_values():
     x = 10.0 + 4.0 * data.sequences[0].x  # shades are relative to the limits
     x[5, 3] = np.nan
     ax = new_figure(1, 1, 4.0, 3.0)[1][0, 0]
-    draw_roll(ax, x, data.sequences[0].ds, KEYS, 10.0 + 4.0 * limits_of(data))
+    draw_roll(ax, x, data.sequences[0].ds, KEYS, 10.0 + 4.0 * channel_limits(data))
     shown = np.ma.asarray(ax.images[0].get_array())
     assert shown.shape == (8, 20)  # keys that nobody touches are left out
     np.testing.assert_array_equal(shown.mask, np.isnan(x[:, 2:10]).T)
@@ -58,7 +58,7 @@ def test_dates_are_short():
 
 def test_limits_do_not_see_what_is_missing():
     x = np.array([[[1.0, np.nan], [3.0, np.nan]], [[np.nan, np.nan], [2.0, np.nan]]])
-    np.testing.assert_array_equal(limits_of(SequenceDataset.from_arrays(x)), [[1, 0], [3, 0]])
+    np.testing.assert_array_equal(channel_limits(SequenceDataset.from_arrays(x)), [[1, 0], [3, 0]])
 
 
 def test_forecasts_have_their_mean_and_a_path(tmp_path: Path):
@@ -82,7 +82,7 @@ def test_forecasts_have_their_mean_and_a_path(tmp_path: Path):
 
 def test_the_middle_of_labels_is_one_of_them():
     samples = np.array([0.0, 2.0, 2.0, 1.0, 2.0])[:, None, None] * np.ones((5, 3, 2))
-    np.testing.assert_allclose(middle_of(samples, [1]), [[1.4, 2.0]] * 3)
+    np.testing.assert_allclose(mean_or_most_frequent(samples, [1]), [[1.4, 2.0]] * 3)
 
 
 @pytest.mark.parametrize("num", [1, 5])

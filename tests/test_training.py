@@ -15,7 +15,7 @@ from seqlatent.errors import InputError, TrainingError
 from seqlatent.inference.likelihood import mean_log_prob
 from seqlatent.models.base import SequenceModel
 from seqlatent.options import make
-from seqlatent.processes.continuous import PROCESSES
+from seqlatent.processes import PROCESSES
 from seqlatent.tasks.scoring import score
 from seqlatent.training.options import TrainingOptions, choose_batch_size
 from seqlatent.training.trainer import Trainer, fit

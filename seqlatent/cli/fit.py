@@ -65,7 +65,7 @@ def fit(
     from seqlatent.data.readers import load
     from seqlatent.models.registry import MODELS
     from seqlatent.options import parse_assignments, read_config
-    from seqlatent.plots.training import plot_curve
+    from seqlatent.plots import plot_training_curve
     from seqlatent.training.checkpoint import check_folder
     from seqlatent.training.options import TrainingOptions
     from seqlatent.training.trainer import check_device, is_main_process
@@ -105,7 +105,8 @@ def fit(
         **training,
     )
     if plot and fitter.result and is_main_process():
-        plot_curve(pd.DataFrame(fitter.result.curve), plot, f"{model} on {loaded.name}")
+        curve = pd.DataFrame(fitter.result.curve)
+        plot_training_curve(curve, plot, f"{model} on {loaded.name}")
     summary = fitter.fitted
     if as_json:
         print(json.dumps({"run": str(out), "family": model, **summary}))

@@ -85,8 +85,7 @@ def sample(
     """Draw new sequences from the model."""
     from seqlatent.api import load_model
     from seqlatent.data.tables import write_table
-    from seqlatent.plots.rolls import MANY, plot_sample_rolls
-    from seqlatent.plots.series import plot_samples
+    from seqlatent.plots import plot_samples
     from seqlatent.text import counted
 
     set_up(quiet, threads)
@@ -94,7 +93,6 @@ def sample(
     drawn = load_model(run).sample(num_samples, length, seed, start)
     write_table(drawn.to_frame().rename(columns={"unique_id": "sample_id"}), out)
     if plot:
-        draw = plot_sample_rolls if drawn.num_channels > MANY else plot_samples
-        draw(drawn, plot)
+        plot_samples(drawn, plot)
     if not quiet:
         print(f"wrote {counted(num_samples, 'sequence')} of {length} steps to {out}")

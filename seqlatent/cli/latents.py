@@ -50,7 +50,12 @@ def encode(
     from seqlatent.api import load_model
     from seqlatent.data.tables import write_table
     from seqlatent.inference.protocols import InvertibleLatents
-    from seqlatent.plots.latents import is_exact, plot_codes, plot_latents, plot_maps
+    from seqlatent.plots import (
+        has_exact_latents,
+        plot_exact_latents,
+        plot_latents,
+        plot_maps,
+    )
     from seqlatent.tasks.decoding import step_maps
     from seqlatent.text import counted
 
@@ -69,7 +74,7 @@ def encode(
     if samples_out:
         write_table(codes.samples_frame(), samples_out)
     if plot:
-        (plot_codes if is_exact(frame) else plot_latents)(frame, plot)
+        (plot_exact_latents if has_exact_latents(frame) else plot_latents)(frame, plot)
     if plot_map:
         plot_maps(step_maps(model.module, loaded, frame), plot_map)
     if not quiet:

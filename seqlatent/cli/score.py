@@ -45,7 +45,7 @@ def score(
     """Log-likelihood of every sequence, in nats and data units."""
     from seqlatent.api import load_model
     from seqlatent.data.tables import write_table
-    from seqlatent.plots.scores import plot_scores
+    from seqlatent.plots import plot_scores
     from seqlatent.text import score_lines, text_table
 
     set_up(quiet, threads, as_json)

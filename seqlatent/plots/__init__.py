@@ -1,1 +1,29 @@
-"""Pictures, drawn from data sets, frames and arrays."""
+"""Pictures of frames, arrays and data sets: forecasts, gaps, scores, latents, training curves.
+
+No module here knows a model or a task. Every function returns the figure and, given a path (`.png`,
+`.pdf` or `.svg`), writes it. matplotlib is imported only when something is drawn.
+"""
+
+from seqlatent.plots.inspection import plot_inspection
+from seqlatent.plots.latents import (
+    has_exact_latents,
+    plot_exact_latents,
+    plot_latents,
+    plot_maps,
+)
+from seqlatent.plots.scores import plot_scores
+from seqlatent.plots.series import plot_forecast, plot_imputed, plot_samples
+from seqlatent.plots.training import plot_training_curve
+
+__all__ = [
+    "has_exact_latents",
+    "plot_exact_latents",
+    "plot_forecast",
+    "plot_imputed",
+    "plot_inspection",
+    "plot_latents",
+    "plot_maps",
+    "plot_samples",
+    "plot_scores",
+    "plot_training_curve",
+]

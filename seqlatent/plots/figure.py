@@ -16,10 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
 ENDINGS = (".png", ".pdf", ".svg")
-
-
 INK, ACCENT, ALERT, SOFT = "#22313f", "#1f77b4", "#c0392b", "#9aa5b1"
 
 
@@ -40,10 +37,26 @@ def new_figure(rows: int, columns: int, width: float, height: float) -> tuple["F
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(alpha=0.25, linewidth=0.5)
-        ax.tick_params(labelsize=8)
+        _style(ax)
     return figure, axes
+
+
+def merge_axes(
+    figure: "Figure", axes: np.ndarray, row: int, columns: slice = slice(None)
+) -> "Axes":
+    """One wide panel in place of those of a row, or of some of its columns."""
+    grid = axes[0, 0].get_gridspec()
+    for ax in axes[row, columns]:
+        ax.remove()
+    merged = figure.add_subplot(grid[row, columns])
+    _style(merged)
+    return merged
+
+
+def _style(ax: "Axes") -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.25, linewidth=0.5)
+    ax.tick_params(labelsize=8)
 
 
 def finish(figure: "Figure", path: str | Path | None) -> "Figure":

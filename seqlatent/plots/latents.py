@@ -1,6 +1,7 @@
-"""Pictures of exact codes: the test of fit that an invertible model offers, and its maps.
+"""Pictures of latents over time; of exact ones the test of fit that they offer, and their maps.
 
-Where the model is right, the codes z of held-out sequences are standard normal and independent.
+If an invertible model is right, its latents z of held-out sequences are independent standard
+normals.
 """
 
 from pathlib import Path
@@ -17,18 +18,18 @@ if TYPE_CHECKING:
 REACH = 4.0  # standard deviations drawn
 
 
-def is_exact(frame: pd.DataFrame) -> bool:
-    """Whether a frame of `seqlatent.tasks.encoding.encode` holds exact codes."""
+def has_exact_latents(frame: pd.DataFrame) -> bool:
+    """Whether a frame of `seqlatent.tasks.encoding.encode` has exact latents: all scales are 0."""
     scales = frame[[c for c in frame.columns if c.endswith("_scale")]]
     return bool((scales.to_numpy() == 0).all())
 
 
-def plot_codes(frame: pd.DataFrame, path: str | Path | None = None) -> "Figure":
-    """Latents against N(0, 1), and against the step before.
+def plot_exact_latents(frame: pd.DataFrame, path: str | Path | None = None) -> "Figure":
+    """Exact latents against N(0, 1), and against the step before.
 
     On the left, of each latent: its histogram over all sequences and steps, with the standard
-    normal density. On the right: each code against the one before it in its sequence, which should
-    show a round cloud; the correlation of the two, and of their sizes, stand above it.
+    normal density. On the right: each value against the one before it in its sequence, which should
+    show a round cloud; the correlations of the two, and of their absolute values, are given above.
 
     Args:
         frame: as `seqlatent.tasks.encoding.encode` returns it.
@@ -62,8 +63,8 @@ def plot_maps(maps: pd.DataFrame, path: str | Path | None = None) -> "Figure":
     """The maps f_t from value to latent at some steps of a series: a row for each channel, a column
     for each step.
 
-    The other channels and the past are as they were. The curve is f_t, the point what was seen, the
-    shade its density p(x_t | x_{<t}): tall where f_t is steep.
+    The other channels and the past are as observed. The curve is f_t, the point the observed value,
+    the shade its density p(x_t | x_{<t}): tall where f_t is steep.
 
     Args:
         maps: as `seqlatent.tasks.decoding.step_maps` returns them.
@@ -97,7 +98,13 @@ def _correlations(pairs: pd.DataFrame) -> str:
 def plot_latents(
     frame: pd.DataFrame, path: str | Path | None = None, max_series: int = 3
 ) -> "Figure":
-    """Mean and standard deviation of every latent over time, for the first series."""
+    """Mean and standard deviation of every latent over time, for the first series.
+
+    Args:
+        frame: as `seqlatent.tasks.encoding.encode` returns it.
+        path: where to write the picture.
+        max_series: the first so many are drawn.
+    """
     names: list[Any] = list(dict.fromkeys(frame["unique_id"]))[:max_series]
     latents = [c[: -len("_mean")] for c in frame.columns if c.endswith("_mean")]
     figure, axes = new_figure(len(latents), len(names), 4.2 * len(names), 1.4 * len(latents))

@@ -1,6 +1,6 @@
-"""Pictures of many channels: a panel is a roll, with a row for each channel and time to the right.
+"""Pictures of many channels as rolls: a row for each channel, time to the right.
 
-Curves of dozens of channels, such as the keys of a piano, would be dozens of panels.
+As curves, dozens of channels, such as the keys of a piano, would take dozens of panels.
 """
 
 from collections.abc import Sequence
@@ -17,19 +17,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MANY = 8  # more channels than this are drawn as rolls
+MAX_CURVES = 8  # more channels than this are drawn as rolls
+MAX_ROLLS = 6  # in one picture, if nothing else is asked for
 NUM_NAMES, NUM_TIMES = 8, 5  # written beside a roll and below it, at the most
 
 
 def draw_roll(
     ax: "Axes", x: np.ndarray, ds: np.ndarray, names: Sequence[str], limits: np.ndarray
 ) -> None:
-    """Draw (T, D) values at (T,) steps, light where a channel is at its least and dark at its most;
-    what is missing stays blank.
+    """Draw (T, D) values at (T,) steps: light where a channel is lowest, dark where it is highest,
+    blank where it is missing.
 
     Args:
-        limits: (2, D) the least and the most of each channel. Channels that never change at the
-            edges of the roll, such as the keys that nobody touches, are left out.
+        limits: (2, D) the lowest and highest value of each channel. Channels at the edges of the
+            roll that never change, such as keys that nobody touches, are left out.
     """
     low, high = limits
     moving = np.flatnonzero(high > low)
@@ -47,8 +48,8 @@ def draw_roll(
     ax.set_xticks(at, [_short(ds[i]) for i in at], fontsize=7)
 
 
-def limits_of(data: SequenceDataset) -> np.ndarray:
-    """(2, D) the least and the most of each channel, where it was observed; 0 and 0 if never."""
+def channel_limits(data: SequenceDataset) -> np.ndarray:
+    """(2, D) the lowest and highest observed value of each channel; 0 and 0 if there is none."""
     x = np.concatenate([s.x for s in data])
     seen = np.isfinite(x)
     low = np.where(seen, x, np.inf).min(0)
@@ -61,10 +62,10 @@ def plot_forecast_rolls(
     data: SequenceDataset,
     paths: Sequence[tuple[str, np.ndarray, np.ndarray]],
     path: str | Path | None = None,
-    max_series: int = 6,
+    max_series: int = MAX_ROLLS,
 ) -> "Figure":
-    """The end of each history, and after a line the mean of its paths, or of labels the most
-    frequent ones; beside it one path.
+    """The end of each history, and after a line the mean of its paths (of labels the most frequent
+    one); beside it one path.
 
     Args:
         data: the history.
@@ -74,9 +75,9 @@ def plot_forecast_rolls(
     """
     shown = list(paths)[:max_series]
     figure, axes = new_figure(len(shown), 2, 12.4, 3.2 * len(shown))
-    by_name, limits = {s.unique_id: s for s in data}, limits_of(data)
+    by_name, limits = {s.unique_id: s for s in data}, channel_limits(data)
     labelled = [d for d, name in enumerate(data.targets) if name in data.categories]
-    middles = [middle_of(samples, labelled) for _, _, samples in shown]
+    middles = [mean_or_most_frequent(samples, labelled) for _, _, samples in shown]
     for (_, _, samples), middle in zip(shown, middles, strict=True):  # they may leave its range
         limits[0] = np.minimum(limits[0], np.minimum(samples[0], middle).min(0))
         limits[1] = np.maximum(limits[1], np.maximum(samples[0], middle).max(0))
@@ -98,14 +99,20 @@ def plot_forecast_rolls(
 
 
 def plot_sample_rolls(
-    data: SequenceDataset, path: str | Path | None = None, max_series: int = 6
+    data: SequenceDataset, path: str | Path | None = None, max_series: int = MAX_ROLLS
 ) -> "Figure":
-    """A panel for each of the first sequences."""
+    """A panel for each of the first sequences.
+
+    Args:
+        data: the sequences.
+        path: where to write the picture.
+        max_series: the first so many are drawn.
+    """
     shown = data.sequences[:max_series]
     columns = min(2, len(shown))
     rows = -(-len(shown) // columns)
     figure, axes = new_figure(rows, columns, 6.2 * columns, 3.2 * rows)
-    limits = limits_of(data)
+    limits = channel_limits(data)
     for ax, s in zip(axes.flat, shown, strict=False):
         draw_roll(ax, s.x, s.ds, data.targets, limits)
         ax.set_title(s.unique_id, fontsize=9, loc="left")
@@ -116,13 +123,13 @@ def plot_sample_rolls(
     return finish(figure, path)
 
 
-def middle_of(samples: np.ndarray, labelled: Sequence[int]) -> np.ndarray:
-    """(H, D) means of (S, H, D) draws; in channels of labels the most frequent code."""
-    middle = samples.mean(0)
+def mean_or_most_frequent(samples: np.ndarray, labelled: Sequence[int]) -> np.ndarray:
+    """(H, D) means of (S, H, D) samples; in channels of labels the most frequent code."""
+    found = samples.mean(0)
     for d in labelled:
         codes = np.arange(int(samples[..., d].max()) + 1)
-        middle[:, d] = (samples[..., d, None] == codes).sum(0).argmax(-1)
-    return middle
+        found[:, d] = (samples[..., d, None] == codes).sum(0).argmax(-1)
+    return found
 
 
 def mark_steps(ax: "Axes", places: np.ndarray, sizes: np.ndarray) -> None:

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
-from seqlatent.plots.figure import ALERT, INK, SOFT, finish, format_dates, new_figure
-from seqlatent.plots.rolls import MANY, draw_roll, limits_of, mark_steps
+from seqlatent.plots.figure import ALERT, INK, SOFT, finish, format_dates, merge_axes, new_figure
+from seqlatent.plots.rolls import MAX_CURVES, channel_limits, draw_roll, mark_steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ def plot_scores(
     _histogram(figure, axes, data, scores, unusual)
     surprising = _surprising_steps(steps)
     by_name = {s.unique_id: s for s in data}
-    limits = limits_of(data) if data.num_channels > MANY else None
+    limits = channel_limits(data) if data.num_channels > MAX_CURVES else None
     worst = zip(unusual["unique_id"], unusual["nats_per_step"], strict=True)
     for i, (unique_id, nats) in enumerate(worst):
         row, column = 1 + detail * (i // 3), i % 3
@@ -75,7 +75,7 @@ def plot_scores(
     for i in range(len(unusual), 3 * ((rows - 1) // detail)):
         for k in range(detail):
             axes[1 + detail * (i // 3) + k, i % 3].set_visible(False)
-    if 1 < data.num_channels <= MANY:
+    if 1 < data.num_channels <= MAX_CURVES:
         axes[1, 0].legend(fontsize=7, frameon=False)
     note = "dots: steps at least a nat more surprising than usual at their place"
     if stacked is not None:
@@ -95,11 +95,8 @@ def _histogram(
     unusual: pd.DataFrame,
 ) -> None:
     """The top row: all scores, the unusual ones marked."""
-    grid = axes[0, 0].get_gridspec()
-    for ax in axes[0]:
-        ax.remove()
-    top = figure.add_subplot(grid[0, :])
-    top.spines[["top", "right"]].set_visible(False)
+    top = merge_axes(figure, axes, 0)
+    top.grid(False)
     values = np.asarray(scores["nats_per_step"])
     low = float(values.min())
     wide = max(float(values.max()) - low, 1e-9)
@@ -109,7 +106,6 @@ def _histogram(
     kind = scores["kind"].iloc[0]
     title = f"{data.name}: log-likelihood of {len(scores)} sequences ({kind}), nats per step"
     top.set_title(f"{title}; the most unusual marked", fontsize=9, loc="left")
-    top.tick_params(labelsize=8)
 
 
 def _surprising_steps(steps: pd.DataFrame):
@@ -167,7 +163,7 @@ def _plot_over_time(
             return np.asarray(ds)
         return np.searchsorted(s.ds, np.asarray(ds, dtype=s.ds.dtype), side)
 
-    limits = limits_of(data) if data.num_channels > MANY else None
+    limits = channel_limits(data) if data.num_channels > MAX_CURVES else None
     for i, s in enumerate(data):
         top, bottom = axes[2 * i, 0], axes[2 * i + 1, 0]
         mine = steps[steps["unique_id"] == s.unique_id]
@@ -194,7 +190,7 @@ def _plot_over_time(
                 start, end = along(s, start) - 0.5, along(s, end, "right") - 0.5
             top.axvspan(start, end, color=ALERT, alpha=0.12, lw=0, label=label)
             bottom.axvspan(start, end, color=ALERT, alpha=0.12, lw=0)
-        if spans or 1 < data.num_channels <= MANY:
+        if spans or 1 < data.num_channels <= MAX_CURVES:
             top.legend(fontsize=7, frameon=False)
         if limits is None:
             format_dates(top, s.ds)

@@ -1,5 +1,4 @@
-"""What a simulated process is: a distribution of sequences that can be drawn from, and scored
-exactly."""
+"""The base class of simulated processes, and what they share."""
 
 import math
 from abc import ABC, abstractmethod
@@ -14,7 +13,7 @@ from seqlatent.errors import InputError
 
 
 class Process(ABC):
-    """A distribution of sequences that can be sampled and whose log-likelihood is exact."""
+    """A distribution over sequences that can be sampled and scored exactly."""
 
     domain: ClassVar[str] = "finite values, none of them missing"
 
@@ -25,27 +24,39 @@ class Process(ABC):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the codes 0, 1, ... stand for, where values are labels; none where numbers."""
+        """What the codes 0, 1, ... stand for; empty where values are numbers."""
         return ()
 
     def sample(self, num_sequences: int, length: int, seed: int) -> SequenceDataset:
-        """Draw N independent sequences of T steps; the same seed gives the same sequences."""
+        """Sample N independent sequences of T steps; the same seed gives the same sequences.
+
+        Raises:
+            InputError: if there is no sequence or no step to sample.
+        """
         require(
             num_sequences >= 1 and length >= 1,
-            f"a sample needs at least one sequence of at least one step, not {num_sequences} "
-            f"of {length}",
+            f"a sample needs at least one sequence and at least one step, not "
+            f"num_sequences={num_sequences}, length={length}",
         )
-        x = self._draw(np.random.default_rng(seed), num_sequences, length)
+        x = self._sample(np.random.default_rng(seed), num_sequences, length)
         data = SequenceDataset.from_arrays(x, name=f"{type(self).__name__} sample")
         return replace(data, categories={t: self.labels for t in data.targets if self.labels})
 
     def log_prob_steps(self, x: np.ndarray) -> np.ndarray:
-        """log p(x_t | x_{<t}) in nats of values (N, T, D), as (N, T)."""
+        """(N, T) log p(x_t | x_{<t}) in nats, of values (N, T, D).
+
+        Raises:
+            InputError: for another shape, or values outside the domain.
+        """
         x = np.asarray(x, dtype=np.float64)
         return self._checked_log_prob_steps(x, [str(i) for i in range(len(x))])
 
     def log_prob(self, dataset: SequenceDataset) -> np.ndarray:
-        """(N,) log p of each sequence in nats, of the steps after its context given the context."""
+        """(N,) log-likelihoods in nats: of each sequence after its context, given the context.
+
+        Raises:
+            InputError: for another number of channels, or values outside the domain.
+        """
         lengths = dataset.lengths
         # Steps past a sequence's end may hold any number: a causal process never looks ahead.
         x = np.zeros((len(dataset), lengths.max(initial=0), dataset.num_channels))
@@ -75,12 +86,12 @@ class Process(ABC):
         return np.isfinite(x)
 
     @abstractmethod
-    def _draw(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
-        """Values (N, T, D)."""
+    def _sample(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
+        """Sample values (N, T, D)."""
 
     @abstractmethod
     def _log_prob_steps(self, x: np.ndarray) -> np.ndarray:
-        """log p(x_t | x_{<t}), (N, T), of values (N, T, D) that lie in the domain."""
+        """(N, T) log p(x_t | x_{<t}), of values (N, T, D) that lie in the domain."""
 
 
 def require(condition: bool, sentence: str) -> None:
@@ -93,7 +104,7 @@ def require_scale(name: str, value: float) -> None:
 
 
 def lag(x: np.ndarray, steps: int) -> np.ndarray:
-    """x_{t-steps}, (N, T), with zeros before the first step."""
+    """(N, T) x_{t-steps}, with zeros before the first step."""
     return np.pad(x, ((0, 0), (steps, 0)))[:, : x.shape[1]]
 
 

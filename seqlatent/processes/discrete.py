@@ -1,4 +1,4 @@
-"""Simulated processes of binary values and of categories."""
+"""Simulated processes of binary values, categories and counts."""
 
 import itertools
 import math
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from seqlatent.processes.base import Process, require
+from seqlatent.processes.base import Process, require, require_scale
 
 
 def _couplings() -> np.ndarray:
@@ -31,9 +31,9 @@ class CoupledBinary(Process):
 
         p(x_t | x_{t-1}) = exp(x_t' (bias + weights x_{t-1}) + x_t' couplings x_t / 2) / Z(x_{t-1})
 
-    with x_0 = 0; Z sums over all 2^D states. Given the past, the channels of the default are far
-    from independent. Shapes: bias (D,), weights and couplings (D, D), the latter symmetric with
-    zeros on the diagonal.
+    with x_0 = 0; Z sums over all 2^D states. With the defaults the channels are far from
+    independent given the past. Shapes: bias (D,), weights and couplings (D, D), the latter
+    symmetric with zeros on the diagonal.
     """
 
     bias: np.ndarray = field(default_factory=lambda: np.array([-0.5, -1.0, 0.0, -0.5]))
@@ -46,7 +46,9 @@ class CoupledBinary(Process):
 
     def __post_init__(self) -> None:
         D = np.size(self.bias)
-        require(D <= 12, f"CoupledBinary: {D} channels have too many states; 12 are the most")
+        require(
+            D <= 12, f"CoupledBinary: {D} channels have too many states; use at most 12 channels"
+        )
         for name, shape in {"bias": (D,), "weights": (D, D), "couplings": (D, D)}.items():
             value = np.array(getattr(self, name), dtype=np.float64)
             require(
@@ -82,7 +84,7 @@ class CoupledBinary(Process):
     def _in_domain(self, x: np.ndarray) -> np.ndarray:
         return (x == 0) | (x == 1)
 
-    def _draw(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
+    def _sample(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
         bounds = np.exp(self._log_transition()).cumsum(axis=1)[:, :-1]
         u = rng.random((N, T))
         code, state = np.empty((N, T), dtype=np.int64), np.zeros(N, dtype=np.int64)
@@ -98,11 +100,12 @@ class CoupledBinary(Process):
 
 @dataclass(frozen=True)
 class OrderTwoChain(Process):
-    """Labels whose next depends on the last two, and not on either of them alone.
+    """Labels that depend on the last two together, but not on either of them alone.
 
-        x_t = x_{t-1} + x_{t-2} (mod K)   with probability follow,   else any of the K labels
+        x_t = x_{t-1} + x_{t-2} (mod K)   with probability follow,   else any of the K labels alike
 
-    The first two steps are uniform. A model that sees one step back can do no better than guess.
+    The first two steps are uniform. A model that sees only one step back can do no better
+    than guess.
     """
 
     num_labels: int = 4
@@ -126,7 +129,7 @@ class OrderTwoChain(Process):
     def _in_domain(self, x: np.ndarray) -> np.ndarray:
         return np.isin(x, np.arange(self.num_labels))
 
-    def _draw(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
+    def _sample(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
         K = self.num_labels
         x, follows = rng.integers(K, size=(N, T)), rng.random((N, T)) < self.follow
         for t in range(2, T):
@@ -139,4 +142,50 @@ class OrderTwoChain(Process):
         guess = (1 - self.follow) / K
         follows = code[:, 2:] == (code[:, 1:-1] + code[:, :-2]) % K
         log_prob[:, 2:] = np.log(guess + self.follow * follows)
+        return log_prob
+
+
+@dataclass(frozen=True)
+class PoissonCounts(Process):
+    """Counts whose rate depends on past counts: INGARCH(1, 1) (Ferland, Latour and Oraichi, 2006).
+
+        x_t ~ Poisson(rate_t),    rate_t = omega + alpha x_{t-1} + beta rate_{t-1}
+
+    The first rate is the stationary mean omega / (1 - alpha - beta), so E x_t is constant.
+    """
+
+    omega: float = 0.6
+    alpha: float = 0.5
+    beta: float = 0.3
+
+    domain: ClassVar[str] = "counts 0, 1, 2, ..., none of them missing"
+
+    def __post_init__(self) -> None:
+        require_scale("PoissonCounts: omega", self.omega)
+        require(
+            self.alpha >= 0 and self.beta >= 0 and self.alpha + self.beta < 1,
+            "PoissonCounts: a stationary process needs alpha >= 0, beta >= 0 and alpha + beta < 1, "
+            f"not alpha={self.alpha}, beta={self.beta}",
+        )
+
+    def _in_domain(self, x: np.ndarray) -> np.ndarray:
+        return np.isfinite(x) & (x >= 0) & (x == np.floor(x))
+
+    def _first_rate(self, N: int) -> np.ndarray:
+        return np.full(N, self.omega / (1 - self.alpha - self.beta))
+
+    def _sample(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
+        x, rate = np.empty((N, T)), self._first_rate(N)
+        for t in range(T):
+            x[:, t] = rng.poisson(rate)
+            rate = self.omega + self.alpha * x[:, t] + self.beta * rate
+        return x[:, :, None]
+
+    def _log_prob_steps(self, x: np.ndarray) -> np.ndarray:
+        N, T, _ = x.shape
+        log_factorial = np.vectorize(math.lgamma, otypes=[np.float64])(x[:, :, 0] + 1)
+        log_prob, rate = np.empty((N, T)), self._first_rate(N)
+        for t in range(T):
+            log_prob[:, t] = x[:, t, 0] * np.log(rate) - rate - log_factorial[:, t]
+            rate = self.omega + self.alpha * x[:, t, 0] + self.beta * rate
         return log_prob

@@ -16,7 +16,7 @@ class SwitchingAutoregressive(Process):
         s_t in {-1, +1},   p(s_t = s_{t-1}) = stay,   p(s_1 = +1) = 1/2
 
     Scored by the forward algorithm in log space (the filter of Hamilton, 1989). With shift well
-    above sigma, as by default, p(x_t | x_{<t}) has two modes that no Gaussian head can fit.
+    above sigma, as by default, p(x_t | x_{<t}) has two modes, which no normal distribution fits.
     """
 
     phi: float = 0.6
@@ -31,7 +31,7 @@ class SwitchingAutoregressive(Process):
         require_scale(f"{name}: sigma", self.sigma)
         require(0 < self.stay < 1, f"{name}: stay must lie between 0 and 1, not {self.stay}")
 
-    def _draw(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
+    def _sample(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
         # A fair first sign, then for each step a factor: stay (+1) or turn (-1).
         turns = np.where(rng.random((N, T)) < self.stay, 1.0, -1.0)
         turns[:, 0] = rng.choice([-1.0, 1.0], size=N)
@@ -51,15 +51,15 @@ class SwitchingAutoregressive(Process):
 
 @dataclass(frozen=True, eq=False)
 class HiddenMarkov(Process):
-    """Regimes that follow one another by chance, each with its own level and spread.
+    """A hidden Markov chain of regimes, each with its own level and spread.
 
         p(s_1 = k) = 1/K,   p(s_t = k | s_{t-1} = j) = transition[j, k]
         x_t | s_t = k ~ N(loc[k], scale[k]^2)
 
     Scored by the forward algorithm in log space (Baum, Petrie, Soules and Weiss, 1970). The three
-    regimes of the default overlap, last ten steps on average, and mostly follow in a circle: which
-    one it is, and which is next, must be inferred from several steps. Shapes: loc and scale (K,),
-    transition (K, K).
+    default regimes overlap, last ten steps on average and mostly follow one another in a circle:
+    it takes several steps to infer which one it is and which comes next. Shapes: loc and scale
+    (K,), transition (K, K).
     """
 
     loc: np.ndarray = field(default_factory=lambda: np.array([-1.0, 0.0, 1.5]))
@@ -85,10 +85,10 @@ class HiddenMarkov(Process):
             "HiddenMarkov: every row of transition must hold positive probabilities that sum to 1",
         )
 
-    def _draw(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
+    def _sample(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
         K = len(self.loc)
         u, noise = rng.random((N, T)), rng.standard_normal((N, T))
-        # The regime is the number of boundaries of its cumulative distribution that lie below u.
+        # The regime is the number of boundaries of its cumulative distribution that u has passed.
         bounds = np.cumsum(self.transition, axis=1)[:, :-1]
         s = np.empty((N, T), dtype=np.int64)
         s[:, 0] = (u[:, 0] * K).astype(np.int64)
@@ -105,7 +105,7 @@ class HiddenMarkov(Process):
 def _forward(
     log_emission: np.ndarray, log_start: np.ndarray, log_transition: np.ndarray
 ) -> np.ndarray:
-    """log p(x_t | x_{<t}), (N, T), from log p(x_t | ., s_t), (N, T, K), of a hidden chain."""
+    """(N, T) log p(x_t | x_{<t}) of a hidden chain, from (N, T, K) log p(x_t | ., s_t)."""
     log_prob = np.empty(log_emission.shape[:2])
     log_state = np.broadcast_to(log_start, log_emission[:, 0].shape)  # log p(s_t | x_{<t})
     for t in range(log_emission.shape[1]):

@@ -24,8 +24,7 @@ from seqlatent.errors import InputError
 from seqlatent.inference.paths import forecast_paths, sample_paths
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.scaling import OF_EACH_SERIES
-from seqlatent.plots.rolls import MANY, plot_forecast_rolls
-from seqlatent.plots.series import plot_forecast
+from seqlatent.plots import plot_forecast
 from seqlatent.tasks.prepare import check_data
 from seqlatent.tasks.tables import samples_rows, summary_rows
 
@@ -115,13 +114,12 @@ class Forecast:
         return pd.concat(parts, ignore_index=True)
 
     def plot(self, path: str | None = None, series: int = 6):
-        """Draw fans with their history, of many channels rolls; see `plot_forecast` in
-        `seqlatent.plots.series` and `plot_forecast_rolls` in `seqlatent.plots.rolls`."""
+        """Draw fans with their history, or rolls of many channels; see
+        `seqlatent.plots.series.plot_forecast`."""
         if series < 1:
             raise InputError(f"series={series} must be at least 1")
         paths = [(f.unique_id, f.ds, f.samples) for f in self.series]
-        draw = plot_forecast_rolls if self.data.num_channels > MANY else plot_forecast
-        return draw(self.data, paths, path, series)
+        return plot_forecast(self.data, paths, path, series)
 
     def _each(self, values: list[np.ndarray]) -> np.ndarray:
         return values[0] if len(values) == 1 else np.stack(values)

@@ -31,7 +31,7 @@ from seqlatent.inference.imputation import LAG, by_particles
 from seqlatent.inference.protocols import ExactPosterior, Fillable
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.emission_model import EmissionModel
-from seqlatent.plots.gaps import plot_imputed
+from seqlatent.plots import plot_imputed
 from seqlatent.tasks.prepare import check_data
 from seqlatent.tasks.tables import samples_rows, summary_rows
 
@@ -119,7 +119,7 @@ class Imputation:
         return replace(self.data, sequences=tuple(sequences))
 
     def plot(self, path: str | None = None, max_panels: int = 6):
-        """Draw gaps with fans inside them; see `seqlatent.plots.gaps.plot_imputed`."""
+        """Draw gaps with fans inside them; see `seqlatent.plots.series.plot_imputed`."""
         gaps = [(f.place, f.steps, f.missing, f.samples) for f in self.series]
         return plot_imputed(self.data, gaps, path, max_panels)
 

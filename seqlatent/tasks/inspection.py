@@ -1,4 +1,4 @@
-"""What an inspection of latents finds: numbers, words and a picture."""
+"""What an inspection of latents finds: numbers, text and a picture."""
 
 import math
 from dataclasses import dataclass
@@ -10,11 +10,10 @@ import pandas as pd
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.inference.diagnostics import collapse_warning
-from seqlatent.plots.figure import ACCENT, ALERT, INK, SOFT, finish, format_dates, new_figure
+from seqlatent.plots import plot_inspection
 from seqlatent.text import counted, text_table
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 ACTIVE = 0.01  # variance of a mean over the data (Burda et al. 2016)
@@ -28,13 +27,14 @@ class Inspection:
         family: of the model.
         kl: (Z,) KL(q || prior) of each latent, and `total_kl` of all of them.
         exact_kl: whether these come from closed forms; unless guide and prior are both normal they
-            are averages over draws, and those of single latents are against the prior's marginals.
+            are averages over samples, and those of single latents are against the marginals of the
+            prior.
         variance: (Z,) over the data, of the mean of q(z_k | x).
         kl_over_time: (T, Z) KL by step, averaged over the sequences.
         log_prob, elbo: of the data; `kind` and `num_particles` of the former.
         gap: KL(q(z | x) || p(z | x)).
-        reverse_gap: KL(p(z | x) || q(z | x)); None where the model cannot draw sequences from
-            nothing, `why_not` says why.
+        reverse_gap: KL(p(z | x) || q(z | x)); None where the model cannot sample sequences
+            without a history, and `why_not` says why.
         reconstruction: by target, the root mean square of x_t - E[x_t | history, z_t], z from the
             guide, and the standard deviation of the values.
         posterior_samples, prior_samples: (N, Z) latents of all sequences and steps; the prior's
@@ -112,7 +112,7 @@ class Inspection:
             [f"z{k + 1}", float(self.kl[k]), float(self.variance[k]), "yes" if used else "no"]
             for k, used in enumerate(self.active)
         ]
-        exact = "" if self.exact_kl else ", by draws: not both distributions are normal"
+        exact = "" if self.exact_kl else ", by sampling: guide and prior are not both normal"
         lines = [
             f"{self.family} on {counted(len(self.data), 'sequence')}: "
             f"{int(self.active.sum())} of {counted(len(rows), 'latent')} active",
@@ -132,7 +132,7 @@ class Inspection:
         else:
             lines.append(
                 f"  KL(p(z|x) || q(z|x))      {self.reverse_gap:9.4f} "
-                f"({self.reverse_gap_error:.4f}), on sequences drawn from the model"
+                f"({self.reverse_gap_error:.4f}), on sequences sampled from the model"
             )
         if self.reconstruction:
             lines += ["", "reconstruction: root mean square error (the values' standard deviation)"]
@@ -143,92 +143,14 @@ class Inspection:
         return "\n".join(lines)
 
     def plot(self, path: str | Path | None = None) -> "Figure":
-        """One picture: what each latent is used for, and when; q against the prior for the latents
-        used most; the first sequence beside its reconstruction."""
-        num = len(self.kl)
-        shown = np.argsort(-self.kl, kind="stable")[:8]
-        rows = 2 + -(-len(shown) // 4)
-        figure, axes = new_figure(rows, 4, 12.0, 2.6 * rows)
-        grid = axes[0, 0].get_gridspec()
-        for ax in [*axes[0], *axes[-1]]:
-            ax.remove()
-
-        def wide(row: int, columns: slice) -> "Axes":
-            ax = figure.add_subplot(grid[row, columns])
-            ax.spines[["top", "right"]].set_visible(False)
-            ax.grid(alpha=0.25, linewidth=0.5)
-            ax.tick_params(labelsize=8)
-            return ax
-
-        self._draw_use(wide(0, slice(0, 2)))
-        self._draw_over_time(wide(0, slice(2, 4)))
-        cells = axes[1:-1].flat
-        for ax, k in zip(cells, shown, strict=False):
-            self._draw_aggregate(ax, int(k))
-        for ax in list(axes[1:-1].flat)[len(shown) :]:
-            ax.set_visible(False)
-        self._draw_reconstruction(wide(rows - 1, slice(0, 4)))
-        if num > len(shown):
-            figure.supxlabel(
-                f"histograms of the {len(shown)} most used of {num} latents", fontsize=8
-            )
-        return finish(figure, path)
-
-    def _draw_use(self, ax: "Axes") -> None:
-        colours = [ACCENT if used else SOFT for used in self.active]
-        names = [f"z{k + 1}" for k in range(len(self.kl))]
-        ax.bar(names, self.kl, color=colours)
-        if len(names) > 12:
-            ax.tick_params(axis="x", labelrotation=90, labelsize=6)
-        ax.set_title(
-            f"KL(q || prior) of each latent: {self.total_kl:.3f} nats per step in all; "
-            f"{int(self.active.sum())} active (blue)",
-            fontsize=9,
-            loc="left",
+        """Draw it all in one picture; see `seqlatent.plots.inspection.plot_inspection`."""
+        return plot_inspection(
+            self.kl,
+            self.total_kl,
+            self.active,
+            self.kl_over_time,
+            self.posterior_samples,
+            self.prior_samples,
+            self.reconstructed,
+            path,
         )
-        ax.set_ylabel("nats per step", fontsize=8)
-
-    def _draw_over_time(self, ax: "Axes") -> None:
-        total = self.kl_over_time.sum(1)
-        marker = "." if len(total) < 60 else None
-        ax.plot(np.arange(1, len(total) + 1), total, color=INK, linewidth=1.2, marker=marker)
-        ax.set_ylim(bottom=0)
-        ax.set_xlabel("step", fontsize=8)
-        ax.set_title("KL(q || prior) by step, mean over the sequences", fontsize=9, loc="left")
-
-    def _draw_aggregate(self, ax: "Axes", k: int) -> None:
-        q, p = self.posterior_samples[:, k], self.prior_samples[:, k]
-        reach = np.abs(np.quantile(np.concatenate([q, p]), [0.001, 0.999])).max()
-        bins = np.linspace(-reach, reach, 41)
-        ax.hist(q, bins=bins, density=True, color=ACCENT, alpha=0.45, label="q(z)")
-        ax.hist(p, bins=bins, density=True, histtype="step", color=ALERT, linewidth=1.2,
-                label="prior")  # fmt: skip
-        ax.set_title(f"z{k + 1}: sd {q.std():.2f}, prior {p.std():.2f}", fontsize=9, loc="left")
-        ax.legend(fontsize=7, frameon=False)
-
-    def _draw_reconstruction(self, ax: "Axes") -> None:
-        target = self.data.targets[0]
-        frame = self.reconstructed[self.reconstructed["target"] == target].iloc[:120]
-        ds = frame["ds"].to_numpy()
-        if "mean" in frame:
-            marker = "." if len(ds) < 60 else None
-            ax.fill_between(ds, frame["q0.05"], frame["q0.95"], color=ACCENT, alpha=0.18, lw=0,
-                            label="90 %")  # fmt: skip
-            ax.plot(ds, frame["mean"], color=ACCENT, linewidth=1.4, label="E[x | history, z]")
-            ax.plot(ds, frame["y"], color=INK, linewidth=1.0, marker=marker, markersize=3,
-                    label="x")  # fmt: skip
-        else:  # labels: how probable was the one that came?
-            shares = frame[[f"p({label})" for label in self.data.categories[target]]].to_numpy()
-            codes = self.data.sequences[0].x[: len(frame), 0]
-            seen = np.isfinite(codes)
-            at = np.where(seen, codes, 0).astype(int)
-            came = np.where(seen, shares[np.arange(len(at)), at], np.nan)
-            ax.plot(ds, came, color=ACCENT, linewidth=1.2, label="p(x | history, z) of what came")
-            ax.set_ylim(0, 1.02)
-        ax.legend(fontsize=7, frameon=False, ncols=3)
-        ax.set_title(
-            f"{self.data.sequences[0].unique_id}: {target}, reconstructed from draws of the guide",
-            fontsize=9,
-            loc="left",
-        )
-        format_dates(ax, ds)

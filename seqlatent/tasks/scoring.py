@@ -69,9 +69,10 @@ def score(
             "forecast (fit rnn, latent or flow to score)"
         )
     if computed and estimator != "auto":
+        exactly = "exactly" if model.kind == "exact" else "as a bound"
         raise InputError(
-            f"model '{model.family}' computes its likelihood {'exactly' if model.kind == 'exact' else 'as a bound'}: there "
-            f"is no estimator to choose; leave estimator={estimator} out"
+            f"model '{model.family}' computes its likelihood {exactly}: there is no estimator to "
+            f"choose; leave estimator={estimator} out"
         )
     data = check_data(model, data)
     results = {
