@@ -292,6 +292,24 @@ def test_a_target_error_that_is_not_reached_is_said(run, latent_run, monkeypatch
     assert "did not reach the target error of 1e-09 nats per step with 8 particles" in err
 
 
+@pytest.mark.parametrize("option", ["--quiet", "--json"])
+def test_warnings_are_shown_without_other_messages(option, run, latent_run, monkeypatch):
+    monkeypatch.setattr("seqlatent.tasks.scoring.MAX_PARTICLES", 8)
+    command = ("score", latent_run, "elnino:test", "--num-particles", 4, "--target-error", 1e-9)
+    _, err = run(*command, option)
+    assert len(err.splitlines()) == 1
+    assert err.startswith("warning: ")
+    assert err.count("warning") == 1
+    monkeypatch.setenv("RANK", "1")
+    assert run(*command, option)[1] == ""
+
+
+def test_only_rank_zero_logs_and_prints(run, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    out, err = run("fit", "nile", "--out", "run", *TINY[:-1], "--json")
+    assert (out, err) == ("", "")
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -1,7 +1,6 @@
 """`seqlatent fit`."""
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from seqlatent.cli.common import (
     Threads,
     TimeColumn,
     check_outputs,
+    is_rank_zero,
     names,
     set_up,
 )
@@ -68,9 +68,8 @@ def fit(
     from seqlatent.plots.training import plot_curve
     from seqlatent.training.checkpoint import check_folder
     from seqlatent.training.options import TrainingOptions
-    from seqlatent.training.trainer import check_device, is_main_process
+    from seqlatent.training.trainer import check_device
 
-    quiet = quiet or os.environ.get("RANK", "0") != "0"  # of several processes, one speaks
     set_up(quiet, threads, as_json)
     option_classes = [model_class(model).Options, TrainingOptions]
     chosen = read_config(config, option_classes) if config else {}
@@ -101,10 +100,12 @@ def fit(
         run=out,
         resume=resume,
         overwrite=overwrite,
-        progress=False if quiet or as_json else None,
+        progress=False if quiet or as_json or not is_rank_zero() else None,
         **training,
     )
-    if plot and fitter.result and is_main_process():
+    if not is_rank_zero():
+        return
+    if plot and fitter.result:
         plot_curve(pd.DataFrame(fitter.result.history), plot, f"{model} on {loaded.name}")
     summary = fitter.fitted
     if as_json:

@@ -168,4 +168,4 @@ def inspect(
         found.plot(plot)
     print(json.dumps(found.to_dict()) if as_json else found.to_text())
     if found.warning:
-        logging.getLogger("seqlatent").warning("warning: %s", found.warning)
+        logging.getLogger("seqlatent").warning("%s", found.warning)

@@ -171,7 +171,7 @@ def _warn_of_few(series: list[SeriesLatents]) -> None:
     if few:
         worst = min(few, key=lambda s: s.ess)
         logger.warning(
-            "warning: in %d of %d series some step's latents rest on fewer than %g effective draws "
+            "in %d of %d series some step's latents rest on fewer than %g effective draws "
             "(%.1f in series %s): the guide is far from the posterior, or the sequence long; means "
             "and scales there are rough",
             len(few),

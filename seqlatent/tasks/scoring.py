@@ -106,7 +106,7 @@ def _raise_particles(
     if missed:
         worst = max(missed, key=error)
         logger.warning(
-            "warning: %d of %d sequences did not reach the target error of %g nats per step with "
+            "%d of %d sequences did not reach the target error of %g nats per step with "
             "%d particles; the worst, series %s, has %.3g",
             len(missed),
             len(results),
