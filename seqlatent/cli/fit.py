@@ -24,6 +24,7 @@ from seqlatent.cli.common import (
 
 def fit(
     data: Data,
+    *,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder for the fitted model.")],
     model: Annotated[str, typer.Option(help="One of 'seqlatent models'.")] = "rnn",
     config: Annotated[Path | None, typer.Option(help="TOML file of options.")] = None,
