@@ -220,7 +220,13 @@ def fit(
         return fitted
     say(f"{run.name}: fitting, {training['max_steps']} steps")
     return CLASSES[model](**options).fit(
-        data["train"], data["valid"], seed=seed, device="cpu", run=run, resume=True, **training
+        data["train"],
+        valid=data["valid"],
+        seed=seed,
+        device="cpu",
+        run=run,
+        resume=True,
+        **training,
     )
 
 

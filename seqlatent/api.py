@@ -84,6 +84,7 @@ class Model(Fitted):
     def fit(
         self,
         data: Any,
+        *,
         valid: Any = 0.1,
         seed: int = 0,
         device: str = "auto",
@@ -115,7 +116,7 @@ class Model(Fitted):
         """
         folder = None if run is None else Path(run)
         check_device(device)
-        check_seed(seed)
+        seed = check_seed(seed)
         if folder is not None:
             check_folder(folder, resume, overwrite)
         data = load(data)

@@ -11,7 +11,6 @@ from seqlatent.data.readers import load, load_future
 from seqlatent.errors import InputError
 from seqlatent.inference.imputation import LAG
 from seqlatent.models.base import SequenceModel
-from seqlatent.options import check_seed
 from seqlatent.tasks.decoding import decode
 from seqlatent.tasks.encoding import Latents, codes
 from seqlatent.tasks.forecasting import Forecast, forecast, sample
@@ -44,6 +43,7 @@ class Fitted:
     def log_prob(
         self,
         data: Any,
+        *,
         num_particles: int = 64,
         seed: int = 0,
         progress: bool = False,
@@ -67,11 +67,19 @@ class Fitted:
         Raises:
             InputError: when the data or the estimator do not fit the model.
         """
-        return self.score(data, num_particles, seed, progress, estimator, target_error)[0]
+        return self.score(
+            data,
+            num_particles=num_particles,
+            seed=seed,
+            progress=progress,
+            estimator=estimator,
+            target_error=target_error,
+        )[0]
 
     def score(
         self,
         data: Any,
+        *,
         num_particles: int = 64,
         seed: int = 0,
         progress: bool = False,
@@ -79,15 +87,23 @@ class Fitted:
         target_error: float | None = None,
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The frame of `log_prob`, and one with a row per step: `unique_id, ds, log_prob`."""
-        check_seed(seed)
         data = self._load(data)
         with counting("scoring", len(data), progress) as count:
-            return score(self.module, data, num_particles, seed, count, estimator, target_error)
+            return score(
+                self.module,
+                data,
+                num_particles=num_particles,
+                seed=seed,
+                progress=count,
+                estimator=estimator,
+                target_error=target_error,
+            )
 
     def forecast(
         self,
         data: Any,
         prediction_length: int,
+        *,
         num_samples: int = 500,
         seed: int = 0,
         future: Any = None,
@@ -95,73 +111,91 @@ class Fitted:
     ) -> Forecast:
         """Sample joint paths of what comes after each sequence; see
         `seqlatent.tasks.forecasting`."""
-        check_seed(seed)
         data = self._load(data)
         future = None if future is None else load_future(future, self.covariates)
         with counting("forecasting", len(data), progress) as count:
-            return forecast(self.module, data, prediction_length, num_samples, seed, future, count)
+            return forecast(
+                self.module,
+                data,
+                prediction_length,
+                num_samples=num_samples,
+                seed=seed,
+                future=future,
+                progress=count,
+            )
 
     def sample(
-        self, num_samples: int, length: int, seed: int = 0, start: str | None = None
+        self, num_samples: int, length: int, *, seed: int = 0, start: str | None = None
     ) -> SequenceDataset:
         """Draw whole sequences from nothing; see `seqlatent.tasks.forecasting.sample`."""
-        check_seed(seed)
-        return sample(self.module, num_samples, length, seed, start)
+        return sample(self.module, num_samples, length, seed=seed, start=start)
 
     def impute(
         self,
         data: Any,
+        *,
         num_samples: int = 500,
         seed: int = 0,
         progress: bool = False,
         lag: int = LAG,
     ) -> Imputation:
         """Draw missing values given all observed ones; see `seqlatent.tasks.imputing.impute`."""
-        check_seed(seed)
         data = self._load(data)
         with counting("imputing", len(data), progress) as count:
-            return impute(self.module, data, num_samples, seed, count, lag)
+            return impute(
+                self.module, data, num_samples=num_samples, seed=seed, progress=count, lag=lag
+            )
 
     def codes(
         self,
         data: Any,
+        *,
         num_samples: int = 64,
         seed: int = 0,
         progress: bool = False,
         posterior: str = "auto",
     ) -> Latents:
         """Latents of sequences, with their draws; see `seqlatent.tasks.encoding.codes`."""
-        check_seed(seed)
         data = self._load(data)
         with counting("encoding", len(data), progress) as count:
-            return codes(self.module, data, num_samples, seed, count, posterior)
+            return codes(
+                self.module,
+                data,
+                num_samples=num_samples,
+                seed=seed,
+                progress=count,
+                posterior=posterior,
+            )
 
     def encode(
         self,
         data: Any,
+        *,
         num_samples: int = 64,
         seed: int = 0,
         progress: bool = False,
         posterior: str = "auto",
     ) -> pd.DataFrame:
         """Mean and scale of every latent, a row per step: the frame of `codes`."""
-        return self.codes(data, num_samples, seed, progress, posterior).to_frame()
+        return self.codes(
+            data, num_samples=num_samples, seed=seed, progress=progress, posterior=posterior
+        ).to_frame()
 
     def reconstruct(
-        self, data: Any, num_samples: int = 100, seed: int = 0, posterior: str = "smoothing"
+        self, data: Any, *, num_samples: int = 100, seed: int = 0, posterior: str = "smoothing"
     ) -> pd.DataFrame:
         """The values from their latents, p(x_t | history, z_t); see
         `seqlatent.tasks.inspecting.reconstruct`."""
-        check_seed(seed)
-        return reconstruct(self.module, self._load(data), num_samples, seed, posterior)
+        return reconstruct(
+            self.module, self._load(data), num_samples=num_samples, seed=seed, posterior=posterior
+        )
 
-    def inspect(self, data: Any, num_particles: int = 256, seed: int = 0) -> Inspection:
+    def inspect(self, data: Any, *, num_particles: int = 256, seed: int = 0) -> Inspection:
         """How the latents are used, and how near the guide is to the posterior; see
         `seqlatent.tasks.inspecting.inspect`."""
-        check_seed(seed)
-        return inspect(self.module, self._load(data), num_particles, seed)
+        return inspect(self.module, self._load(data), num_particles=num_particles, seed=seed)
 
-    def decode(self, codes: Any, progress: bool = False) -> SequenceDataset:
+    def decode(self, codes: Any, *, progress: bool = False) -> SequenceDataset:
         """The sequences that codes stand for; the inverse of `encode`, of a model whose code is
         exact.
 

@@ -4,6 +4,7 @@ A field's metadata holds its `help` and its limits: `choices`, `min`, `max`, `be
 """
 
 import dataclasses
+import numbers
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +33,9 @@ def _check(option: dataclasses.Field, kind: Any, value: Any) -> Any:
     if value is None and type(None) in kinds:
         return None
     kind = next(k for k in kinds if k is not type(None))
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is int and is_whole(value):
+        value = int(value)  # plain numbers can be saved as JSON, NumPy's cannot
+    if kind is float and is_number(value):
         value = float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
@@ -62,10 +65,53 @@ def choices_of(option: dataclasses.Field) -> tuple[str, ...]:
     return tuple(choices()) if callable(choices) else tuple(choices)  # type: ignore[arg-type]
 
 
-def check_seed(seed: int) -> None:
-    """Refuse a seed that the generators cannot take."""
+def is_whole(value: Any) -> bool:
+    """Whether a value is an integer, NumPy's included; a bool is none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number, NumPy's included; a bool is none."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def check_count(name: str, value: Any, minimum: int = 1) -> int:
+    """The argument `name` as a plain integer.
+
+    Raises:
+        InputError: when it is no integer, or less than the minimum.
+    """
+    if not is_whole(value):
+        raise InputError(f"{name} must be a whole number, not {value!r}")
+    if value < minimum:
+        raise InputError(f"{name}={value} must be at least {minimum}")
+    return int(value)
+
+
+def check_positive(name: str, value: Any) -> float:
+    """The argument `name` as a plain number.
+
+    Raises:
+        InputError: when it is no number, or not above 0.
+    """
+    if not is_number(value):
+        raise InputError(f"{name} must be a number, not {value!r}")
+    if not value > 0:
+        raise InputError(f"{name}={value:g} must be above 0")
+    return float(value)
+
+
+def check_seed(seed: Any) -> int:
+    """A seed of random numbers as a plain integer.
+
+    Raises:
+        InputError: when it is no integer from 0 to 2^63 - 1, which the generators take.
+    """
+    if not is_whole(seed):
+        raise InputError(f"seed must be a whole number, not {seed!r}")
     if not 0 <= seed < 2**63:
         raise InputError(f"seed={seed} must lie between 0 and 2^63 - 1")
+    return int(seed)
 
 
 def parse_assignments(words: list[str], classes: list[type]) -> dict[str, Any]:

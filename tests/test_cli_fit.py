@@ -137,3 +137,9 @@ def test_resume_ends_as_an_uninterrupted_fit_does(run, place, monkeypatch, capsy
     assert files(place / "cut") == files(place / "whole") == names
     weights = [(place / name / "model.safetensors").read_bytes() for name in ("whole", "cut")]
     assert weights[0] == weights[1]
+
+
+def test_only_rank_zero_logs_and_prints(run, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    out, err = run("fit", "nile", "--out", "run", *TINY[:-1], "--json")
+    assert (out, err) == ("", "")

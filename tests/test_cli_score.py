@@ -125,3 +125,15 @@ def test_one_long_series_is_drawn_over_time(run):
     assert out.startswith("1 sequence, ")
     held_out = int(pd.read_csv("s.csv")["num_observed"].to_numpy()[0])
     assert 0 < held_out < 309  # what comes before the test part is its context
+
+
+@pytest.mark.parametrize("option", ["--quiet", "--json"])
+def test_warnings_are_shown_without_other_messages(option, run, latent_run, monkeypatch):
+    monkeypatch.setattr("seqlatent.tasks.scoring.MAX_PARTICLES", 8)
+    command = ("score", latent_run, "elnino:test", "--num-particles", 4, "--target-error", 1e-9)
+    _, err = run(*command, option)
+    assert len(err.splitlines()) == 1
+    assert err.startswith("warning: ")
+    assert err.count("warning") == 1
+    monkeypatch.setenv("RANK", "1")
+    assert run(*command, option)[1] == ""

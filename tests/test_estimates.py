@@ -344,15 +344,15 @@ def test_a_gap_s_latents_are_weighed_and_its_step_scores_nothing():
 def test_the_target_error_is_reached_or_said_not_to_be(caplog, monkeypatch):
     data = dataset(num=3, steps=6)
     m = model("dmm", "normal", data)
-    before = score(m, data, 8)[0]
+    before = score(m, data, num_particles=8)[0]
     target = float((before["std_error"] / before["num_observed"]).max() / 4)
-    after = score(m, data, 8, target_error=target)[0]
+    after = score(m, data, num_particles=8, target_error=target)[0]
     assert (after["std_error"] / after["num_observed"] <= target).all()
     assert after["num_particles"].max() > 8
     assert list(after["unique_id"]) == list(before["unique_id"])
     monkeypatch.setattr("seqlatent.tasks.scoring.MAX_PARTICLES", 16)
     with caplog.at_level("WARNING", "seqlatent"):
-        score(m, data, 8, target_error=1e-6)
+        score(m, data, num_particles=8, target_error=1e-6)
     assert "3 of 3 sequences did not reach the target error" in caplog.text
     with pytest.raises(InputError, match="target_error=0 must be above 0"):
         score(m, data, target_error=0)

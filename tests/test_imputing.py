@@ -120,9 +120,8 @@ def test_draws_are_settled_before_their_paths_degenerate():
     x = 0.6 * np.random.default_rng(5).normal(size=(1, 250, 1))
     x[0, 3] = x[0, -1] = np.nan
     data, m = SequenceDataset.from_arrays(x), chain(smoothing=False)
-    distinct = [
-        len(np.unique(impute(m, data, 200, lag=lag).series[0].samples[:, 0])) for lag in (8, 10_000)
-    ]
+    results = [impute(m, data, num_samples=200, lag=lag) for lag in (8, 10_000)]
+    distinct = [len(np.unique(result.series[0].samples[:, 0])) for result in results]
     assert distinct[0] > 100
     assert distinct[1] < 20
 
@@ -134,7 +133,7 @@ def test_every_model_imputes(name: str):
         s.x[2:4] = np.nan
         s.x[5, 1] = s.x[0, 0] = np.nan
     m = model(name, data=data)
-    a, b, c = (impute(m, data, 20, seed) for seed in (0, 0, 1))
+    a, b, c = (impute(m, data, num_samples=20, seed=seed) for seed in (0, 0, 1))
     assert [f.place for f in a] == [1, 2]
     assert a.series[0].steps.tolist() == [0, 2, 3, 5]
     assert a.series[0].missing.sum() == 6
@@ -148,8 +147,8 @@ def test_every_model_imputes(name: str):
         assert not np.array_equal(f.samples, other.samples)
     later = dataset(num=1, channels=2, steps=8)  # where what comes before the gap is read at once
     later.sequences[0].x[3:5] = np.nan
-    assert np.isfinite(impute(m, later, 20).series[0].samples).all()
-    alone = impute(m, data[[2]], 20)
+    assert np.isfinite(impute(m, later, num_samples=20).series[0].samples).all()
+    alone = impute(m, data[[2]], num_samples=20)
     np.testing.assert_allclose(alone.series[0].samples, a.series[1].samples, rtol=1e-4)
     filled = a.filled()
     assert not any(np.isnan(s.x).any() for s in filled)
@@ -170,7 +169,7 @@ def test_values_that_are_not_real_are_filled_with_ones_that_occur(emission: str)
     names = ("a", "b", "c", "d")
     if emission == "categorical":
         data = dataclasses.replace(data, categories={"y": names})
-    result = impute(model("rnn", emission, data), data, 50)
+    result = impute(model("rnn", emission, data), data, num_samples=50)
     value = result.filled().sequences[0].x[3, 0]
     assert value in set(result.series[0].samples.ravel())
     shares = [f"p({n})" for n in names]

@@ -92,13 +92,13 @@ def test_reconstruction(law: str):
     """E[x_t | history, z_t] at the posterior's draws: SLOPE x_{t-1} + LOADING E[z_t | x]."""
     m = last_value()
     linear_guide(m, LOADING / TOTAL, -SLOPE * LOADING / TOTAL, 0, POSTERIOR)
-    frame = reconstruct(m, UNIT, 400, posterior=law)
+    frame = reconstruct(m, UNIT, num_samples=400, posterior=law)
     expected = np.stack([s.x[:, 0] for s in UNIT]) - residuals() * (1 - LOADING**2 / TOTAL)
     error = math.sqrt(NOISE**2 + (LOADING * POSTERIOR) ** 2) / math.sqrt(400)
     np.testing.assert_allclose(frame["mean"], expected.ravel(), rtol=0, atol=5 * error)
     np.testing.assert_array_equal(frame["y"], np.concatenate([s.x[:, 0] for s in UNIT]))
     if law == "guide":
-        rmse, scale = inspect(m, UNIT, 4).reconstruction["y"]
+        rmse, scale = inspect(m, UNIT, num_particles=4).reconstruction["y"]
         true = np.sqrt(np.mean((residuals() * (1 - LOADING**2 / TOTAL)) ** 2))
         assert rmse == pytest.approx(true, abs=0.05)
         assert scale == pytest.approx(np.concatenate([s.x for s in UNIT]).std())
@@ -109,8 +109,8 @@ def test_every_latent_model_is_inspected(name: str):
     data = dataset(num=3, channels=2)
     data.sequences[1].x[2] = np.nan
     m = model(name, data=data)
-    found = inspect(m, data, 8)
-    again = inspect(m, data, 8)
+    found = inspect(m, data, num_particles=8)
+    again = inspect(m, data, num_particles=8)
     assert found.to_dict() == again.to_dict()
     assert found.exact_kl == (
         m.options.prior != "mixture" and m.options.guide_distribution == "normal"
@@ -127,14 +127,14 @@ def test_every_latent_model_is_inspected(name: str):
 @pytest.mark.parametrize("emission", ["categorical", "bernoulli", "poisson"])
 def test_values_that_are_not_real(emission: str):
     data = dataset(EMISSIONS[emission], num=3)
-    found = inspect(model("latent", emission, data), data, 4)
+    found = inspect(model("latent", emission, data), data, num_particles=4)
     assert np.isfinite([found.total_kl, found.gap, found.reverse_gap]).all()
 
 
 def test_scaling_by_each_series_leaves_one_direction_unknown():
     data = dataset(num=3, steps=9)
     m = model("latent", data=data, scaling="prefix", context_length=4)
-    found = inspect(m, data, 8)
+    found = inspect(m, data, num_particles=8)
     assert found.reverse_gap is None
     assert "not known: scaling=prefix" in found.to_text()
     assert np.isfinite(found.gap)

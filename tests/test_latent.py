@@ -150,7 +150,7 @@ def test_every_sensible_combination_trains_and_scores(prior, history, transition
         return
     m.loss(collate(data.sequences)).backward()
     assert without_gradient(m) == []
-    assert np.isfinite(score(m, data, 4)[0]["log_prob"]).all()
+    assert np.isfinite(score(m, data, num_particles=4)[0]["log_prob"]).all()
 
 
 def test_model_and_guide_have_two_sites_with_a_term_for_every_step():

@@ -181,23 +181,23 @@ def test_saved_and_loaded_is_the_same_model(name: str, tmp_path):
     assert again.options == m.options
     assert again.description == m.description
     np.testing.assert_array_equal(score(again, data)[0]["log_prob"], score(m, data)[0]["log_prob"])
-    a, b = (forecast(k, data, 3, 10).samples for k in (m, again))
+    a, b = (forecast(k, data, 3, num_samples=10).samples for k in (m, again))
     np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_seeds(name: str):
     m, data = model(name), dataset(num=2)
-    a, b, c = (forecast(m, data, 3, 10, seed=s).samples for s in (0, 0, 1))
+    a, b, c = (forecast(m, data, 3, num_samples=10, seed=s).samples for s in (0, 0, 1))
     np.testing.assert_array_equal(a, b)
     assert not np.array_equal(a, c)
-    alone = forecast(m, data[[1]], 3, 10, seed=0).samples
+    alone = forecast(m, data[[1]], 3, num_samples=10, seed=0).samples
     np.testing.assert_allclose(alone, a[1], rtol=1e-5)
     np.testing.assert_array_equal(
         sample(m, 2, 4, seed=3).sequences[1].x, sample(m, 2, 4, seed=3).sequences[1].x
     )
     if name not in EXACT:
-        scores = [score(m, data, 4, seed=s)[0]["log_prob"][0] for s in (0, 0, 1)]
+        scores = [score(m, data, num_particles=4, seed=s)[0]["log_prob"][0] for s in (0, 0, 1)]
         assert scores[0] == scores[1] != scores[2]
 
 
@@ -300,7 +300,7 @@ def test_missing_values(name: str):
     assert 2 not in set(steps["ds"][~np.isnan(steps["log_prob"])])
     m.loss(collate(data.sequences)).backward()
     assert without_gradient(m) == []
-    assert np.isfinite(forecast(m, data, 2, 5).mean[0]).all()
+    assert np.isfinite(forecast(m, data, 2, num_samples=5).mean[0]).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -351,7 +351,7 @@ def test_finite_at_the_edges(name: str):
         loss.backward()
         assert torch.isfinite(loss)
         assert all(torch.isfinite(p.grad).all() for p in m.parameters() if p.grad is not None)
-        paths = forecast(m, SequenceDataset.from_list([x]), 3, 5).samples
+        paths = forecast(m, SequenceDataset.from_list([x]), 3, num_samples=5).samples
         assert np.isfinite(paths).all()
 
 
@@ -373,6 +373,6 @@ def test_sample_moments(name: str):
 @pytest.mark.parametrize("name", NAMES)
 def test_long_history_is_read_in_chunks(name: str, monkeypatch: pytest.MonkeyPatch):
     m, data = model(name), dataset(num=1, steps=9)
-    whole = forecast(m, data, 2, 4).samples
+    whole = forecast(m, data, 2, num_samples=4).samples
     monkeypatch.setattr("seqlatent.inference.paths.CHUNK", 2)
-    np.testing.assert_allclose(forecast(m, data, 2, 4).samples, whole, rtol=1e-5)
+    np.testing.assert_allclose(forecast(m, data, 2, num_samples=4).samples, whole, rtol=1e-5)

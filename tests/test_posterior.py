@@ -114,7 +114,7 @@ def test_smoothed_draws_have_the_dense_conditional_moments(process):
 @pytest.mark.parametrize("law", ["filtering", "smoothing"])
 def test_codes_have_their_shapes_and_seeds(name: str, law: str):
     m, data = model(name), dataset(num=2, steps=5)
-    a, b, c = (codes(m, data, 3, seed, posterior=law) for seed in (0, 0, 1))
+    a, b, c = (codes(m, data, num_samples=3, seed=seed, posterior=law) for seed in (0, 0, 1))
     size = m.latent_dim
     for s, code in zip(data, a.series, strict=True):
         assert code.draws.shape == (3, len(s), size)
@@ -122,7 +122,7 @@ def test_codes_have_their_shapes_and_seeds(name: str, law: str):
         assert (code.scale > 0).all()
     np.testing.assert_array_equal(a.series[1].draws, b.series[1].draws)
     assert not np.array_equal(a.series[1].draws, c.series[1].draws)
-    alone = codes(m, data[[1]], 3, 0, posterior=law)
+    alone = codes(m, data[[1]], num_samples=3, seed=0, posterior=law)
     np.testing.assert_allclose(alone.series[0].draws, a.series[1].draws, rtol=1e-5)
 
 
@@ -143,7 +143,7 @@ def test_laws_that_a_model_does_not_have(name: str, law: str, reason: str):
 def test_trajectories_that_degenerate_are_warned_of(caplog: pytest.LogCaptureFixture):
     m, data = chain(smoothing=False), values(400)
     with caplog.at_level(logging.WARNING, "seqlatent"):
-        codes(m, data, 10, posterior="filtering")
+        codes(m, data, num_samples=10, posterior="filtering")
         assert "effective draws" not in caplog.text
-        codes(m, data, 10, posterior="smoothing")
+        codes(m, data, num_samples=10, posterior="smoothing")
     assert "effective draws" in caplog.text

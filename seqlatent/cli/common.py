@@ -1,6 +1,7 @@
 """What the commands share: their arguments, messages, and checks of what they are given."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,9 @@ DATA = "A table (.csv, .tsv, .parquet; gzipped or not), a .npy array, or a bundl
 Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA)]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a fitted model.")]
 Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print only results, warnings and errors.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 IdColumn = Annotated[
     str | None, typer.Option(help="Column with the series' names (default: unique_id).")
@@ -26,13 +29,25 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads (default: torch's choice).")]
 
 
+class _OneLine(logging.Formatter):
+    """The plain message; from warnings upwards with its level: `warning: ...`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
+
+
 def set_up(quiet: bool, threads: int | None, as_json: bool = False) -> None:
-    """Messages to standard error, one plain line each: none with --quiet, with --json warnings."""
+    """Send messages to standard error, one line each; with --quiet or --json only warnings.
+
+    Where several processes train together, only rank 0 logs.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_OneLine("%(message)s"))
     logger = logging.getLogger("seqlatent")
     logger.handlers = [handler]
-    logger.setLevel(logging.ERROR if quiet else logging.WARNING if as_json else logging.INFO)
+    level = logging.WARNING if quiet or as_json else logging.INFO
+    logger.setLevel(level if is_rank_zero() else logging.ERROR)
     logger.propagate = False
     if threads is not None:
         import torch
@@ -40,6 +55,11 @@ def set_up(quiet: bool, threads: int | None, as_json: bool = False) -> None:
         if threads < 1:
             raise InputError(f"--threads {threads} must be at least 1")
         torch.set_num_threads(threads)
+
+
+def is_rank_zero() -> bool:
+    """Whether this process is alone, or the first of several that train together."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def show(quiet: bool) -> bool:

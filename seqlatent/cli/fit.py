@@ -1,7 +1,6 @@
 """`seqlatent fit`."""
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from seqlatent.cli.common import (
     Threads,
     TimeColumn,
     check_outputs,
+    is_rank_zero,
     names,
     set_up,
 )
@@ -24,6 +24,7 @@ from seqlatent.cli.common import (
 
 def fit(
     data: Data,
+    *,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder for the fitted model.")],
     model: Annotated[str, typer.Option(help="One of 'seqlatent models'.")] = "rnn",
     config: Annotated[Path | None, typer.Option(help="TOML file of options.")] = None,
@@ -68,9 +69,8 @@ def fit(
     from seqlatent.plots import plot_training_curve
     from seqlatent.training.checkpoint import check_folder
     from seqlatent.training.options import TrainingOptions
-    from seqlatent.training.trainer import check_device, is_main_process
+    from seqlatent.training.trainer import check_device
 
-    quiet = quiet or os.environ.get("RANK", "0") != "0"  # only rank 0 logs
     set_up(quiet, threads, as_json)
     option_classes = [MODELS[model].Options, TrainingOptions]
     chosen = read_config(config, option_classes) if config else {}
@@ -101,10 +101,12 @@ def fit(
         run=out,
         resume=resume,
         overwrite=overwrite,
-        progress=False if quiet or as_json else None,
+        progress=False if quiet or as_json or not is_rank_zero() else None,
         **training,
     )
-    if plot and fitter.result and is_main_process():
+    if not is_rank_zero():
+        return
+    if plot and fitter.result:
         curve = pd.DataFrame(fitter.result.curve)
         plot_training_curve(curve, plot, f"{model} on {loaded.name}")
     summary = fitter.fitted

@@ -24,6 +24,7 @@ from seqlatent.cli.common import (
 def forecast(
     run: Run,
     data: Data,
+    *,
     prediction_length: Annotated[int, typer.Option(metavar="H", help="Steps ahead.")],
     num_samples: Annotated[int, typer.Option(help="Sample paths of each series.")] = 500,
     future: Annotated[
@@ -56,7 +57,12 @@ def forecast(
         time_column = time_column or described.time_column
         ahead = load_future(future, model.covariates, id_column, time_column)
     result = model.forecast(
-        loaded, prediction_length, num_samples, seed, ahead, show(quiet or as_json)
+        loaded,
+        prediction_length,
+        num_samples=num_samples,
+        seed=seed,
+        future=ahead,
+        progress=show(quiet or as_json),
     )
     frame = result.to_frame()
     if out:
@@ -73,6 +79,7 @@ def forecast(
 
 def sample(
     run: Run,
+    *,
     num_samples: Annotated[int, typer.Option(help="How many sequences.")],
     length: Annotated[int, typer.Option(help="Steps of each.")],
     out: Annotated[Path, typer.Option(help="Table of the sequences.")],
@@ -90,7 +97,7 @@ def sample(
 
     set_up(quiet, threads)
     check_outputs([out], [plot])
-    drawn = load_model(run).sample(num_samples, length, seed, start)
+    drawn = load_model(run).sample(num_samples, length, seed=seed, start=start)
     write_table(drawn.to_frame().rename(columns={"unique_id": "sample_id"}), out)
     if plot:
         plot_samples(drawn, plot)

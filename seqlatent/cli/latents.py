@@ -27,6 +27,7 @@ from seqlatent.errors import InputError
 def encode(
     run: Run,
     data: Data,
+    *,
     out: Annotated[Path, typer.Option(help="Table of latents, a row per step.")],
     num_samples: Annotated[int, typer.Option(help="Draws of the latents.")] = 64,
     posterior: Annotated[
@@ -68,7 +69,9 @@ def encode(
             "fit --model flow"
         )
     loaded = load_for(model, data, id_column, time_column)
-    codes = model.codes(loaded, num_samples, seed, show(quiet), posterior)
+    codes = model.codes(
+        loaded, num_samples=num_samples, seed=seed, progress=show(quiet), posterior=posterior
+    )
     frame = codes.to_frame()
     write_table(frame, out)
     if samples_out:
@@ -95,7 +98,7 @@ def decode(
 
     set_up(quiet, threads)
     check_outputs([out], [])
-    decoded = load_model(run).decode(codes, show(quiet))
+    decoded = load_model(run).decode(codes, progress=show(quiet))
     write_table(decoded.to_frame(), out)
     if not quiet:
         print(f"wrote {counted(len(decoded), 'sequence')} to {out}")
@@ -104,6 +107,7 @@ def decode(
 def impute(
     run: Run,
     data: Data,
+    *,
     num_samples: Annotated[int, typer.Option(help="Draws of each missing value.")] = 500,
     lag: Annotated[
         int, typer.Option(help="Observed steps after a gap that its draws wait for.")
@@ -130,7 +134,9 @@ def impute(
     check_outputs([out, filled_out, samples_out], [plot])
     model = load_model(run)
     loaded = load_for(model, data, id_column, time_column)
-    result = model.impute(loaded, num_samples, seed, show(quiet or as_json), lag)
+    result = model.impute(
+        loaded, num_samples=num_samples, seed=seed, progress=show(quiet or as_json), lag=lag
+    )
     frame = result.to_frame()
     if out:
         write_table(frame, out)
@@ -153,6 +159,7 @@ def impute(
 def inspect(
     run: Run,
     data: Data,
+    *,
     num_particles: Annotated[int, typer.Option(help="Particles of log p(x).")] = 256,
     plot: Annotated[Path | None, typer.Option(help="Draw it all in one picture.")] = None,
     seed: Seed = 0,
@@ -168,9 +175,10 @@ def inspect(
     set_up(quiet, threads, as_json)
     check_outputs([], [plot])
     model = load_model(run)
-    found = model.inspect(load_for(model, data, id_column, time_column), num_particles, seed)
+    loaded = load_for(model, data, id_column, time_column)
+    found = model.inspect(loaded, num_particles=num_particles, seed=seed)
     if plot:
         found.plot(plot)
     print(json.dumps(found.to_dict()) if as_json else found.to_text())
     if found.warning:
-        logging.getLogger("seqlatent").warning("warning: %s", found.warning)
+        logging.getLogger("seqlatent").warning("%s", found.warning)

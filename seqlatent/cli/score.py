@@ -24,6 +24,7 @@ from seqlatent.cli.common import (
 def score(
     run: Run,
     data: Data,
+    *,
     num_particles: Annotated[int, typer.Option(help="Particles, where not exact.")] = 64,
     estimator: Annotated[
         str, typer.Option(help="Where not exact: auto, per-step, joint or smc.")
@@ -53,7 +54,12 @@ def score(
     model = load_model(run)
     loaded = load_for(model, data, id_column, time_column)
     scores, steps = model.score(
-        loaded, num_particles, seed, show(quiet or as_json), estimator, target_error
+        loaded,
+        num_particles=num_particles,
+        seed=seed,
+        progress=show(quiet or as_json),
+        estimator=estimator,
+        target_error=target_error,
     )
     if out:
         write_table(scores, out)

@@ -18,6 +18,7 @@ from seqlatent.inference.likelihood import CHUNK, particle_noise
 from seqlatent.inference.posterior import weighted_posterior
 from seqlatent.inference.protocols import EstimatedDensity, ExactPosterior, InvertibleLatents
 from seqlatent.models.base import SequenceModel
+from seqlatent.options import check_count, check_seed
 from seqlatent.tasks.prepare import check_data
 
 logger = logging.getLogger("seqlatent")
@@ -81,18 +82,22 @@ class Latents:
 def encode(
     model: SequenceModel,
     data: SequenceDataset,
+    *,
     num_samples: int = 64,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
     posterior: str = "auto",
 ) -> pd.DataFrame:
     """Mean and scale of every latent, a row per step: the frame of `codes`."""
-    return codes(model, data, num_samples, seed, progress, posterior).to_frame()
+    return codes(
+        model, data, num_samples=num_samples, seed=seed, progress=progress, posterior=posterior
+    ).to_frame()
 
 
 def codes(
     model: SequenceModel,
     data: SequenceDataset,
+    *,
     num_samples: int = 64,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
@@ -117,22 +122,21 @@ def codes(
     Args:
         model: a fitted model with latents.
         data: sequences with the training data's channels.
-        num_samples: S, draws of the latents.
+        num_samples: S, draws of the latents; at least 2, for their scale.
         seed: of the draws.
         progress: called with 1 for every finished series.
         posterior: `auto`, `guide`, `filtering` or `smoothing`.
 
     Raises:
-        InputError: for a model without latents or without the distribution that is asked for, or
-            data that do not fit it.
+        InputError: when an argument is out of range, for a model without latents or without the
+            distribution that is asked for, or data that do not fit it.
     """
+    num_samples, seed = check_count("num_samples", num_samples, minimum=2), check_seed(seed)
     if not isinstance(model, ExactPosterior | EstimatedDensity | InvertibleLatents):
         raise InputError(
             f"model '{model.family}' has no latent code; fit --model latent or flow to encode "
             "sequences"
         )
-    if num_samples < 2:
-        raise InputError(f"num_samples={num_samples} must be at least 2 to give a scale")
     chosen = _choose(model, posterior)
     data = check_data(model, data)
     model.eval()
@@ -171,7 +175,7 @@ def _warn_of_few(series: list[SeriesLatents]) -> None:
     if few:
         worst = min(few, key=lambda s: s.ess)
         logger.warning(
-            "warning: in %d of %d series some step's latents rest on fewer than %g effective draws "
+            "in %d of %d series some step's latents rest on fewer than %g effective draws "
             "(%.1f in series %s): the guide is far from the posterior, or the sequence long; means "
             "and scales there are rough",
             len(few),

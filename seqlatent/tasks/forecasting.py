@@ -24,6 +24,7 @@ from seqlatent.errors import InputError
 from seqlatent.inference.paths import forecast_paths, sample_paths
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.scaling import OF_EACH_SERIES
+from seqlatent.options import check_count, check_seed
 from seqlatent.plots import plot_forecast
 from seqlatent.tasks.prepare import check_data
 from seqlatent.tasks.tables import samples_rows, summary_rows
@@ -116,8 +117,7 @@ class Forecast:
     def plot(self, path: str | None = None, series: int = 6):
         """Draw fans with their history, or rolls of many channels; see
         `seqlatent.plots.series.plot_forecast`."""
-        if series < 1:
-            raise InputError(f"series={series} must be at least 1")
+        series = check_count("series", series)
         paths = [(f.unique_id, f.ds, f.samples) for f in self.series]
         return plot_forecast(self.data, paths, path, series)
 
@@ -129,6 +129,7 @@ def forecast(
     model: SequenceModel,
     data: SequenceDataset,
     prediction_length: int,
+    *,
     num_samples: int = 500,
     seed: int = 0,
     future: SequenceDataset | None = None,
@@ -147,11 +148,11 @@ def forecast(
         progress: called with 1 for every finished series.
 
     Raises:
-        InputError: when the data do not fit the model or future covariates lack.
+        InputError: when an argument is out of range, the data do not fit the model, or future
+            covariates are missing.
     """
-    for name, value in (("prediction_length", prediction_length), ("num_samples", num_samples)):
-        if value < 1:
-            raise InputError(f"{name}={value} must be at least 1")
+    prediction_length = check_count("prediction_length", prediction_length)
+    num_samples, seed = check_count("num_samples", num_samples), check_seed(seed)
     data = check_data(model, data)
     # One step alone has no frequency: the training data's is its best guess.
     data = replace(data, frequency=data.frequency or model.description.frequency)
@@ -170,6 +171,7 @@ def sample(
     model: SequenceModel,
     num_samples: int,
     length: int,
+    *,
     seed: int = 0,
     start: str | None = None,
 ) -> SequenceDataset:
@@ -183,11 +185,11 @@ def sample(
         start: the first step, a timestamp or an integer; by default that of the training data.
 
     Raises:
-        InputError: for a model whose covariates or scaling are not known without data.
+        InputError: when an argument is out of range, and for a model whose covariates or scaling
+            are not known without data.
     """
-    for name, value in (("num_samples", num_samples), ("length", length)):
-        if value < 1:
-            raise InputError(f"{name}={value} must be at least 1")
+    num_samples, length = check_count("num_samples", num_samples), check_count("length", length)
+    seed = check_seed(seed)
     description = model.description
     named = from_data(description.covariate_names)
     if named:
@@ -251,7 +253,7 @@ def _calendar(ds: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
 def _sample_steps(start: str | None, length: int, description: DataDescription) -> np.ndarray:
     """Timestamps or integers, as the training data has them."""
     usual = description.start or "0"
-    start = usual if start is None else start
+    start = usual if start is None else str(start)
     integers = re.fullmatch(r"-?\d+", usual) is not None
     try:
         if integers:

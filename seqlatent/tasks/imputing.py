@@ -31,6 +31,7 @@ from seqlatent.inference.imputation import LAG, by_particles
 from seqlatent.inference.protocols import ExactPosterior, Fillable
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.emission_model import EmissionModel
+from seqlatent.options import check_count, check_seed
 from seqlatent.plots import plot_imputed
 from seqlatent.tasks.prepare import check_data
 from seqlatent.tasks.tables import samples_rows, summary_rows
@@ -121,12 +122,13 @@ class Imputation:
     def plot(self, path: str | None = None, max_panels: int = 6):
         """Draw gaps with fans inside them; see `seqlatent.plots.series.plot_imputed`."""
         gaps = [(f.place, f.steps, f.missing, f.samples) for f in self.series]
-        return plot_imputed(self.data, gaps, path, max_panels)
+        return plot_imputed(self.data, gaps, path, check_count("max_panels", max_panels))
 
 
 def impute(
     model: SequenceModel,
     data: SequenceDataset,
+    *,
     num_samples: int = 500,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
@@ -145,12 +147,11 @@ def impute(
             answers.
 
     Raises:
-        InputError: for data without missing values, or that do not fit the model, and for a model
-            that cannot do it.
+        InputError: when an argument is out of range, for data without missing values, or that do
+            not fit the model, and for a model that cannot do it.
     """
-    for name, value in (("num_samples", num_samples), ("lag", lag)):
-        if value < 1:
-            raise InputError(f"{name}={value} must be at least 1")
+    num_samples, lag = check_count("num_samples", num_samples), check_count("lag", lag)
+    seed = check_seed(seed)
     if not isinstance(model, ExactPosterior | Fillable):
         raise InputError(
             f"model '{model.family}' has no distribution of a missing value to draw from"

@@ -34,6 +34,7 @@ from seqlatent.models.latent.guide import kl_per_latent
 from seqlatent.models.latent.guide_distribution import TransformedNormal
 from seqlatent.models.latent.model import LatentModel
 from seqlatent.nn.causal import expand_state
+from seqlatent.options import check_count, check_seed
 from seqlatent.tasks.encoding import codes, guide_samples
 from seqlatent.tasks.inspection import Inspection
 from seqlatent.tasks.prepare import check_data
@@ -48,6 +49,7 @@ OWN_SEQUENCES, OWN_STEPS = 64, 128  # drawn from the model, at the most
 def inspect(
     model: SequenceModel,
     data: SequenceDataset,
+    *,
     num_particles: int = 256,
     seed: int = 0,
     max_sequences: int = 256,
@@ -63,8 +65,10 @@ def inspect(
             1024 steps of each.
 
     Raises:
-        InputError: for another model, or data that do not fit it.
+        InputError: when an argument is out of range, for another model, or data that do not fit it.
     """
+    num_particles, seed = check_count("num_particles", num_particles), check_seed(seed)
+    max_sequences = check_count("max_sequences", max_sequences)
     latent = _latent(model)
     chosen = np.unique(np.linspace(0, len(data) - 1, max_sequences).round().astype(int))
     data = check_data(latent, data[chosen], reads_gaps=False)  # of gaps, `score` warns
@@ -82,7 +86,7 @@ def inspect(
         means.var(0, ddof=1) - spread.mean(0) / NUM_SAMPLES if len(means) > 1 else 0 * means[0]
     )
     elbo = np.concatenate([look.elbo for look in looks], 1)  # (S, N)
-    scores, _ = score(latent, data, num_particles, seed)
+    scores, _ = score(latent, data, num_particles=num_particles, seed=seed)
     reverse, reverse_error, why_not = reverse_gap(latent, data, num_particles, seed)
     draws = [
         guide_samples(latent, collate([s]).to(latent.device), s.unique_id, RECONSTRUCTIONS, seed)
@@ -245,6 +249,7 @@ def _draw(
 def reconstruct(
     model: SequenceModel,
     data: SequenceDataset,
+    *,
     num_samples: int = 100,
     seed: int = 0,
     posterior: str = "smoothing",
@@ -254,7 +259,7 @@ def reconstruct(
     Args:
         model: of the latent-variable family, fitted.
         data: sequences with the training data's channels.
-        num_samples: S, draws of the latents, each with one of x.
+        num_samples: S, draws of the latents, each with one of x; at least 2.
         seed: of the draws.
         posterior: what they are drawn from: `smoothing`, the posterior, or `guide`.
 
@@ -263,15 +268,16 @@ def reconstruct(
         missing), `mean, q0.05, ..., q0.95`; for labels each one's share.
 
     Raises:
-        InputError: for another model, or data that do not fit it.
+        InputError: when an argument is out of range, for another model, or data that do not fit it.
     """
+    num_samples, seed = check_count("num_samples", num_samples, minimum=2), check_seed(seed)
     latent = _latent(model)
     if posterior not in ("guide", "smoothing"):
         raise InputError(
             f"posterior={posterior}: values are reconstructed from whole trajectories of latents, "
             "of smoothing or of the guide"
         )
-    found = codes(latent, data, num_samples, seed, posterior=posterior)
+    found = codes(latent, data, num_samples=num_samples, seed=seed, posterior=posterior)
     data = check_data(latent, data, reads_gaps=False)
     draws = [torch.from_numpy(code.draws) for code in found.series]
     return _reconstructed(latent, data, draws, seed)

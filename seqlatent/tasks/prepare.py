@@ -43,7 +43,7 @@ def check_data(
         )
     if reads_gaps and not description.had_gaps and any(np.isnan(s.x).any() for s in data):
         logger.warning(
-            "warning: %s has missing values and the training data had none: the model has not "
+            "%s has missing values and the training data had none: the model has not "
             "learnt to go on without; fit it with hide=0.05 (--set hide=0.05) to practise",
             data.name,
         )

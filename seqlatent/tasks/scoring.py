@@ -22,6 +22,7 @@ from seqlatent.inference.likelihood import (
 )
 from seqlatent.inference.protocols import Density, EstimatedDensity
 from seqlatent.models.base import SequenceModel
+from seqlatent.options import check_count, check_positive, check_seed
 from seqlatent.tasks.prepare import check_data
 
 logger = logging.getLogger("seqlatent")
@@ -32,6 +33,7 @@ MAX_PARTICLES = 8_192  # of a sequence whose error is still above the target
 def score(
     model: SequenceModel,
     data: SequenceDataset,
+    *,
     num_particles: int = 64,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
@@ -56,12 +58,12 @@ def score(
         ds, log_prob`; nats throughout.
 
     Raises:
-        InputError: when the data or the estimator do not fit the model.
+        InputError: when an argument is out of range, or the data or the estimator do not fit the
+            model.
     """
-    if num_particles < 1:
-        raise InputError(f"num_particles={num_particles} must be at least 1")
-    if target_error is not None and not target_error > 0:
-        raise InputError(f"target_error={target_error:g} must be above 0")
+    num_particles, seed = check_count("num_particles", num_particles), check_seed(seed)
+    if target_error is not None:
+        target_error = check_positive("target_error", target_error)
     computed = isinstance(model, Density)
     if not computed and not isinstance(model, EstimatedDensity):
         raise InputError(
@@ -112,7 +114,7 @@ def _raise_particles(
     if missed:
         worst = max(missed, key=error)
         logger.warning(
-            "warning: %d of %d sequences did not reach the target error of %g nats per step with "
+            "%d of %d sequences did not reach the target error of %g nats per step with "
             "%d particles; the worst, series %s, has %.3g",
             len(missed),
             len(results),

@@ -58,7 +58,7 @@ def warn(module: SequenceModel, data: SequenceDataset) -> None:
         share = float(at_floor.mean()) if len(at_floor) else 0.0
         if share > 0.05:
             logger.warning(
-                "warning: the density of %.0f %% of held-out values rests on the floor of the "
+                "the density of %.0f %% of held-out values rests on the floor of the "
                 "scale: values repeat or lie on a grid, so log-likelihoods say as much about the "
                 "recording's resolution as about the data",
                 100 * share,
@@ -68,4 +68,4 @@ def warn(module: SequenceModel, data: SequenceDataset) -> None:
             logger.info("latents: KL of %.3f nats per step between guide and prior", kl)
             reason = collapse_warning(kl)
             if reason:
-                logger.warning("warning: %s", reason)
+                logger.warning("%s", reason)
