@@ -108,7 +108,7 @@ def draw_anomaly(values: Axes, surprise: Axes, frame: pd.DataFrame) -> None:
     values.tick_params(labelbottom=False)
     surprise.plot(ds, surprises, color=SOFT, linewidth=0.5, label="each half hour")
     surprise.plot(ds, smooth[near], color=ALERT, linewidth=1.6, label="12-hour mean")
-    surprise.set_ylim(0, 1.5 * smooth[near].max())
+    surprise.set_ylim(0, 1.5 * np.nanmax(smooth[near]))
     surprise.set_ylabel("surprise, nats", fontsize=9)
     surprise.legend(fontsize=9, frameon=False, ncols=2, loc="upper left", handlelength=1.6,
               columnspacing=1.2)  # fmt: skip
