@@ -33,10 +33,11 @@ def _check(option: dataclasses.Field, kind: Any, value: Any) -> Any:
     if value is None and type(None) in kinds:
         return None
     kind = next(k for k in kinds if k is not type(None))
+    given: Any = value
     if kind is int and is_whole(value):
-        value = int(value)  # plain numbers can be saved as JSON, NumPy's cannot
+        value = int(given)  # NumPy's integers cannot be saved as JSON
     if kind is float and is_number(value):
-        value = float(value)
+        value = float(given)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
         raise InputError(f"option {option.name} must be {wanted[kind]}, not {value!r}")
