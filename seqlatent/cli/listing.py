@@ -1,5 +1,7 @@
 """What there is, in words: the bundled data sets, the models and their options."""
 
+import inspect
+
 from seqlatent.data.catalog import Card
 
 
@@ -51,7 +53,7 @@ def model_text(family: str) -> str:
     from seqlatent.training.options import TrainingOptions
 
     cls = MODELS[family]
-    lines = [f"{family}: {_first_line(cls)}", _size_text(family)]
+    lines = [f"{family}: {inspect.cleandoc(cls.__doc__ or '')}", "", _size_text(family)]
     for title, options in (("model", cls.Options), ("training", TrainingOptions)):
         lines += ["", f"{title} options (--set key=value)"]
         for option, default, text in help_table(options):

@@ -23,3 +23,31 @@ grid on which values were recorded; see "grids" in `seqlatent.tasks`.
 A family gives `log_prob`, samples, and what networks see of a value (`families.py`); a head turns
 features into its parameters for all channels (`heads.py`); `emission.py` lists them by name.
 """
+
+from seqlatent.distributions.build import build_family, build_head
+from seqlatent.distributions.choice import check_support, choose_emission
+from seqlatent.distributions.emission import EMISSIONS, Emission, register_emission
+from seqlatent.distributions.emission_options import EmissionOptions
+from seqlatent.distributions.families import Family, LocationScale
+from seqlatent.distributions.heads import Head, StepDistribution
+from seqlatent.distributions.noise import Noise, SequenceNoise, TorchNoise
+from seqlatent.distributions.transformed import Transformed
+
+__all__ = [
+    "EMISSIONS",
+    "Emission",
+    "EmissionOptions",
+    "Family",
+    "Head",
+    "LocationScale",
+    "Noise",
+    "SequenceNoise",
+    "StepDistribution",
+    "TorchNoise",
+    "Transformed",
+    "build_family",
+    "build_head",
+    "check_support",
+    "choose_emission",
+    "register_emission",
+]

@@ -23,3 +23,20 @@ present and read what followed them. The likelihood stays exact. On folk tunes i
 left to explain; on most other data it decides little, and its cost grows with the square of the
 training windows' length. It is off by default (`seqlatent.nn.recall`).
 """
+
+from seqlatent.models.autoregressive import Autoregressive, AutoregressiveOptions
+from seqlatent.models.base import ModelOptions, SequenceModel
+from seqlatent.models.emission_model import EmissionModel, EmissionModelOptions
+from seqlatent.models.registry import MODELS, build_model, register_model
+
+__all__ = [
+    "MODELS",
+    "Autoregressive",
+    "AutoregressiveOptions",
+    "EmissionModel",
+    "EmissionModelOptions",
+    "ModelOptions",
+    "SequenceModel",
+    "build_model",
+    "register_model",
+]

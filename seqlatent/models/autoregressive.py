@@ -144,7 +144,13 @@ class RNNOptions(AutoregressiveOptions):
 
 
 class RNNModel(Autoregressive):
-    """A recurrent network (GRU or LSTM) and a head (Graves 2013)."""
+    """A recurrent network and a head: exact likelihood (Graves 2013).
+
+        p(x_{1:T}) = prod_t p(x_t | h_t),    h_t = GRU or LSTM of x_1, ..., x_{t-1}
+
+    Use it first: it suits most data, trains fast and samples fast. Where long passages return, as
+    in tunes, recall_heads=4 lets it look back.
+    """
 
     family, Options = "rnn", RNNOptions
     options: RNNOptions
@@ -184,7 +190,12 @@ class TransformerOptions(AutoregressiveOptions):
 
 
 class TransformerModel(Autoregressive):
-    """A causal transformer and a head (Vaswani et al. 2017)."""
+    """A causal transformer and a head: exact likelihood (Vaswani et al. 2017).
+
+        p(x_{1:T}) = prod_t p(x_t | h_t),    h_t = attention over x_1, ..., x_{t-1}
+
+    Use it where what matters lies many steps back at places that vary.
+    """
 
     family, Options = "transformer", TransformerOptions
     options: TransformerOptions
@@ -225,7 +236,12 @@ class CNNOptions(AutoregressiveOptions):
 
 
 class CNNModel(Autoregressive):
-    """Dilated causal convolutions and a head (van den Oord et al. 2016)."""
+    """Dilated causal convolutions and a head: exact likelihood (van den Oord et al. 2016).
+
+        p(x_{1:T}) = prod_t p(x_t | h_t),    h_t = convolutions of the last steps
+
+    Use it on long series sampled at a high rate, where a fixed number of past steps says enough.
+    """
 
     family, Options = "cnn", CNNOptions
     options: CNNOptions

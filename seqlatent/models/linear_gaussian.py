@@ -76,7 +76,13 @@ class Filtering(NamedTuple):
 
 
 class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
-    """A linear-Gaussian state space: exact likelihood by the Kalman filter (Kalman 1960)."""
+    """A linear-Gaussian state space: exact likelihood by the Kalman filter (Kalman 1960).
+
+        x_t = C z_t + d + noise,    z_t = A z_{t-1} + noise
+
+    Use it as the floor that a deep model must beat, on short data, and where the posterior of the
+    latents and of missing values has to be exact.
+    """
 
     family, Options = "linear-gaussian", LinearGaussianOptions
     learning_rate = 0.03  # few parameters, whose gradient is nearly that of the whole data

@@ -13,3 +13,28 @@ function.
     layers.py         activation and normalisation
     scaling.py        scalers, which never see a value that they help to score
 """
+
+from seqlatent.nn.attention import CausalTransformer
+from seqlatent.nn.build import NETWORKS, build_network, register_network
+from seqlatent.nn.causal import CausalNetwork, State
+from seqlatent.nn.convolution import Convolution
+from seqlatent.nn.feedforward import WindowMLP
+from seqlatent.nn.recall import Recall
+from seqlatent.nn.recurrent import Recurrent
+from seqlatent.nn.scaling import CovariateScaler, Scaler, Scaling
+
+__all__ = [
+    "NETWORKS",
+    "CausalNetwork",
+    "CausalTransformer",
+    "Convolution",
+    "CovariateScaler",
+    "Recall",
+    "Recurrent",
+    "Scaler",
+    "Scaling",
+    "State",
+    "WindowMLP",
+    "build_network",
+    "register_network",
+]

@@ -51,3 +51,26 @@ emission is then `subset`. Pictures draw more than eight channels as rolls. Help
 `shift_channels=5` moves each piece up or down by as many semitones, `average=0.99` keeps a moving
 average of the parameters, and `recall_heads=4` reads passages that return.
 """
+
+from seqlatent.tasks.decoding import decode
+from seqlatent.tasks.encoding import Latents, encode
+from seqlatent.tasks.forecasting import Forecast, forecast, sample
+from seqlatent.tasks.imputing import Imputation, impute
+from seqlatent.tasks.inspecting import inspect, reconstruct
+from seqlatent.tasks.inspection import Inspection
+from seqlatent.tasks.scoring import score
+
+__all__ = [
+    "Forecast",
+    "Imputation",
+    "Inspection",
+    "Latents",
+    "decode",
+    "encode",
+    "forecast",
+    "impute",
+    "inspect",
+    "reconstruct",
+    "sample",
+    "score",
+]

@@ -14,3 +14,15 @@ keeps a moving average of the parameters.
 A fit that was interrupted resumes with `resume` as if it had not been, to the bit where its budget
 is in steps. On a machine that is busy with other work, one thread is often faster than several.
 """
+
+from seqlatent.training.checkpoint import load_model, save_model
+from seqlatent.training.options import TrainingOptions
+from seqlatent.training.trainer import FitResult, fit
+
+__all__ = [
+    "FitResult",
+    "TrainingOptions",
+    "fit",
+    "load_model",
+    "save_model",
+]

@@ -107,6 +107,7 @@ def save_model(
     config = {
         "format": FORMAT,
         "family": model.family,
+        "module": type(model).__module__,
         "options": asdict(model.options),
         "description": model.description.to_json(),
         "fitted": dict(fitted or {}),
@@ -140,6 +141,11 @@ def load_model(run: str | Path) -> tuple[SequenceModel, dict[str, Any]]:
             "of seqlatent reads; fit the model again"
         )
     try:
+        if config["family"] not in MODELS:
+            raise InputError(
+                f"model '{config['family']}' comes from the module {config.get('module')}, which "
+                "is not installed here as a package that adds it: install it, or import it first"
+            )
         options = make(MODELS[config["family"]].Options, config["options"])
         description = DataDescription.from_json(config["description"])
         with torch.random.fork_rng(devices=[]):

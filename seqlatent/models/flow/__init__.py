@@ -23,3 +23,10 @@ that base leaves unexplained.
 The flow is for real values. Counts and labels are refused, and the message names a model that has a
 distribution for them.
 """
+
+from seqlatent.models.flow.model import FlowModel, FlowOptions
+
+__all__ = [
+    "FlowModel",
+    "FlowOptions",
+]

@@ -79,7 +79,13 @@ class FlowOptions(EmissionModelOptions):
 
 
 class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
-    """Invertible maps z_t = f_t(x_t; past), with exact likelihood and exact latent codes."""
+    """Invertible maps: exact likelihood, and one latent sequence for each sequence of values.
+
+        log p(x_{1:T}) = sum_t log p(z_t) + log |det d f_t / d x_t|,    z_t = f_t(x_t; past)
+
+    Use it for real values where the latents themselves are wanted: as residuals that are standard
+    normal and independent where the model is right, or to decode.
+    """
 
     family, Options = "flow", FlowOptions
     options: FlowOptions

@@ -27,3 +27,15 @@ objective
 choices of slots; `presets.py` says which, and how each differs from its paper. Options that make no
 sense together are refused with the reason.
 """
+
+from seqlatent.models.latent.model import LatentModel
+from seqlatent.models.latent.options import LatentOptions
+from seqlatent.models.latent.presets import DMMModel, SRNNModel, VRNNModel
+
+__all__ = [
+    "DMMModel",
+    "LatentModel",
+    "LatentOptions",
+    "SRNNModel",
+    "VRNNModel",
+]

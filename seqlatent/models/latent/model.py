@@ -53,7 +53,13 @@ FILTER_PARTICLES = 256  # at the least, when a history is filtered to forecast f
 
 
 class LatentModel(EmissionModel, EstimatedDensity, Fillable):
-    """p(x_t | history, z_t) with an autoregressive guide, trained by a bound of log p(x)."""
+    """Latents and an autoregressive guide: likelihood by importance sampling.
+
+        p(x_{1:T}, z_{1:T}) = prod_t p(z_t | .) p(x_t | history, z_t),    guide q(z_t | x, z_{<t})
+
+    Use it where values have causes that are not observed, and where a step's distribution is too
+    odd for an emission. It is put together from slots: prior, history, guide, objective.
+    """
 
     family, Options = "latent", LatentOptions
     learning_rate = 5e-3

@@ -53,18 +53,34 @@ class DMMOptions(LatentOptions):
 
 
 class VRNNModel(LatentModel):
-    """The variational RNN (Chung et al. 2015): a GRU over (x_{<t}, z_{<t}) under z_t and x_t."""
+    """The variational RNN: likelihood by sequential Monte Carlo (Chung et al. 2015).
+
+        p(z_t | z_{<t}, x_{<t}) p(x_t | z_{<=t}, x_{<t}),    both from a GRU over (x_{<t}, z_{<t})
+
+    Use it where hidden causes have a memory of their own, as volatility or regimes have.
+    """
 
     family, Options = "vrnn", VRNNOptions
 
 
 class SRNNModel(LatentModel):
-    """The stochastic RNN (Fraccaro et al. 2016): a GRU over x_{<t} under a chain of latents."""
+    """The stochastic RNN: likelihood by sequential Monte Carlo (Fraccaro et al. 2016).
+
+        p(z_t | z_{t-1}, x_{<t}) p(x_t | z_t, x_{<t}),    a GRU over x_{<t} under a chain of latents
+
+    Use it like vrnn, where the chain of latents is to be kept apart from the memory of the values;
+    its guide also sees later values.
+    """
 
     family, Options = "srnn", SRNNOptions
 
 
 class DMMModel(LatentModel):
-    """The deep Markov model (Krishnan et al. 2017): x_t depends on the past through z_t alone."""
+    """The deep Markov model: likelihood by sequential Monte Carlo (Krishnan et al. 2017).
+
+        p(z_t | z_{t-1}) p(x_t | z_t),    x_t depends on the past through z_t alone
+
+    Use it where the latents are to be the whole state; its guide also sees later values.
+    """
 
     family, Options = "dmm", DMMOptions
