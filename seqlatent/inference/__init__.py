@@ -1,6 +1,6 @@
 """Likelihoods, posteriors and missing values from any model that declares what it can do.
 
-What a model can do it declares by its base classes, which are in `protocols.py`: an exact density, a
+A model declares what it can do by its base classes (`protocols.py`): an exact density, a
 bound, an estimated density, an exact posterior, invertible latents, filling of gaps.
 
     bounds.py        log p(x) from importance weights: ELBO, per step, joint
