@@ -115,7 +115,7 @@ def run_regret_table(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             row = find(args.out, identity)
             if row is None:
                 with processor_time():
-                    row = {**measure(process, entry, budget, seed), **made}
+                    row = measure(process, entry, budget, seed, SEQUENCES, PARTICLES) | made
                 yield row
             rows.append(row)
         print(f"{made['commit']}, torch {torch.__version__}, one thread, CPU\n")
@@ -145,8 +145,8 @@ def measure(
     entry: str,
     budget: dict[str, Any],
     seed: int,
-    sequences: int = SEQUENCES,
-    num_particles: int = PARTICLES,
+    sequences: int,
+    num_particles: int,
 ) -> dict[str, Any]:
     """Fit `entry` (NAME or NAME:option=value,...) to a process: its regret, nats per step.
 
