@@ -16,8 +16,8 @@ machine drift, so the variants take turns, and a ratio is the median of the roun
 `flow` times the flow in its parallel and its sequential direction, and a training step with each of
 its maps.
 
-`heads` times a set of channels against one channel after another, and every emission's draw beside
-its density.
+`heads` times a set of channels against one channel after another, and every emission's
+sampling beside its density.
 
 `seeds` fits the latent-variable presets to bundled data from many seeds, and counts the fits that
 break down or collapse.

@@ -1,9 +1,9 @@
-"""`scripts/benchmark heads`: what heads cost on their own, on random features; see benchmark.py.
+"""`scripts/benchmark heads`: what heads cost alone, on random features; see benchmark.py.
 
-Binary channels as a set, and one after another: a training step (density, backward, Adam) and a
-draw of 1,024 steps with 88 channels of which four are active, hidden layers of the same size.
+Binary channels as a set, and one after another: a training step (density, backward, Adam) and
+sampling, of 1,024 steps with 88 channels of which four are active, with hidden layers of one size.
 
-Every emission: a draw beside a density, of 1,024 steps with four channels.
+Every emission: sampling beside the density, of 1,024 steps with four channels.
 """
 
 import argparse

@@ -4,8 +4,8 @@
 
 FILE holds `values` (series, months; NaN where nothing was recorded). Models train on all but the
 last 12 months, with a tenth of the series for validation. Each of the last 12 months is then scored
-given those before it: nats per recorded month, all alike. Two laws fitted to each series' own
-training months stand beside them:
+given those before it: nats per recorded month, a flat average. Two distributions fitted
+to each series' own training months stand beside the models:
 
     poisson              its rate the mean, (sum of x + 1/2) / months: never 0 (Jeffreys' prior)
     negative binomial    the same mean, and the dispersion of the greatest likelihood
@@ -34,9 +34,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Held-out likelihood on carparts.")
     parser.add_argument("--data", type=Path, required=True, help=".npz with the array `values`")
     parser.add_argument("--models", nargs="+", default=["rnn"], help="NAME:option=value,...")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("reproduce.json"))
+    parser.add_argument("--seed", type=int, default=0, help="of the fits")
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument(
+        "--out", type=Path, default=Path("reproduce.json"), help="JSON file of rows"
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rows = []
@@ -61,7 +63,9 @@ def main() -> int:
         table.append([r["model"], f"{r['log_prob']:.4f}", r["kind"], *gains, f"{r['valid']:.4f}",
                       f"{r['seconds']:.0f}", str(args.seed)])  # fmt: skip
     header = [f"above {name} (s.e.)" for name in own]
-    show(["law", "held-out nats/month", "kind", *header, "valid", "seconds", "seed"], table)
+    show(
+        ["distribution", "held-out nats/month", "kind", *header, "valid", "seconds", "seed"], table
+    )
     return 0
 
 
@@ -84,8 +88,8 @@ def read(path: Path) -> np.ndarray:
 
 
 def per_series(x: np.ndarray) -> dict[str, np.ndarray]:
-    """(N, AHEAD) nats of every held-out month under each series' own laws, NaN where there is no
-    value."""
+    """(N, AHEAD) nats of every held-out month under each series' own distributions, NaN where there
+    is no value."""
     past, future = (torch.from_numpy(part)[:, None] for part in (x[:, :-AHEAD], x[:, -AHEAD:]))
     seen = past.isfinite()
     past = torch.where(seen, past, 0.0)
@@ -94,20 +98,20 @@ def per_series(x: np.ndarray) -> dict[str, np.ndarray]:
     sizes = SIZES.expand(len(x), -1)[..., None]  # (N, R, 1)
     fitted = torch.where(seen, _negative_binomial(mean, sizes).log_prob(past), 0.0).sum(-1)
     best = SIZES[fitted.argmax(1)][:, None, None]
-    laws = {
+    distributions = {
         "poisson": Poisson(mean[..., None]),
         "negative binomial": _negative_binomial(mean, best),
     }
     known = future.isfinite()
     filled = torch.where(known, future, 0.0)
     return {
-        name: torch.where(known, law.log_prob(filled), torch.nan)[:, 0].numpy()
-        for name, law in laws.items()
+        name: torch.where(known, d.log_prob(filled), torch.nan)[:, 0].numpy()
+        for name, d in distributions.items()
     }
 
 
 def _negative_binomial(mean: torch.Tensor, sizes: torch.Tensor) -> NegativeBinomial:
-    """Laws of means (N, 1) and sizes (N, R, 1)."""
+    """Distributions of means (N, 1) and sizes (N, R, 1)."""
     return NegativeBinomial(sizes, logits=(mean[..., None] / sizes).log())
 
 

@@ -4,7 +4,7 @@
 
 The convention of the literature (Salinas et al. 2019): train on the first 6,071 rows, forecast from
 five rolling origins, rows 6,071 + 30 i, each time given all rows before; 500 paths. The measure is
-that of the sum over the currencies, by 19 quantiles:
+the CRPS of the sum over the currencies, by 19 quantiles:
 
     CRPS-sum = mean over levels q of  sum_t 2 |(y_t - f_t(q)) (1{y_t <= f_t(q)} - q)| / sum_t |y_t|
 
@@ -12,7 +12,7 @@ where y_t is the sum of the currencies and f_t(q) the q-quantile of its sampled 
 model stands a Gaussian random walk with the covariance of the last 1,000 days' increments, as the
 mean of ten sets of paths.
 
-`--select` never sees a test row: it trains on the first 5,471 and forecasts from the 20 origins
+`--select` never sees a test row. It trains on the first 5,471 rows and forecasts from 20 origins
 between them and row 6,071. The default model was chosen by it.
 """
 
@@ -47,12 +47,16 @@ Paths = Callable[[int, int], np.ndarray]  # an origin and a seed -> (S, H, D) pa
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="CRPS-sum on exchange_rate.")
-    parser.add_argument("--data", required=True, help="8 columns without a header, gzipped or not")
+    parser.add_argument("--data", required=True, help="table of 8 columns without a header")
     parser.add_argument("--models", nargs="+", default=[DEFAULT], help="NAME:option=value,...")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--select", action="store_true", help="within the training rows")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("reproduce.json"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the fits")
+    parser.add_argument(
+        "--select", action="store_true", help="forecast from origins within the training rows"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument(
+        "--out", type=Path, default=Path("reproduce.json"), help="JSON file of rows"
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     try:
@@ -104,7 +108,7 @@ def measure(
 
     def paths(origin: int, seed: int) -> np.ndarray:
         history = SequenceDataset.from_list([x[:origin]])
-        return model.forecast(history, AHEAD, num_samples=PATHS, seed=seed).samples
+        return model.forecast(history, AHEAD, PATHS, seed=seed)[0].samples
 
     return {
         "seed": seed,

@@ -9,13 +9,14 @@ as long tables, `unique_id, ds` and a column for each of the 88 keys, and read l
 
 The measure is the literature's: the negative log-likelihood in nats, summed over the 88 keys and
 divided by the number of steps, all steps of the test part alike, the first ones too. Models are
-chosen by the `valid` part; `test` is scored once, at the end. A run that was interrupted goes on
-where it was, and finished fits are not made again. Figures are kept in OUT/music.json.
+chosen by the `valid` part; `test` is scored once, at the end. After an interruption the same
+command resumes; finished fits are not repeated. Figures are kept in OUT/music.json.
 
 *Mean over keys* is the same model asked K times, with the music moved up or down by at most so many
-semitones; its p(x_t | x_{<t}) is the mean of the K answers, which is again an exact law. So is the
-mean over keys and fits, where several seeds are given, and so is a *weighed* mean, in which an
-answer counts for more where the like have done well so far in this sequence:
+semitones; its p(x_t | x_{<t}) is the mean of the K answers, which is again an exact
+distribution. So is the mean over keys and fits, where several seeds are given, and so is a
+*weighed* mean, in which an answer counts for more if the same key and fit have done well so far in
+this sequence:
 
     p(x_t | x_{<t}) = sum_k w_tk p_k(x_t | x_{<t}),
     log w_tk = eta sum_{s<t} gamma^(t-1-s) log p_k(x_s | x_{<s}) + const
@@ -96,12 +97,16 @@ RECIPES: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
 def main() -> int:
     parser = argparse.ArgumentParser(description="The table of piano rolls.")
     parser.add_argument("--data", type=Path, required=True, help="folder with the .npz files")
-    parser.add_argument("--out", type=Path, default=Path("music"), help="fits and figures")
+    parser.add_argument(
+        "--out", type=Path, default=Path("music"), help="folder for fits and figures"
+    )
     parser.add_argument("--sets", nargs="+", default=list(FILES), help=", ".join(FILES))
-    parser.add_argument("--models", nargs="+", default=["rnn"], help="of RECIPES in this file")
+    parser.add_argument(
+        "--models", nargs="+", default=["rnn"], help="names of recipes in this file"
+    )
     parser.add_argument("--max-steps", type=int, help="training steps, in place of the recipe's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the fits")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     try:
