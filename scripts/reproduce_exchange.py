@@ -108,7 +108,7 @@ def measure(
 
     def paths(origin: int, seed: int) -> np.ndarray:
         history = SequenceDataset.from_list([x[:origin]])
-        return model.forecast(history, AHEAD, PATHS, seed=seed)[0].samples
+        return model.forecast(history, AHEAD, num_samples=PATHS, seed=seed)[0].samples
 
     return {
         "seed": seed,
