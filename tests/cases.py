@@ -25,14 +25,18 @@ from seqlatent.options import make
 
 NETWORKS: dict[str, Callable[[], CausalNetwork]] = {
     "gru": lambda: Recurrent(3, 8),
-    "gru-deep": lambda: Recurrent(3, 8, 3, norm="layer", residual=True),
-    "lstm": lambda: Recurrent(3, 8, 2, cell="lstm"),
-    "cnn": lambda: Convolution(3, 8, 2),
-    "cnn-norm": lambda: Convolution(3, 8, 3, 2, "elu", norm="layer", residual=False),
-    "transformer": lambda: CausalTransformer(3, 8, 2, 2),
-    "transformer-short": lambda: CausalTransformer(3, 8, 2, 2, attention_window=3),
-    "recall": lambda: Recall(Recurrent(3, 8), 2),
-    "recall-short": lambda: Recall(Convolution(3, 8, 2), 2, window=3),
+    "gru-deep": lambda: Recurrent(3, 8, num_layers=3, norm="layer", residual=True),
+    "lstm": lambda: Recurrent(3, 8, num_layers=2, cell="lstm"),
+    "cnn": lambda: Convolution(3, 8, num_layers=2),
+    "cnn-norm": lambda: Convolution(
+        3, 8, num_layers=3, kernel_size=2, activation="elu", norm="layer", residual=False
+    ),
+    "transformer": lambda: CausalTransformer(3, 8, num_layers=2, num_heads=2),
+    "transformer-short": lambda: CausalTransformer(
+        3, 8, num_layers=2, num_heads=2, attention_window=3
+    ),
+    "recall": lambda: Recall(Recurrent(3, 8), num_heads=2),
+    "recall-short": lambda: Recall(Convolution(3, 8, num_layers=2), num_heads=2, window=3),
     "mlp": lambda: WindowMLP(3, 8, num_lags=3),
 }
 

@@ -17,7 +17,7 @@ STEPS, LATENTS, SEEN = 6, 2, 3
 @pytest.fixture(params=["cnn", "rnn"])
 def network(request: pytest.FixtureRequest):
     size = SEEN + LATENTS
-    return Convolution(size, 8, 2) if request.param == "cnn" else Recurrent(size, 8)
+    return Convolution(size, 8, num_layers=2) if request.param == "cnn" else Recurrent(size, 8)
 
 
 def guide_of(network, conditioning: str, law: str = "normal") -> Guide:
@@ -127,7 +127,7 @@ def test_a_smoothing_guide_sees_later_steps_and_no_padding():
 
 @pytest.mark.parametrize("law", GUIDE_DISTRIBUTIONS)
 def test_a_guide_s_law_has_mass_one_and_the_mean_that_it_says(law: str):
-    guide = guide_of(Convolution(SEEN + LATENTS, 8, 2), "noise", law)
+    guide = guide_of(Convolution(SEEN + LATENTS, 8, num_layers=2), "noise", law)
     for p in guide.out.parameters():
         p.data.mul_(0.3)  # maps without sheer cliffs, so that integrals over a grid are exact
     laws, _ = guide.distributions(noise(1, STEPS, SEEN), noise(1, STEPS, LATENTS))
@@ -143,7 +143,7 @@ def test_a_guide_s_law_has_mass_one_and_the_mean_that_it_says(law: str):
 
 def test_branched_gradients_of_log_q_reach_the_draw_alone():
     """As the doubly reparametrised gradient asks."""
-    guide = guide_of(Convolution(SEEN + LATENTS, 8, 2), "noise", "sinh-arcsinh-spline")
+    guide = guide_of(Convolution(SEEN + LATENTS, 8, num_layers=2), "noise", "sinh-arcsinh-spline")
     seen, eps = noise(1, STEPS, SEEN), noise(2, 1, STEPS, LATENTS)
     z, log_q, _ = guide.sample(seen, eps, branched=True)
     through_z = torch.autograd.grad(log_q.sum(), z, retain_graph=True)[0]

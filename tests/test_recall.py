@@ -17,7 +17,7 @@ def test_what_is_recalled_is_the_mean_of_what_followed():
     """The equations with explicit loops: keys one step late, a lag's bias, nothing as a place."""
     torch.manual_seed(0)
     steps, heads, window, dim = 9, 2, 4, 6
-    made = Recall(Recurrent(3, dim), heads, window).double().eval()
+    made = Recall(Recurrent(3, dim), num_heads=heads, window=window).double().eval()
     torch.nn.init.normal_(made.lag_bias)
     u = torch.randn(1, steps, 3, dtype=torch.double)
     out, _ = made(u)
@@ -63,7 +63,10 @@ def test_recall_copies_a_passage_that_a_small_state_cannot_hold():
 
 @pytest.mark.parametrize(
     "network",
-    [Recall(Recurrent(3, 8), 2, window=1), CausalTransformer(3, 8, 1, 2, attention_window=1)],
+    [
+        Recall(Recurrent(3, 8), num_heads=2, window=1),
+        CausalTransformer(3, 8, num_layers=1, num_heads=2, attention_window=1),
+    ],
 )
 def test_a_window_of_one_step_keeps_no_past(network: CausalNetwork):
     u = torch.randn(2, 5, 3)
@@ -72,7 +75,13 @@ def test_a_window_of_one_step_keeps_no_past(network: CausalNetwork):
     torch.testing.assert_close(torch.cat([first, second], 1), network(u)[0])
 
 
-@pytest.mark.parametrize("network", [Recall(Recurrent(3, 8), 2), CausalTransformer(3, 8, 1, 2)])
+@pytest.mark.parametrize(
+    "network",
+    [
+        Recall(Recurrent(3, 8), num_heads=2),
+        CausalTransformer(3, 8, num_layers=1, num_heads=2),
+    ],
+)
 def test_what_is_shared_is_not_copied(network: CausalNetwork):
     _, one = network.eval()(torch.randn(1, 6, 3))
     _, state = network.step(torch.randn(50, 3), expand_state(one, 50))
@@ -83,4 +92,4 @@ def test_what_is_shared_is_not_copied(network: CausalNetwork):
 
 def test_heads_that_do_not_divide_the_state_are_refused():
     with pytest.raises(InputError, match="hidden_dim=6 must be a multiple of recall_heads=4"):
-        Recall(Recurrent(3, 6), 4)
+        Recall(Recurrent(3, 6), num_heads=4)

@@ -158,11 +158,17 @@ class RNNModel(Autoregressive):
     def build_network(self, in_dim: int) -> CausalNetwork:
         o = self.options
         network = build_network(
-            o.cell, in_dim, o.hidden_dim, o.num_layers, o.dropout, norm=o.norm, residual=o.residual
+            o.cell,
+            in_dim,
+            o.hidden_dim,
+            num_layers=o.num_layers,
+            dropout=o.dropout,
+            norm=o.norm,
+            residual=o.residual,
         )
         if not o.recall_heads:
             return network
-        return Recall(network, o.recall_heads, o.recall_window, o.dropout)
+        return Recall(network, num_heads=o.recall_heads, window=o.recall_window, dropout=o.dropout)
 
     @classmethod
     def unused_options(cls, options: RNNOptions) -> dict[str, str]:
@@ -206,8 +212,8 @@ class TransformerModel(Autoregressive):
             "transformer",
             in_dim,
             o.hidden_dim,
-            o.num_layers,
-            o.dropout,
+            num_layers=o.num_layers,
+            dropout=o.dropout,
             num_heads=o.num_heads,
             attention_window=o.attention_window,
             activation=o.activation,
@@ -252,8 +258,8 @@ class CNNModel(Autoregressive):
             "cnn",
             in_dim,
             o.hidden_dim,
-            o.num_layers,
-            o.dropout,
+            num_layers=o.num_layers,
+            dropout=o.dropout,
             kernel_size=o.kernel_size,
             activation=o.activation,
             norm=o.norm,

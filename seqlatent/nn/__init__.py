@@ -1,17 +1,17 @@
-"""Causal networks over time, and what stands before them: scaling and layers.
+"""Causal networks over time, the scaling of their inputs, and the layers they share.
 
 Every network over time is a `CausalNetwork` (`causal.py`): h_t depends on u_{1:t} alone, and a call
-returns a state from which the next one goes on. Training reads whole sequences in parallel,
-sampling reads one step at a time, and scoring a long series reads chunks: all three are this one
-function.
+returns a state from which the next call continues. Training reads whole sequences in parallel,
+sampling reads one step at a time, and scoring reads a long series in chunks; all three call the
+same function.
 
     recurrent.py      GRU and LSTM
     convolution.py    dilated causal convolution, padded on the left only
     attention.py      causal attention with a key-value cache
-    recall.py         attention to what followed earlier steps like the present one
-    feedforward.py    the last k steps through a feed-forward network
+    recall.py         attention to what followed earlier steps similar to the current one
+    feedforward.py    a feed-forward network over the last k steps
     layers.py         activation and normalisation
-    scaling.py        scalers, which never see a value that they help to score
+    scaling.py        scalers; none of them uses a value that it helps to score
 """
 
 from seqlatent.nn.attention import CausalTransformer

@@ -1,9 +1,9 @@
 """Causal transformer (Vaswani et al. 2017) with a key-value cache.
 
 Attention reaches back over a window of W steps, so that memory stays bounded on long series and the
-cache is a fixed number of keys. Position enters as one learned number per head and lag, added to
-the attention logits and begun at the linear slopes of ALiBi (Press et al. 2022): nothing depends on
-where in a long series a window was cut.
+cache holds a fixed number of keys. Position enters as one learned number per head and lag, which is
+added to the attention logits and initialised to the linear slopes of ALiBi (Press et al. 2022).
+Nothing depends on where in a long series a window was cut.
 """
 
 import torch
@@ -21,21 +21,22 @@ def attend(
     v: Tensor,
     past: State,
     lag_bias: Tensor,
+    *,
     nothing: bool = False,
     dropout: float = 0.0,
 ) -> tuple[Tensor, State]:
-    """Attention of T more steps to themselves and to a window of W steps that ends with each.
+    """Causal attention of the next T steps, each to the window of W steps that ends with it.
 
     Args:
         q, k, v: (N, heads, T, d).
         past: keys and values of earlier steps as this function returned them, or None.
         lag_bias: (heads, W) added to the logits by lag.
-        nothing: one more place, with logit 0 and value 0.
-        dropout: share of the weights dropped; not where all sequences go on from one, which is for
-            sampling.
+        nothing: add one empty slot, with logit 0 and value 0, to what can be attended to.
+        dropout: share of the attention weights dropped. Ignored where all sequences continue from
+            a shared past, which happens in sampling only.
 
     Returns:
-        (N, heads, T, d) and the past of what comes next, of at most W - 1 steps.
+        (N, heads, T, d) and the keys and values to pass as `past` next, of at most W - 1 steps.
     """
     window = lag_bias.shape[-1]
     if past is not None and _is_shared(past[0]):
@@ -54,10 +55,10 @@ def attend(
 def _attend_shared(
     q: Tensor, k: Tensor, v: Tensor, past: State, lag_bias: Tensor, nothing: bool
 ) -> tuple[Tensor, State]:
-    """The same where all N sequences go on from one, as the paths of a forecast do.
+    """The same where all N sequences continue from one, as the paths of a forecast do.
 
-    What they share is neither copied nor read N times: the past is their common keys and values,
-    expanded, and beside these each sequence's own.
+    The shared keys and values are neither copied nor read N times: `past` holds them expanded,
+    followed by the keys and values of each sequence's own steps.
     """
     shared_k, shared_v, own_k, own_v = past
     own_k, own_v = _after(own_k, k.contiguous()), _after(own_v, v.contiguous())
@@ -86,9 +87,9 @@ def _after(*parts: Tensor | None) -> Tensor:
 
 
 def _bias(lag_bias: Tensor, steps: int, length: int) -> Tensor:
-    """(heads, steps, length) of each lag; -inf ahead and beyond the window.
+    """(heads, steps, length) bias by lag; -inf for later steps and beyond the window.
 
-    The `steps` queries stand at the end of the `length` keys.
+    The `steps` queries belong to the last of the `length` keys.
     """
     ends = torch.arange(length - steps, length, device=lag_bias.device)
     lag = ends[:, None] - torch.arange(length, device=lag_bias.device)
@@ -125,15 +126,16 @@ class CausalTransformer(CausalNetwork):
         hidden_dim: width, a multiple of num_heads, and the size of h_t.
         num_layers: blocks.
         num_heads: attention heads.
-        attention_window: steps that one block reaches back over, the current one included.
+        attention_window: steps that each block attends to, the current one included.
         activation: `relu`, `leaky-relu`, `elu` or `silu`, of the feed-forward layers.
-        dropout: share dropped of attention weights and block outputs, in training.
+        dropout: share of attention weights and block outputs dropped in training.
     """
 
     def __init__(
         self,
         in_dim: int,
         hidden_dim: int = 64,
+        *,
         num_layers: int = 2,
         num_heads: int = 4,
         attention_window: int = 256,

@@ -1,8 +1,8 @@
-"""The causal networks by name, and the one factory that builds them.
+"""The causal networks by name, and the factory that builds them.
 
-A new network is a `CausalNetwork` and a line here; other packages add theirs with
+A new network is a `CausalNetwork` and a line here. Other packages add theirs with
 `register_network` or an entry point of the group `seqlatent.networks`. The flow and the guide of
-the latent-variable model take any of them.
+the latent-variable model can use any of them.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from seqlatent.nn.feedforward import WindowMLP
 from seqlatent.nn.recurrent import Recurrent
 from seqlatent.registry import Registry
 
-# Called with in_dim, hidden_dim, num_layers and dropout by name, and with options of its own.
+# Called by keyword with in_dim, hidden_dim, num_layers, dropout and the network's own options.
 BuildNetwork = Callable[..., CausalNetwork]
 
 NETWORKS: Registry[BuildNetwork] = Registry("network", "seqlatent.networks")
@@ -25,9 +25,10 @@ NETWORKS: Registry[BuildNetwork] = Registry("network", "seqlatent.networks")
 def register_network(name: str) -> Callable[[BuildNetwork], BuildNetwork]:
     """A decorator that adds a class or function to the table.
 
+    The class or function is called with `in_dim`, `hidden_dim`, `num_layers` and `dropout`.
+
     Args:
-        name: by which options choose it. It is called with `in_dim`, `hidden_dim`, `num_layers` and
-            `dropout`.
+        name: the value of an option that selects it.
     """
     return NETWORKS.decorator(name)
 
@@ -44,6 +45,7 @@ def build_network(
     name: str,
     in_dim: int,
     hidden_dim: int = 64,
+    *,
     num_layers: int = 1,
     dropout: float = 0.0,
     **options: Any,
@@ -55,11 +57,11 @@ def build_network(
         in_dim: size of u_t.
         hidden_dim: width.
         num_layers: depth.
-        dropout: share of features dropped, in training.
-        options: of that network alone.
+        dropout: share of features dropped in training.
+        options: options that only this network has.
 
     Raises:
-        InputError: for an unknown name, or sizes that the network refuses.
+        InputError: for an unknown name, or sizes that the network does not allow.
     """
     build = NETWORKS[name]
     return build(
@@ -68,5 +70,5 @@ def build_network(
 
 
 def network_names() -> tuple[str, ...]:
-    """The names that options may choose from."""
+    """The networks that an option can select."""
     return tuple(NETWORKS)

@@ -1,13 +1,13 @@
-"""The contract of every network over time.
+"""The interface of every network over time.
 
 A causal network maps inputs u_{1:T} to features h_{1:T}, where h_t depends on u_{1:t} alone, and
-hands back a *state* from which it can go on:
+returns a *state* from which it can continue:
 
     h_{1:T} = net(u_{1:T})   equals   h_{1:s}, state = net(u_{1:s})
                                       h_{s+1:T}, _   = net(u_{s+1:T}, state)
 
-Training reads whole sequences in parallel; sampling reads one step at a time; scoring a very long
-sequence reads chunks. All three are this one function.
+Training reads whole sequences in parallel, sampling reads one step at a time, and scoring reads a
+very long sequence in chunks. All three call the same function.
 """
 
 import math
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# A state is a tensor, or a (named) tuple of states; every tensor leads with the batch dimensions.
+# A state is a tensor or a (named) tuple of states. The batch dimensions of every tensor come first.
 State = Any
 
 
@@ -31,15 +31,15 @@ def map_state(function: Any, state: State) -> State:
 
 
 def expand_state(state: State, size: int) -> State:
-    """The state of `size` sequences that all go on from one; nothing is copied."""
+    """The state of `size` sequences that all continue from one; nothing is copied."""
     return map_state(lambda s: s.expand(size, *s.shape[1:]), state)
 
 
 def repeat_state(state: State, num_paths: int) -> State:
-    """The state of N sequences as that of N num_paths paths, those of a sequence side by side.
+    """The state of N sequences as that of N * num_paths paths, those of a sequence side by side.
 
-    Tensors whose first dimension is 1, of one sequence or shared by all, are expanded and not
-    copied.
+    Tensors whose first dimension is 1, because there is one sequence or because all share them, are
+    expanded, not copied.
     """
     size = batch_size(state) * num_paths
 
@@ -52,7 +52,7 @@ def repeat_state(state: State, num_paths: int) -> State:
 
 
 def join_states(states: list[State], sizes: list[int]) -> State:
-    """The states of several batches, of `sizes` sequences, as that of one; all of the same form."""
+    """Join the states of several batches, of `sizes` sequences; all have the same structure."""
     first = states[0]
     if first is None:
         return None
@@ -63,7 +63,7 @@ def join_states(states: list[State], sizes: list[int]) -> State:
 
 
 def batch_size(state: State) -> int:
-    """N, the largest first dimension."""
+    """N, the largest first dimension of any tensor."""
     sizes = [1]
     map_state(lambda s: sizes.append(len(s)), state)
     return max(sizes)
@@ -74,7 +74,8 @@ class CausalNetwork(nn.Module):
 
     Attributes:
         in_dim, out_dim: sizes of u_t and h_t.
-        receptive_field: how many steps, the current one included, h_t can depend on; None if all.
+        receptive_field: the number of steps, the current one included, that h_t can depend on; None
+            if it can depend on all.
     """
 
     in_dim: int
@@ -96,7 +97,7 @@ class CausalNetwork(nn.Module):
             h: (..., T, out_dim), and the state after the last step.
         """
         lead = u.shape[:-2]
-        size = math.prod(lead)  # not -1, which a state without elements leaves open
+        size = math.prod(lead)  # not -1, which is ambiguous for a state without elements
         flat = map_state(lambda s: s.reshape(size, *s.shape[len(lead) :]), state)
         h, after = self.scan(u.reshape(size, *u.shape[-2:]), flat)
         return h.reshape(*lead, *h.shape[-2:]), map_state(

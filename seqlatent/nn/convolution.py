@@ -10,10 +10,10 @@ from seqlatent.nn.layers import normalisation
 
 
 class CausalConv(nn.Module):
-    """A convolution over time that is padded on the left alone.
+    """A convolution over time that is padded on the left only.
 
-    out = floor((in - (kernel - 1) dilation + padding - 1) / stride) + 1, with stride 1 and padding
-    (kernel - 1) dilation: as many steps come out as go in, none of which has seen a later one.
+    out = floor((in - (kernel - 1) dilation + padding - 1) / stride) + 1. With stride 1 and padding
+    (kernel - 1) dilation there are as many outputs as inputs, and none depends on a later input.
     """
 
     def __init__(self, in_dim: int, out_dim: int, kernel_size: int, dilation: int):
@@ -29,7 +29,7 @@ class CausalConv(nn.Module):
         after = seen[..., seen.shape[-1] - self.padding :]
         if u.shape[-1] > 1:
             return self.conv(seen), after
-        # One step, as in sampling, is a matrix product: far faster than a convolution.
+        # A single step, as in sampling, is a matrix product, which is much faster.
         taps = seen[..., :: self.conv.dilation[0]].flatten(1)
         return F.linear(taps, self.conv.weight.flatten(1), self.conv.bias)[..., None], after
 
@@ -43,7 +43,7 @@ class Convolution(CausalNetwork):
         num_layers: blocks; the receptive field is 1 + (kernel_size - 1) (2^num_layers - 1).
         kernel_size: steps that each convolution sees, `dilation` apart.
         activation: `relu`, `leaky-relu`, `elu` or `silu`.
-        dropout: share of features dropped in each block, in training.
+        dropout: share of each block's features dropped in training.
         norm: `none` or `layer`, before each block's activation.
         residual: add each block's input to its output.
     """
@@ -52,6 +52,7 @@ class Convolution(CausalNetwork):
         self,
         in_dim: int,
         hidden_dim: int = 64,
+        *,
         num_layers: int = 5,
         kernel_size: int = 3,
         activation: str = "silu",

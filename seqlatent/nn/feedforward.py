@@ -1,4 +1,4 @@
-"""Feed-forward networks: on one vector, and on the last k steps of a sequence."""
+"""Feed-forward networks of a vector, and of the last k steps of a sequence."""
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ def mlp(
     activation: str = "silu",
     dropout: float = 0.0,
 ) -> nn.Sequential:
-    """`num_layers` hidden layers between a vector and a vector."""
+    """A network (..., in_dim) -> (..., out_dim) with `num_layers` hidden layers."""
     layers: list[nn.Module] = []
     for i in range(num_layers):
         layers += [nn.Linear(in_dim if i == 0 else hidden_dim, hidden_dim)]
@@ -24,7 +24,7 @@ def mlp(
 
 
 class WindowMLP(CausalNetwork):
-    """A feed-forward network on the last k inputs, zeros before the first.
+    """A feed-forward network of the last k inputs; before the first one the inputs are zeros.
 
     Args:
         in_dim: size of u_t.
@@ -32,13 +32,14 @@ class WindowMLP(CausalNetwork):
         num_layers: hidden layers.
         num_lags: k, the number of steps it sees, the current one included.
         activation: `relu`, `leaky-relu`, `elu` or `silu`.
-        dropout: share of features dropped, in training.
+        dropout: share of features dropped in training.
     """
 
     def __init__(
         self,
         in_dim: int,
         hidden_dim: int = 64,
+        *,
         num_layers: int = 2,
         num_lags: int = 2,
         activation: str = "silu",

@@ -1,4 +1,4 @@
-"""Choices that the networks share: activation and normalisation."""
+"""Layers that the networks share: activation and normalisation."""
 
 import math
 from collections.abc import Callable
@@ -23,8 +23,10 @@ def activation(name: str) -> nn.Module:
 
 
 def normalisation(name: str, dim: int) -> nn.Module:
-    """`layer` normalises the features of one step. Batch statistics would mix time steps, later
-    ones among them, and other sequences, so a causal network cannot use them."""
+    """The identity (`none`) or normalisation of each step's features (`layer`).
+
+    Batch statistics depend on later steps and on other sequences: a causal network cannot use them.
+    """
     if name == "none":
         return nn.Identity()
     if name == "layer":
@@ -32,11 +34,11 @@ def normalisation(name: str, dim: int) -> nn.Module:
     raise InputError(f"unknown norm '{name}'; known: layer, none")
 
 
-SOFTPLUS_ONE = math.log(math.e - 1)  # softplus of it is 1
+SOFTPLUS_ONE = math.log(math.e - 1)  # softplus(SOFTPLUS_ONE) = 1
 
 
 def soft_clip(x: Tensor, limit: float = 8.0) -> Tensor:
-    """x within +-limit, logarithmic beyond: outliers must not flood a network."""
+    """x within +-limit and logarithmic beyond, so that outliers do not saturate a network."""
     size = x.abs()
     return torch.where(
         size <= limit, x, x.sign() * limit * (1 + (size.clamp(min=limit) / limit).log())

@@ -1,16 +1,17 @@
-"""Recall: attention to what followed earlier steps like the present one.
+"""Recall: attention to what followed earlier steps similar to the current one.
 
     h_t = net(u_1, ..., u_t)
     a_ts = softmax over s <= t of q(h_t) . k(h_{s-1}) / sqrt(d) + b_{t-s}
     m_t = O sum_{s <= t} a_ts V [u_s, h_s]
 
-Step s is found by what came *before* it, and what it brought is read: a tune that comes round
-again, a week like the last one. No recurrent state of fair size holds both. The softmax is over the
-last W steps and over one more place that holds nothing, for when nothing is alike; b is a learned
-number for each lag and head. The features are [h_t, m_t].
+The key of step s is the state *before* it and the value is what happened at it, so that a passage
+that returns, such as a tune or a weekly pattern, can be predicted from its last occurrence. A
+recurrent state of moderate size cannot store such passages. The softmax is over the last W steps
+and one empty slot, for when no earlier step is similar; b is a learned number for each lag and
+head. The features are [h_t, m_t].
 
-A learned relative of the continuous cache (Grave et al. 2017), whose keys are likewise states and
-whose values are what followed them.
+This is a learned variant of the continuous cache (Grave et al. 2017), whose keys are also states
+and whose values are what followed them.
 """
 
 import torch
@@ -25,17 +26,17 @@ class Recall(CausalNetwork):
     """A causal network with recall.
 
     Args:
-        network: gives h_t; its `out_dim` must be a multiple of `num_heads`.
-        num_heads: separate searches.
-        window: W, how many steps one search reaches back over.
-        dropout: share of the features of m_t dropped, in training.
+        network: computes h_t; its `out_dim` must be a multiple of `num_heads`.
+        num_heads: attention heads.
+        window: W, the number of steps that each head attends to.
+        dropout: share of the features of m_t dropped in training.
 
     Raises:
-        InputError: for sizes that do not divide.
+        InputError: if `num_heads` does not divide the network's `out_dim`.
     """
 
     def __init__(
-        self, network: CausalNetwork, num_heads: int = 4, window: int = 512, dropout: float = 0.0
+        self, network: CausalNetwork, *, num_heads: int = 4, window: int = 512, dropout: float = 0.0
     ):
         super().__init__()
         dim = network.out_dim

@@ -15,8 +15,8 @@ class Recurrent(CausalNetwork):
         hidden_dim: size of each layer's state and of h_t.
         num_layers: layers in the stack.
         cell: `gru` or `lstm`.
-        dropout: share of features dropped after each layer, in training.
-        norm: `none` or `layer`, after each layer.
+        dropout: share of each layer's features dropped in training.
+        norm: normalisation after each layer, `none` or `layer`.
         residual: add each layer's input to its output, from the second layer on.
     """
 
@@ -24,6 +24,7 @@ class Recurrent(CausalNetwork):
         self,
         in_dim: int,
         hidden_dim: int = 64,
+        *,
         num_layers: int = 1,
         cell: str = "gru",
         dropout: float = 0.0,
@@ -48,8 +49,8 @@ class Recurrent(CausalNetwork):
                     nn.init.orthogonal_(gate)
 
     def scan(self, u: Tensor, state: State) -> tuple[Tensor, State]:
-        # The state is ((N, H) per layer) for a GRU, ((N, H), (N, H)) per layer for an LSTM; torch
-        # wants a leading layer dimension instead.
+        # The state has one entry per layer: (N, H) for a GRU, ((N, H), (N, H)) for an LSTM. Torch
+        # expects a leading layer dimension.
         h, after = u, []
         for i, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             before = None if state is None else state[i]

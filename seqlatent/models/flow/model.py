@@ -97,7 +97,11 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         self.in_parallel = options.condition_on == "observations"  # the density, that is
         o = options
         self.network = build_network(
-            o.network, self.input_dim, o.hidden_dim, o.num_layers, o.dropout
+            o.network,
+            self.input_dim,
+            o.hidden_dim,
+            num_layers=o.num_layers,
+            dropout=o.dropout,
         )
         # As in the autoregressive models, the maps also see the last step without a network.
         self.head = self.build_head(self.network.out_dim + self.input_dim)

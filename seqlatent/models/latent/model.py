@@ -100,8 +100,8 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
             o.guide,
             seen_dim + (hidden if backward else 0) + o.latent_dim,
             hidden,
-            o.guide_layers,
-            o.dropout,
+            num_layers=o.guide_layers,
+            dropout=o.dropout,
         )
         self.guide_network = Guide(
             network, o.latent_dim, o.guide_conditioning, backward, o.guide_distribution
