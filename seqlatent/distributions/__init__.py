@@ -1,27 +1,29 @@
-"""Distributions of one step's values, and the heads that make them from features.
+"""Distributions of one step's values, and the heads that compute them from features.
 
-The *emission* p(x_t | h_t) is chosen by the data and printed; the option `emission` overrides it.
+The *emission* p(x_t | h_t) is chosen to suit the data and reported; the option `emission` overrides
+the choice.
 
     data                          emissions, the default first
     real values                   mixture (of normals), normal, student-t, sinh-arcsinh, spline,
                                   sinh-arcsinh-spline; covariance-mixture, of all channels at once
-    counts                        negative-binomial, poisson, zero-inflated (for demand that comes
-                                  now and then)
-    0 and 1                       bernoulli; from sixteen channels of which few are 1, such as a
-                                  piano's keys, subset
+    counts                        negative-binomial, poisson, zero-inflated (for intermittent
+                                  demand)
+    0 and 1                       bernoulli; subset for sixteen channels or more of which few are 1,
+                                  such as the keys of a piano
     labels                        categorical; ordinal for categories 0, 1, ... whose order matters
-    columns of different kinds    mixed: each column has the distribution that it would have alone
+    columns of different kinds    mixed: each column has the emission that it would have alone
 
-Several channels are modelled one after another, so that they may depend on each other within a
-step; `channels=independent` switches that off. `linear-gaussian` has `normal` alone, with a full
-covariance. `flow` has the real values' invertible maps.
+Several channels are modelled one after another, so that they can depend on each other within a
+step; `channels=independent` switches this off. `linear-gaussian` supports `normal` only, with a
+full covariance. `flow` supports the emissions of real values that are invertible maps.
 
-`subset` is exact over all 2^D sets of active channels: it draws them in ascending order, each by a
-softmax over the channels above the last, until "end" (`subset.py`). Scales have a floor tied to the
-grid on which values were recorded; see "grids" in `seqlatent.tasks`.
+`subset` is an exact distribution over all 2^D sets of active channels: it samples them in ascending
+order, each by a softmax over the channels above the last one, until "end" (`subset.py`). Scales
+have a floor tied to the grid on which values were recorded; see "grids" in `seqlatent.tasks`.
 
-A family gives `log_prob`, samples, and what networks see of a value (`families.py`); a head turns
-features into its parameters for all channels (`heads.py`); `emission.py` lists them by name.
+A family has a `log_prob`, samples, and the features of a value that networks see (`families.py`). A
+head turns features into the parameters of all channels (`heads.py`). `emission.py` lists them by
+name.
 """
 
 from seqlatent.distributions.build import build_family, build_head

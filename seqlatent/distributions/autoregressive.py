@@ -1,8 +1,8 @@
 """Channels one after another: p(x_t | h_t) = prod_d p(x_td | h_t, x_t1, ..., x_t,d-1).
 
-A neural autoregressive distribution estimator (Larochelle and Murray 2011; real-valued: Uria et al.
-2013): every channel has a hidden layer of its own, to which each channel before it adds a term, so
-that all D conditionals come from one cumulative sum.
+This is the neural autoregressive distribution estimator (Larochelle and Murray 2011; for real
+values Uria et al. 2013). Every channel has its own hidden layer, to which each earlier channel adds
+a term, so that one cumulative sum gives all D conditionals.
 
     a_d = W h + b_d + sum_{j<d} V_j [features(x_j), was x_j observed]
     params_d = U_d silu(a_d) + S_d h + c_d
@@ -24,11 +24,11 @@ class AutoregressiveHead(Head):
     """Features (..., in_dim) to a `ChannelAutoregression`.
 
     Args:
-        family: the distribution of one channel given those before it.
+        family: of each channel's conditional distribution.
         in_dim: size of h_t.
-        num_channels: D, at least 2: one channel has nothing before it.
+        num_channels: D, at least 2.
         hidden_dim: size of each channel's hidden layer.
-        dropout: share of its units dropped, in training.
+        dropout: share of hidden units dropped in training.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""Increasing maps of the line, each a few parameters wide: z = f(y).
+"""Increasing maps z = f(y) of the real line, with a few parameters each.
 
-Any real numbers (..., P) are the parameters of a map; zeros give the identity. Every map has an
-exact inverse and an exact log f'(y), and is defined, finite and invertible on the whole line: the
-tails matter, because outliers live there.
+Any real numbers (..., P) are valid parameters; zeros give the identity. Every map has an exact
+inverse and an exact log f'(y), and is defined, finite and invertible on the whole line, so that
+outliers have a finite density.
 """
 
 import math
@@ -33,9 +33,10 @@ class SinhArcsinh:
 
         z = sinh(w) / d,    w = d (asinh(y) + e),    log dz/dy = log cosh(w) - log(1 + y^2) / 2
 
-    With d < 1 the tails of y are heavier than those of z, with d > 1 lighter; e skews. Dividing by
-    d keeps the slope near 1 in the middle, so that d says nothing about the scale. d lies between
-    0.1 and 1.25 and e within +-1.5: then neither density nor samples overflow single precision.
+    With d < 1 the tails of y are heavier than those of z, with d > 1 lighter; e sets the skew.
+    Dividing by d keeps the slope near 1 in the middle, so that d does not change the scale. d is
+    limited to [0.1, 1.25] and e to +-1.5, so that neither densities nor samples overflow in single
+    precision.
     """
 
     num_params: int = 2
@@ -56,11 +57,13 @@ class SinhArcsinh:
 
 
 class Spline:
-    """A rational-quadratic spline within [-5, 5], the identity beyond (Durkan et al. 2019): any
-    shape in the middle, several modes among them. Slopes lie between 1/1000 and 1000.
+    """A rational-quadratic spline on [-5, 5] and the identity beyond (Durkan et al. 2019).
+
+    It can give a density any shape in the middle, with several modes. Slopes lie between 1/1000 and
+    1000.
 
     Args:
-        num_bins: pieces.
+        num_bins: pieces of the spline.
     """
 
     def __init__(self, num_bins: int = 8):
@@ -76,12 +79,12 @@ class Spline:
 
     def inverse(self, params: Tensor, z: Tensor) -> Tensor:
         y = self._transform(params).inv(z)
-        assert y is not None  # torch's stubs allow for it
+        assert y is not None  # the type that torch's stubs give
         return y
 
 
 class Compose:
-    """One map after another, each with its own part of the parameters; of none, the identity."""
+    """One map after another, each with its own parameters; without maps, the identity."""
 
     def __init__(self, *parts: Bijection):
         self.parts = parts

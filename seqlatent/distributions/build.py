@@ -1,4 +1,4 @@
-"""From the name of an emission to the distribution of a value and the head of a step."""
+"""From the name of an emission to its family and the head of a step."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,15 +18,16 @@ from seqlatent.errors import InputError
 
 
 def build_family(data: DataDescription, options: EmissionOptions, units: Sequence[float]) -> Family:
-    """The distribution of one channel's values; `options.emission` is a name, not `auto`.
+    """The family of the values' distributions; `options.emission` is a name, not `auto`.
 
     Args:
-        data: the training data's channels.
+        data: description of the training data.
         options: of the emission.
-        units: (D,) size of a unit of the scaled values in data units, which floors are put in.
+        units: (D,) size, in data units, of one unit of the scaled values; floors of scales depend
+            on it.
 
     Raises:
-        InputError: for an unknown name, or values that the emission cannot have.
+        InputError: for an unknown name, or values outside the emission's support.
     """
     emission = EMISSIONS[options.emission]
     check_support(emission.name, data)
@@ -37,7 +38,7 @@ def build_head(family: Family, num_channels: int, options: EmissionOptions, in_d
     """The head of D channels for features of size `in_dim`.
 
     Raises:
-        InputError: for coupling layers of an emission that is not invertible.
+        InputError: for `channels=coupling` with an emission that is not invertible.
     """
     emission, size = EMISSIONS[options.emission], options.channel_dim or 32
     if options.channels == "coupling" and not emission.invertible:
@@ -58,20 +59,20 @@ def build_head(family: Family, num_channels: int, options: EmissionOptions, in_d
 
 
 def unused_emission_options(options: EmissionOptions) -> dict[str, str]:
-    """Options that the emission would ignore, and what each applies to."""
+    """Options that have no effect with this emission, and what each applies to."""
     emission, channels = EMISSIONS[options.emission], options.channels
-    readers = {
+    users = {
         name: [e.name for e in EMISSIONS.loaded().values() if name in e.options]
         for name in ("num_components", "covariance_rank", "num_bins")
     }
     unused = {
         name: f"emission={' or '.join(by)}"
-        for name, by in readers.items()
+        for name, by in users.items()
         if name not in emission.options
     }
     own = emission.head is not None
     if own:
-        unused["channels"] = "emissions that take channels one by one"
+        unused["channels"] = "emissions of one channel at a time"
     if channels != "coupling":
         unused["coupling_order"] = "channels=coupling"
     if "channel_dim" not in emission.options and (own or channels == "independent"):
@@ -84,29 +85,34 @@ def unused_emission_options(options: EmissionOptions) -> dict[str, str]:
 
 
 def check_values(family: Family, data: SequenceDataset) -> None:
-    """Refuse values to which a distribution that has been built gives no probability.
+    """Refuse values outside the support of a family.
 
     Raises:
         InputError: naming the series or the column.
     """
     if isinstance(family, Mixed):
-        for name, alone in zip(family.names, each_alone(DataDescription.of(data)), strict=True):
-            check_support(name, alone)
+        columns = each_alone(DataDescription.of(data))
+        for name, column in zip(family.names, columns, strict=True):
+            check_support(name, column)
     family.check(data)
 
 
 def _mixed(data: DataDescription, options: EmissionOptions, units: Sequence[float]) -> Mixed:
-    alone = each_alone(data)
-    names = [choose_emission(one)[0] for one in alone]
+    columns = each_alone(data)
+    names = [choose_emission(column)[0] for column in columns]
     families = [
-        build_family(one, replace(options, emission=name), [unit])
-        for one, name, unit in zip(alone, names, units, strict=True)
+        build_family(column, replace(options, emission=name), [unit])
+        for column, name, unit in zip(columns, names, units, strict=True)
     ]
     return Mixed(names, families)
 
 
 register_emission(
     Emission(
-        "mixed", "any", "each column as it would be alone", _mixed, options=("num_components",)
+        "mixed",
+        "any",
+        "for each column the emission it would have alone",
+        _mixed,
+        options=("num_components",),
     )
 )

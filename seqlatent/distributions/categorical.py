@@ -13,7 +13,7 @@ from seqlatent.nn.layers import SOFTPLUS_ONE
 
 
 class Bernoulli(Family):
-    """Mass of x in {0, 1}, from one logit."""
+    """A distribution of x in {0, 1}, with one logit."""
 
     num_params, discrete = 1, True
 
@@ -26,7 +26,7 @@ class Bernoulli(Family):
 
 
 class _Classes(Family):
-    """Values 0, ..., C - 1, and no others."""
+    """A distribution of categories 0, ..., C - 1."""
 
     num_classes: int
 
@@ -40,7 +40,7 @@ class _Classes(Family):
 
 
 class Categorical(_Classes):
-    """Mass of x in {0, ..., C - 1}, from C logits."""
+    """A distribution of x in {0, ..., C - 1}, with C logits."""
 
     discrete = True
 
@@ -59,8 +59,8 @@ class Categorical(_Classes):
 
 
 class Ordinal(_Classes):
-    """Mass of ordered categories x in {0, ..., C - 1}: a logistic variable, cut into C pieces by
-    learned cuts that all steps share (the proportional-odds model, McCullagh 1980).
+    """A distribution of ordered categories x in {0, ..., C - 1}: a logistic variable, divided by
+    C - 1 learned cut points that all steps share (the proportional-odds model, McCullagh 1980).
 
         p(x <= k) = sigmoid((cut_k - loc) / scale)
     """
@@ -69,26 +69,26 @@ class Ordinal(_Classes):
 
     def __init__(self, num_classes: int):
         super().__init__()
-        self.num_classes = max(2, num_classes)  # a cut needs two sides
+        self.num_classes = max(2, num_classes)  # there is at least one cut
         self.num_features = self.num_classes - 1
         self.gaps = nn.Parameter(torch.full((self.num_classes - 2,), SOFTPLUS_ONE))
 
     def _bounds(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        """(..., C) the lower and upper bound of every piece, in logits; the outermost are far out,
-        where a sigmoid is 0 or 1 in single precision."""
+        """(..., C) lower and upper bounds of every category's interval, in logits. The outermost
+        are so far out that a sigmoid of them is 0 or 1 in single precision."""
         cuts = F.pad((1e-3 + F.softplus(self.gaps)).cumsum(0), (1, 0))
-        cuts = cuts - cuts[-1] / 2  # around zero, whatever the number of classes
+        cuts = cuts - cuts[-1] / 2  # centred at zero for any number of classes
         loc, raw = params[..., :1], params[..., 1:]
         inner = ((cuts - loc) / (0.05 + F.softplus(raw))).clamp(-1e4, 1e4)
         return F.pad(inner, (1, 0), value=-2e4), F.pad(inner, (0, 1), value=2e4)
 
     def log_masses(self, params: Tensor) -> Tensor:
-        """(..., C) of all categories."""
+        """(..., C) log mass of every category."""
         return _log_mass_between(*self._bounds(params))
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        piece = x.long()[..., None]  # chosen before, not after, the masses: one in place of C
-        low, high = (bound.gather(-1, piece)[..., 0] for bound in self._bounds(params))
+        category = x.long()[..., None]  # selected first, so that one mass is computed, not C
+        low, high = (bound.gather(-1, category)[..., 0] for bound in self._bounds(params))
         return _log_mass_between(low, high)
 
     def sample(self, params: Tensor, noise: Noise) -> Tensor:
@@ -98,11 +98,11 @@ class Ordinal(_Classes):
         return torch.tensor([0.0, SOFTPLUS_ONE])
 
     def features(self, x: Tensor) -> Tensor:
-        """Whether x lies above each class but the last: the order is there to see."""
+        """Whether x lies above each class but the last, which encodes the order."""
         return (x[..., None] > torch.arange(self.num_features, device=x.device)).to(x)
 
 
 def _log_mass_between(low: Tensor, high: Tensor) -> Tensor:
-    """log(sigmoid(high) - sigmoid(low)), by sigmoid(high) sigmoid(-low) (1 - exp(low - high))."""
+    """log[sigmoid(high) - sigmoid(low)] = log[sigmoid(high) sigmoid(-low) (1 - exp(low - high))]"""
     width = (high - low).clamp(min=1e-6)
     return F.logsigmoid(high) + F.logsigmoid(-low) + torch.log(-torch.expm1(-width))

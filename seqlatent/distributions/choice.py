@@ -1,4 +1,4 @@
-"""Which emission suits a data set, and which values each emission can have."""
+"""Which emission suits a data set, and which values each emission supports."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -7,12 +7,12 @@ from seqlatent.data.description import ChannelDescription, DataDescription
 from seqlatent.distributions.emission import EMISSIONS
 from seqlatent.errors import InputError
 
-COUNT_LIMIT = 100.0  # counts with a larger mean are as good as continuous
+COUNT_LIMIT = 100.0  # counts with a larger mean are treated as continuous
 MAX_CODE = 1000
-# From here on a step is read as the set of its active channels, if these are few.
+# `subset` is chosen from this many channels on, if at most this share of them is active on average.
 SUBSET_CHANNELS, SUBSET_SHARE = 16, 0.25
 
-# Of each kind of data, the emission that is chosen by default.
+# The default emission of each kind of data.
 DEFAULTS = {
     "real": "mixture",
     "count": "negative-binomial",
@@ -23,12 +23,12 @@ DEFAULTS = {
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of data: which channels are of it, and what to say of one that is not.
+    """A kind of data.
 
     Attributes:
-        holds: of a channel of numbers.
-        needs: what it holds, in words.
-        labels: whether labels are of it too.
+        holds: whether a channel of numbers is of this kind.
+        needs: the values that it allows, in words.
+        labels: whether it also allows labels.
     """
 
     holds: Callable[[ChannelDescription], bool]
@@ -58,7 +58,8 @@ def choose_emission(data: DataDescription) -> tuple[str, str]:
     seen = [c for c in data.channels if c.num_observed] or list(data.channels)
     kinds = {c.name: _kind(data, c) for c in seen if c.minimum < c.maximum}
     kinds = kinds or {c.name: _kind(data, c) for c in seen}
-    # A constant column, such as a piano key that nobody touches, goes with the others if it can.
+    # A constant column, such as a piano key that is never played, takes the kind of the others if
+    # it can.
     first = next(iter(kinds.values()))
     kinds |= {c.name: _kind(data, c) for c in seen if not _is_of(first, c, data)}
     if len(set(kinds.values())) > 1:
@@ -77,14 +78,14 @@ def choose_emission(data: DataDescription) -> tuple[str, str]:
     elif kind == "count":
         reason = f"whole numbers from {low:g} to {high:g}"
     elif all(c.integer for c in seen) and low >= 0 and high > 1:
-        reason = f"whole numbers, but large (up to {high:g}): as good as continuous"
+        reason = f"whole numbers, but large (up to {high:g}): treated as continuous"
     else:
         reason = "real values"
     return DEFAULTS[kind], reason
 
 
 def _kind(data: DataDescription, c: ChannelDescription) -> str:
-    """The kind of one channel by itself."""
+    """The kind of a single channel."""
     if c.name in data.categories:
         return "category"
     if KINDS["binary"].holds(c) and c.maximum == 1:
@@ -100,7 +101,7 @@ def _is_of(kind: str, c: ChannelDescription, data: DataDescription) -> bool:
 
 
 def check_support(name: str, data: DataDescription) -> None:
-    """Refuse, before training, values to which the emission gives no probability.
+    """Refuse, before training, values outside the emission's support.
 
     Raises:
         InputError: naming the column.
@@ -112,8 +113,8 @@ def check_support(name: str, data: DataDescription) -> None:
         if c.name in data.categories:
             if not kind.labels:
                 raise InputError(
-                    f"column '{c.name}' holds labels, which emission={name} cannot; use "
-                    "emission=categorical, or emission=mixed where there are numbers too"
+                    f"column '{c.name}' holds labels, which emission={name} does not support; use "
+                    "emission=categorical, or emission=mixed if other columns hold numbers"
                 )
         elif not kind.holds(c):
             raise InputError(
@@ -124,5 +125,5 @@ def check_support(name: str, data: DataDescription) -> None:
 
 
 def each_alone(data: DataDescription) -> list[DataDescription]:
-    """The description of each channel as if it were alone."""
+    """A description of each channel as a data set of its own."""
     return [replace(data, channels=(c,)) for c in data.channels]

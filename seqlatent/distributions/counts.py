@@ -13,8 +13,8 @@ from seqlatent.nn.layers import SOFTPLUS_ONE, soft_clip
 class _Count(Family):
     """Families of counts 0, 1, 2, ...
 
-    The mean is a softplus times the data's own level, not an exponential: fed back through a
-    network over a long forecast, an exponential explodes.
+    The mean is a softplus times the level of the training data, not an exponential: in long
+    forecasts, where samples are fed back to the network, an exponential mean diverges.
     """
 
     discrete, num_features = True, 2
@@ -33,7 +33,7 @@ class _Count(Family):
 
 
 class Poisson(_Count):
-    """mean^x exp(-mean) / x!."""
+    """A Poisson distribution, mean^x exp(-mean) / x!."""
 
     num_params = 1
 
@@ -51,7 +51,7 @@ class Poisson(_Count):
 class NegativeBinomial(_Count):
     """A Poisson distribution whose mean is gamma distributed: variance mean + mean^2 / r.
 
-    Log masses are computed in double precision: lgamma(x + r) - lgamma(r) cancels.
+    Log masses are computed in double precision, because lgamma(x + r) - lgamma(r) loses digits.
     """
 
     num_params = 2
@@ -78,8 +78,8 @@ class NegativeBinomial(_Count):
 
 
 class ZeroInflatedNegativeBinomial(NegativeBinomial):
-    """Nothing at all with probability p, else a negative binomial count (Lambert 1992): demand that
-    comes now and then.
+    """Zero with probability p, else a negative binomial count (Lambert 1992): for intermittent
+    demand.
 
         p(0) = p + (1 - p) NB(0),    p(x) = (1 - p) NB(x)
     """

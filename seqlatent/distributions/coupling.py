@@ -1,18 +1,19 @@
 """All channels at once, by coupling layers: p(x_t | h_t) by an invertible map of the whole step.
 
-Every layer mixes the channels and then moves one half, given the other and h_t (Dinh et al. 2017):
+Every layer mixes the channels and then transforms one half given the other half and h_t (Dinh et
+al. 2017):
 
     v = W y,    a, b = the halves of v,    y' = (a, g(b; a, h_t)),    g increasing in each channel
 
     log |det dy'/dy| = log |det W| + sum_j log g'(b_j)
 
-W is a fixed permutation, so that the halves take turns, or a learned matrix W = L U P, with L unit
-lower and U upper triangular and P that permutation, whose determinant is the product of U's
-diagonal (Kingma and Dhariwal 2018). Density and inverse cost one pass over the layers each, however
-many channels there are, where `autoregressive.py` has to sample one channel after another.
+W is either a fixed permutation P, by which the halves alternate, or a learned matrix W = L U P with
+L unit lower triangular and U upper triangular, whose log |det| is the sum of the logarithms of U's
+diagonal (Kingma and Dhariwal 2018). Density and inverse cost one pass over the layers each, for any
+number of channels, whereas `autoregressive.py` samples one channel after another.
 
-A distribution of all channels says nothing simple of some of them: a step is observed in all or in
-none.
+The marginal distribution of some of the channels has no closed form. All channels of a step must
+therefore be observed, or none.
 """
 
 import copy
@@ -32,12 +33,13 @@ LAYERS = 4
 
 
 class Mixing(nn.Module):
-    """W: a permutation that takes the halves' turns, learned from there on request.
+    """W: a permutation by which the halves alternate, or a learned matrix that starts there.
 
     Args:
-        layer: its number; every second one also shuffles, or channels of one half would never part.
+        layer: number of the layer. Every second one also shuffles the channels, without which two
+            channels of one half would stay together in all layers.
         num_channels: D.
-        learned: whether L and U are.
+        learned: whether L and U are learned.
     """
 
     places: Tensor
@@ -61,7 +63,7 @@ class Mixing(nn.Module):
         row, column = torch.tril_indices(n, n, -1, device=self.places.device)
         zero = self.lower.new_zeros(n, n)
         lower = zero.index_put((row, column), self.lower) + torch.eye(n).to(zero)
-        # sizes within a factor of e^2: what changes the scale further is the maps' business
+        # the diagonal lies within e^-2 and e^2; larger changes of scale are left to the maps
         diagonal = torch.diag_embed((2 * torch.tanh(self.log_size / 2)).exp())
         return lower, zero.index_put((column, row), self.upper) + diagonal
 
@@ -78,7 +80,7 @@ class Mixing(nn.Module):
     def inverse(self, v: Tensor) -> Tensor:
         if self.log_size is not None:
             lower, upper = self._factors()
-            # All steps are columns of one system: the factors are not copied for each.
+            # All steps are columns of one system, so that the factors are not copied.
             columns = v.reshape(-1, len(self.places)).mT
             y = torch.linalg.solve_triangular(lower, columns, upper=False, unitriangular=True)
             v = torch.linalg.solve_triangular(upper, y, upper=True).mT.reshape(v.shape)
@@ -89,11 +91,11 @@ class CouplingHead(Head):
     """Features (..., in_dim) to a `Coupling`.
 
     Args:
-        family: the maps of one channel.
+        family: of the maps of one channel.
         in_dim: size of h_t.
         num_channels: D, at least 2.
         order: `alternating` or `learned` mixing.
-        hidden_dim: size of each layer's hidden layer.
+        hidden_dim: hidden units of each coupling layer.
     """
 
     family: Transformed
@@ -108,9 +110,10 @@ class CouplingHead(Head):
     ):
         super().__init__()
         self.num_channels, self.hidden_dim = num_channels, hidden_dim
-        self.still = num_channels // 2  # channels that a layer leaves as they are
+        self.still = num_channels // 2  # channels that a layer leaves unchanged
         moved = num_channels - self.still
-        # A channel is moved by about half of the layers: together they stay above the floor.
+        # About half of the layers move a channel: the product of their scales stays above the
+        # floor.
         self.family = copy.deepcopy(family)
         self.family.floor = family.floor.log().mean().exp() ** (2 / LAYERS)
         self.mixing = nn.ModuleList(
@@ -154,7 +157,7 @@ class Coupling(StepDistribution):
         super().__init__(head.family, shape, observed)
 
     def _params(self, layer: int, still: Tensor) -> Tensor:
-        """(..., a) the half that stays -> (..., b, P) parameters of the other half's maps."""
+        """(..., a) the unchanged half -> (..., b, P) parameters of the other half's maps."""
         head = self.head
         context = self.context.unflatten(-1, (LAYERS, -1))[..., layer, :]
         skip = self.skip.unflatten(-1, (LAYERS, -1))[..., layer, :]
@@ -195,7 +198,8 @@ class Coupling(StepDistribution):
         return self.invert(noise.normal(shape, self.context))
 
     def at_floor(self, value: Tensor) -> Tensor:
-        """(..., D) the share of the layers' local scales that are at their floor, for all alike."""
+        """(..., D) the share of the layers' local scales that are at their floor, the same number
+        for all channels."""
         slopes = torch.cat(self._layers(value)[2], -1)
         low = (-slopes).exp() < 1.5 * self.head.family.floor
         return low.to(value).mean(-1, keepdim=True).expand_as(value)

@@ -2,8 +2,9 @@
 
     p(x_t | h_t) = sum_k w_k N(x_t; loc_k, diag(scale_k^2) + W_k W_k')        W_k is D x rank
 
-Of rank D the covariances are full; of a lower rank they are factor models, with a cost that grows
-with D in place of its cube (Ghahramani and Hinton 1996). Missing channels are integrated out.
+With rank D the covariances are full. With a lower rank they are factor models, whose cost grows
+linearly in D instead of as its cube (Ghahramani and Hinton 1996). Missing channels are integrated
+out.
 """
 
 import math
@@ -17,14 +18,14 @@ from seqlatent.distributions.families import Mixture
 from seqlatent.distributions.heads import Head, StepDistribution, start_at
 from seqlatent.distributions.noise import Noise, sample_class
 
-MAX_WEIGHT = 10.0  # of W, in scaled units: with the floor of the scale, no covariance is singular
+MAX_WEIGHT = 10.0  # of W, in scaled units; with the floor of the scale it bounds the condition
 
 
 class CovarianceHead(Head):
     """Features (..., in_dim) to a `CovarianceMixture`.
 
     Args:
-        family: the same mixture for one channel: its floors, and the number of components.
+        family: the mixture of one channel, which has the floors and the number of components.
         in_dim: size of h_t.
         num_channels: D.
         rank: columns of W, at most D.
@@ -35,7 +36,8 @@ class CovarianceHead(Head):
     def __init__(self, family: Mixture, in_dim: int, num_channels: int, rank: int):
         super().__init__()
         self.family, self.num_channels, self.rank = family, num_channels, min(rank, num_channels)
-        self.sizes = [1, num_channels, num_channels, num_channels * self.rank]  # of a component
+        # Parameters of one component: logit, loc, raw scale, W.
+        self.sizes = [1, num_channels, num_channels, num_channels * self.rank]
         self.linear = nn.Linear(in_dim, family.num_components * sum(self.sizes))
         own = family.initial().view(3, -1)  # logits, loc and raw scale of each component
         begin = torch.cat(
@@ -72,12 +74,12 @@ class CovarianceMixture(StepDistribution):
         return logits[..., 0], loc, scale, w.unflatten(-1, (head.num_channels, head.rank))
 
     def _joint(self, value: Tensor) -> Tensor:
-        """(..., K) log of weight times density, of the observed channels."""
+        """(..., K) log of weight times density of the observed channels."""
         logits, loc, scale, w = (part.double() for part in self._parts())
         distance = value.double()[..., None, :] - loc
         missing = torch.zeros((), dtype=torch.float64, device=value.device)
         if self.observed is not None:
-            # A missing channel becomes one apart, of unit variance and without surprise.
+            # A missing channel becomes independent, with unit variance and at its mean.
             seen = self.observed[..., None, :]
             distance = torch.where(seen, distance, 0.0)
             scale = torch.where(seen, scale, 1.0)

@@ -1,11 +1,11 @@
-"""The emissions p(x_t | h_t) by name: for which data each is, and how it is built.
+"""The emissions p(x_t | h_t) by name: the data that each is for, and how it is built.
 
-A new emission is a `Family` (or a head of its own) and an entry in this table; other packages add
-theirs with `register_emission` or an entry point of the group `seqlatent.emissions`.
+A new emission is a `Family` (or its own head) and an entry in this table. Other packages add theirs
+with `register_emission` or an entry point of the group `seqlatent.emissions`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.bijections import SinhArcsinh, Spline
@@ -19,34 +19,35 @@ from seqlatent.distributions.subset import SubsetHead
 from seqlatent.distributions.transformed import Transformed
 from seqlatent.registry import Registry
 
-# Of the data, the options, and the size of a scaled unit of each channel in data units.
+# Arguments: the data, the options, and the size of a scaled unit of each channel in data units.
 BuildFamily = Callable[[DataDescription, EmissionOptions, Sequence[float]], Family]
-# Of the family, the size of h_t, the number of channels, and the options.
+# Arguments: the family, the size of h_t, the number of channels, and the options.
 BuildHead = Callable[[Family, int, int, EmissionOptions], Head]
 
 
 @dataclass(frozen=True)
 class Emission:
-    """A distribution that a value, or a whole step, can have.
+    """An emission: a family of distributions of a value, or of a whole step.
 
     Attributes:
-        name: what users call it.
+        name: the value of the option `emission` that selects it.
         kind: the values it is for: `real`, `count` (0, 1, 2, ...), `binary` (0 and 1), `category`
-            (labels or codes 0, 1, ...), `code` (codes alone), or `any`.
+            (labels or codes 0, 1, ...), `code` (codes only), or `any`.
         help: what it is, in a few words.
-        family: builds the distribution of one channel.
-        head: builds a head of its own for several channels; by default channels are independent or
-            follow one another, as the option `channels` says.
-        options: those of `EmissionOptions` that it reads, besides those about channels.
-        invertible: whether it is a map of a normal variable, which a flow needs.
-        zero_is_nothing: whether 0 means that nothing is there, so that a sequence may be moved
-            along its channels in training.
+        family: builds the family of one channel's distributions.
+        head: builds a joint head for several channels; by default channels are independent or
+            modelled one after another, as the option `channels` says.
+        options: fields of `EmissionOptions` that it uses, besides those about channels.
+        invertible: whether it is an invertible map of a normal variable, which a flow needs.
+        zero_is_nothing: whether 0 stands for the absence of something, so that a training sequence
+            may be shifted along its channels.
     """
 
     name: str
     kind: str
     help: str
     family: BuildFamily
+    _: KW_ONLY
     head: BuildHead | None = None
     options: tuple[str, ...] = ()
     invertible: bool = False
@@ -60,7 +61,7 @@ def register_emission(emission: Emission) -> Emission:
     """Add an emission to the table.
 
     Raises:
-        InputError: for a name that another emission has.
+        InputError: if another emission has that name.
     """
     return EMISSIONS.add(emission.name, emission)
 
@@ -88,32 +89,32 @@ for _emission in (
         lambda data, o, units: Transformed(data.channels, units), invertible=True,
     ),
     Emission(
-        "student-t", "real", "Student's t: heavy tails",
+        "student-t", "real", "Student's t, with heavy tails",
         lambda data, o, units: StudentT(data.channels, units),
     ),
     Emission(
-        "sinh-arcsinh", "real", "normal with tails and skew that are learned",
+        "sinh-arcsinh", "real", "normal with learned tails and skew",
         lambda data, o, units: Transformed(data.channels, units, SinhArcsinh()), invertible=True,
     ),
     Emission(
-        "spline", "real", "normal bent by a spline: any shape, several modes",
+        "spline", "real", "normal transformed by a spline: any shape, several modes",
         lambda data, o, units: Transformed(data.channels, units, Spline(o.num_bins)),
         options=("num_bins",), invertible=True,
     ),
     Emission(
-        "sinh-arcsinh-spline", "real", "both",
+        "sinh-arcsinh-spline", "real", "spline with learned tails and skew",
         lambda data, o, units: Transformed(
             data.channels, units, SinhArcsinh(), Spline(o.num_bins)
         ),
         options=("num_bins",), invertible=True,
     ),
     Emission(
-        "covariance-mixture", "real", "mixture of normals of all channels at once",
+        "covariance-mixture", "real", "mixture of normals with covariances between channels",
         lambda data, o, units: Mixture(data.channels, units, o.num_components),
-        _covariance_head, options=("num_components", "covariance_rank"),
+        head=_covariance_head, options=("num_components", "covariance_rank"),
     ),
     Emission(
-        "negative-binomial", "count", "counts that vary more than a Poisson's",
+        "negative-binomial", "count", "counts with more variance than a Poisson distribution",
         lambda data, o, units: NegativeBinomial(data.channels), zero_is_nothing=True,
     ),
     Emission(
@@ -121,7 +122,7 @@ for _emission in (
         lambda data, o, units: Poisson(data.channels), zero_is_nothing=True,
     ),
     Emission(
-        "zero-inflated", "count", "negative binomial with more zeros: intermittent demand",
+        "zero-inflated", "count", "negative binomial with extra zeros, as in intermittent demand",
         lambda data, o, units: ZeroInflatedNegativeBinomial(data.channels), zero_is_nothing=True,
     ),
     Emission(
@@ -131,7 +132,7 @@ for _emission in (
     Emission(
         "subset", "binary", "the set of the channels that are 1",
         lambda data, o, units: Bernoulli(),
-        lambda family, in_dim, num_channels, o: SubsetHead(
+        head=lambda family, in_dim, num_channels, o: SubsetHead(
             in_dim, num_channels, o.channel_dim or 256, o.channel_dropout
         ),
         options=("channel_dim", "channel_dropout"), zero_is_nothing=True,

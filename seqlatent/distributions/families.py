@@ -1,8 +1,8 @@
-"""Distributions of one value, each a few parameters wide.
+"""Families of distributions of one value, with a few parameters each.
 
 A family turns raw parameters (..., P), any real numbers, into a density or mass function of one
-value. Every formula holds for all finite parameters: softplus with floors in place of exp, logits
-in place of probabilities.
+value. Every formula is finite for all finite parameters: scales are a softplus plus a floor, not an
+exponential, and masses are computed from logits, not probabilities.
 """
 
 import copy
@@ -20,12 +20,12 @@ from seqlatent.nn.layers import soft_clip
 
 
 class Family(nn.Module):
-    """A distribution of one value.
+    """A family of distributions of one value.
 
     Attributes:
         num_params: P.
-        num_features: numbers that a network is given for one value.
-        discrete: whether `log_prob` is a log mass; such values are never rescaled.
+        num_features: the number of features by which a network sees one value.
+        discrete: whether `log_prob` is a log mass; such values are never scaled.
     """
 
     num_params: int
@@ -37,37 +37,38 @@ class Family(nn.Module):
         raise TypeError(f"{type(self).__name__} must define log_prob")
 
     def sample(self, params: Tensor, noise: Noise) -> Tensor:
-        """(..., P) -> (...) one sample for each."""
+        """(..., P) -> (...) a sample for each set of parameters."""
         raise TypeError(f"{type(self).__name__} must define sample")
 
     def channel(self, d: int) -> "Family":
-        """The family of channel d alone: what is kept for each channel is taken at d."""
+        """The family of channel d, with that channel's entry of every buffer."""
         view = copy.copy(self)
         view._buffers = {name: b if b is None else b[d] for name, b in self._buffers.items()}
         return view
 
     def discrete_channels(self, num_channels: int) -> tuple[bool, ...]:
-        """Of each of D channels, whether its values are never rescaled."""
+        """For each of D channels, whether its values are discrete and never scaled."""
         return (self.discrete,) * num_channels
 
     def initial(self) -> Tensor:
-        """(P,) raw parameters to begin training at."""
+        """(P,) raw parameters at the start of training."""
         return torch.zeros(self.num_params)
 
     def initials(self, num_channels: int) -> Tensor:
-        """(D P,) raw parameters of all channels to begin training at."""
+        """(D P,) raw parameters of all channels at the start of training."""
         return self.initial().repeat(num_channels)
 
     def features(self, x: Tensor) -> Tensor:
-        """(...) values -> (..., num_features) what a network is given."""
+        """(...) values -> (..., num_features) their features for a network."""
         return soft_clip(x)[..., None]
 
     def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
-        """(...) how far, 0 to 1, a value's density rests on the floor of the scale."""
+        """(...) to what extent, 0 to 1, a value's density is determined by the floor of the
+        scale."""
         return torch.zeros_like(x)
 
     def check(self, data: SequenceDataset) -> None:
-        """Refuse values that training has left no room for.
+        """Refuse values that have no probability after training, such as a new category.
 
         Raises:
             InputError: naming the series.
@@ -79,18 +80,19 @@ def _normal_log_prob(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
 
 
 class LocationScale(Family):
-    """Families of real values; scales stay above a floor tied to the data's resolution.
+    """A family for real values, whose scales stay above a floor set by the data's resolution.
 
     Args:
-        channels: the training data's.
-        units: (D,) size of a unit of the values given to `log_prob`, in data units.
+        channels: of the training data.
+        units: (D,) size, in data units, of one unit of the values given to `log_prob`.
     """
 
     floor: Tensor
 
     def __init__(self, channels: tuple[ChannelDescription, ...], units: Sequence[float]):
         super().__init__()
-        # A grid of spacing r blurs values by r / sqrt(12): a finer scale would model the rounding.
+        # Rounding to a grid of spacing r is an error of standard deviation r / sqrt(12): a smaller
+        # scale would model the rounding.
         floor = [
             max(1e-4 * c.scale, c.resolution / math.sqrt(12)) / unit
             for c, unit in zip(channels, units, strict=True)
@@ -105,12 +107,12 @@ class LocationScale(Family):
 
 
 class StudentT(LocationScale):
-    """Student's t with location, scale and df > 1 degrees of freedom: heavy tails."""
+    """Student's t distribution with location, scale and df > 1 degrees of freedom."""
 
     num_params = 3
 
     def _parts(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        # df of more than a few hundred is a normal distribution, and lgamma would lose its digits
+        # With a larger df it is practically normal, and the difference of lgammas loses digits.
         df = 1.0 + 200.0 * torch.sigmoid(params[..., 2] - 3.0)
         return params[..., 0], self.scale(params[..., 1], self.floor), df
 
@@ -133,7 +135,7 @@ class StudentT(LocationScale):
 
 
 class Mixture(LocationScale):
-    """sum_k w_k N(x; loc_k, scale_k^2)."""
+    """A mixture of normals, sum_k w_k N(x; loc_k, scale_k^2)."""
 
     def __init__(
         self,
@@ -146,8 +148,11 @@ class Mixture(LocationScale):
         self.num_params = 3 * num_components
 
     def _parts(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(..., 3 K) -> logits, loc and scale, (K, ...) each. Reductions over a short last
-        dimension are slow on a CPU: with the components first, log_prob takes less than half."""
+        """(..., 3 K) -> logits, loc and scale, (K, ...) each.
+
+        With components first, log_prob takes less than half the time: on a CPU, reductions over a
+        short last dimension are slow.
+        """
         logits, loc, raw = params.movedim(-1, 0).contiguous().chunk(3)
         return logits, loc, self.scale(raw, self.floor)
 
@@ -166,7 +171,7 @@ class Mixture(LocationScale):
         return loc + self.scale(raw, self.floor) * noise.normal(loc.shape, loc)
 
     def initial(self) -> Tensor:
-        k = self.num_components  # components begin apart, or they would all learn the same
+        k = self.num_components  # different locations, or all components would stay the same
         loc = torch.linspace(-1, 1, k) if k > 1 else torch.zeros(1)
         return torch.cat([torch.zeros(k), loc, torch.zeros(k)])
 

@@ -1,18 +1,18 @@
 """Emission heads: from features h_t to a distribution of the D channels of x_t.
 
-A `Head` is all that a model knows of its emission. It may ask a head for one thing, the
-`StepDistribution` of some features, and that for these:
+A `Head` is all that a model knows of its emission. Called with features, it returns their
+`StepDistribution`, which has
 
     log_prob(x)               nats, summed over the observed channels
-    sample(noise=...)         all channels
-    fill(x, observed, noise)  the missing channels given the observed ones
-    at_floor(x)               how far each density rests on the floor of the scale
-    map(x), invert(z)         of an invertible emission: the latents of values, and back
+    sample(noise=...)         samples of all channels
+    fill(x, observed, noise)  samples of the missing channels given the observed ones
+    at_floor(x)               to what extent each density is determined by the floor of the scale
+    map(x), invert(z)         of an invertible emission: values to latents, and back
 
-Channels are independent given h, or one after another (`autoregressive.py`), or all at once
-(`coupling.py`, `covariance.py`, `subset.py`). A channel that was not observed contributes nothing:
-what is left is the distribution of the observed ones, by marginalisation where channels are
-independent, and given the pattern of what is missing where they are not.
+Channels are independent given h, or modelled one after another (`autoregressive.py`) or jointly
+(`coupling.py`, `covariance.py`, `subset.py`). A missing channel contributes nothing to `log_prob`.
+Where channels are independent, that is the marginal distribution of the observed channels; where
+they are not, it is their distribution given which channels are missing.
 """
 
 from abc import ABC, abstractmethod
@@ -34,23 +34,28 @@ class Head(nn.Module, ABC):
     """Features (..., in_dim) to a `StepDistribution`.
 
     Attributes:
-        family: the distribution of one channel.
+        family: of one channel's distribution.
         num_channels: D.
     """
 
-    family: Any  # a `Family`; of some heads, one of a kind
+    family: Any  # a `Family`; some heads need a certain subclass
     num_channels: int
 
     @abstractmethod
     def forward(self, h: Tensor, observed: Tensor | None = None) -> "StepDistribution":
-        """(..., in_dim) features, and (..., D) which channels were observed, all where None."""
+        """The distribution given (..., in_dim) features.
+
+        Args:
+            h: the features.
+            observed: (..., D) bool, which channels are observed; None if all are.
+        """
 
 
 class StepDistribution(TorchDistribution):
     """The distribution of one step's D channels; batch shape (...), event shape (D,).
 
-    A subclass gives each channel's parameters (`params`) and `_sample`, or its own `log_prob` and
-    `at_floor`; and `in_turn` where channels have an order.
+    A subclass defines `_sample`, and either each channel's parameters (`params`) or its own
+    `log_prob` and `at_floor`. Where channels have an order, it also defines `in_turn`.
     """
 
     arg_constraints: ClassVar[dict] = {}  # pyright: ignore
@@ -71,7 +76,8 @@ class StepDistribution(TorchDistribution):
         return log_prob.sum(-1)
 
     def at_floor(self, value: Tensor) -> Tensor:
-        """(..., D) how far, 0 to 1, each value's density rests on the floor of the scale."""
+        """(..., D) to what extent, 0 to 1, each value's density is determined by the floor of the
+        scale."""
         return self.family.at_floor(self.params(value), value)
 
     def sample(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -79,7 +85,7 @@ class StepDistribution(TorchDistribution):
         sample_shape=torch.Size(),  # noqa: B008
         noise: Noise | None = None,
     ) -> Tensor:
-        """(*sample_shape, ..., D) samples of the step; without `noise` from torch's generator."""
+        """(*sample_shape, ..., D) samples of the step; by default from torch's generator."""
         return self.expand(torch.Size(sample_shape) + self.batch_shape)._sample(
             noise or TorchNoise()
         )
@@ -92,13 +98,14 @@ class StepDistribution(TorchDistribution):
         """Sample a step's missing channels, one after another among the observed ones.
 
         Args:
-            value: (..., D), of which the missing ones are not looked at.
+            value: (..., D); the missing values are ignored.
             observed: (D,) bool.
             noise: of the samples.
 
         Returns:
-            the completed values, and (...) nats: the sum of log p(x_d | h, x_{<d}) over the
-            observed channels. Samples of that weight are those of p(missing | h, observed).
+            the completed values, and their (...) log weights in nats: the sum of
+            log p(x_d | h, x_{<d}) over the observed channels. Samples with these weights follow
+            p(missing | h, observed).
         """
         value = value.expand(*self.batch_shape, -1)
         if observed.all():
@@ -117,22 +124,25 @@ class StepDistribution(TorchDistribution):
         return self.in_turn(one), log_prob
 
     def in_turn(self, value: Callable[[Family, Tensor, int], Tensor]) -> Tensor:
-        """(..., D) values made channel by channel, by a function of the channel's family, its
-        (..., P) parameters given the values before it, and its number d.
+        """(..., D) values computed channel by channel.
+
+        Args:
+            value: a function of the channel's family, its (..., P) parameters given the values of
+                the channels before it, and its index d.
 
         Raises:
-            InputError: for a distribution that has no order of channels.
+            InputError: for a distribution without an order of channels.
         """
         raise InputError(
-            "a partly observed step cannot be filled in by an emission that models all channels at "
-            "once; choose one that takes channels one after another"
+            "this emission models all channels jointly and cannot fill in a partly observed step; "
+            "choose one that models channels one after another"
         )
 
-    # -- distributions that are maps of a normal variable (transformed.py) ------------------------
+    # -- invertible maps of a normal variable (transformed.py) ------------------------------------
 
     def map(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        """(..., D) values -> their latents z (..., D), which are N(0, I) where the distribution is
-        true, and (...) log |det dz/dx| over the observed channels."""
+        """(..., D) values -> latents z (..., D), which are N(0, I) if the values follow this
+        distribution, and (...) log |det dz/dx| over the observed channels."""
         family = self.family
         assert isinstance(family, Transformed)
         z, log_slope = family.map(self.params(value), value)
@@ -141,7 +151,7 @@ class StepDistribution(TorchDistribution):
         return z, log_slope.sum(-1)
 
     def invert(self, z: Tensor) -> Tensor:
-        """(..., D) latents -> the values that they stand for."""
+        """(..., D) latents -> (..., D) their values."""
 
         def value(family: Family, params: Tensor, d: int) -> Tensor:
             assert isinstance(family, Transformed)
@@ -180,7 +190,7 @@ class IndependentHead(Head):
     """Features (..., in_dim) to `IndependentChannels`.
 
     Args:
-        family: the distribution of one channel.
+        family: of one channel's distribution.
         in_dim: size of h_t.
         num_channels: D.
     """
@@ -197,7 +207,7 @@ class IndependentHead(Head):
 
 
 def start_at(linear: nn.Linear, bias: Tensor) -> None:
-    """Begin training near the family's initial distribution, whatever the features."""
+    """Initialise a head near the family's initial distribution for all features."""
     with torch.no_grad():
         linear.weight.mul_(0.5)
         linear.bias.copy_(bias)

@@ -1,4 +1,4 @@
-"""Columns of different kinds in one table: each channel has the distribution that suits it."""
+"""Columns of different kinds in one table: each channel has a family that suits it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,12 +13,13 @@ from seqlatent.distributions.noise import Noise
 
 
 class Mixed(Family):
-    """A distribution for each channel, of values (..., D); parameters and features are padded to
-    the widest.
+    """A family for each channel of values (..., D).
+
+    Parameters and features are padded to the largest number that any family has.
 
     Args:
         names: the emission of each of the D channels.
-        families: their families.
+        families: the family of each channel.
     """
 
     def __init__(self, names: Sequence[str], families: Sequence[Family]):
@@ -68,7 +69,7 @@ class Mixed(Family):
 
 
 class _Padded(Family):
-    """A distribution that leaves parameters unused, and adds zeros to its features."""
+    """A family with unused parameters, and zeros appended to its features."""
 
     def __init__(self, family: Family, num_params: int, num_features: int):
         super().__init__()

@@ -1,9 +1,9 @@
-"""Where samples come from: noise with a stream of its own for each sequence.
+"""Sources of random numbers, among them one with a separate stream for each sequence.
 
-`SequenceNoise` serves a whole batch, each row from the stream of the sequence that it belongs to. A
-sequence's stream is seeded by its name, and what it gives does not depend on the other sequences,
-on how many numbers are asked for at once, or on the device: many series can be forecast together
-with the same paths as alone. `TorchNoise` is torch's global generator, for training and for Pyro.
+`SequenceNoise` serves a batch: each row gets its numbers from the stream of its sequence, which is
+seeded by the sequence's name. They do not depend on the other sequences, on how many numbers are
+requested at once, or on the device, so that series forecast together have the same paths as series
+forecast alone. `TorchNoise` is torch's global generator, for training and for Pyro.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class Noise(ABC):
-    """Random numbers as tensors, of the dtype and on the device of the tensor `like`."""
+    """Random numbers as tensors with the dtype and device of the tensor `like`."""
 
     @abstractmethod
     def normal(self, shape: Iterable[int], like: Tensor) -> Tensor:
@@ -28,14 +28,15 @@ class Noise(ABC):
 
     @abstractmethod
     def gamma(self, concentration: Tensor) -> Tensor:
-        """Standard gamma numbers, one for each concentration."""
+        """Gamma numbers with rate 1, one for each concentration."""
 
     @abstractmethod
     def poisson(self, rate: Tensor) -> Tensor:
         """Poisson numbers, one for each rate."""
 
     def rows(self, rows: Tensor, num_rows: int) -> "Noise":
-        """The noise of some rows of a batch: ascending indices into its `num_rows` rows."""
+        """The noise of some rows of a batch, given as ascending indices into its `num_rows`
+        rows."""
         return self
 
 
@@ -56,14 +57,14 @@ class TorchNoise(Noise):
 
 
 class SequenceNoise(Noise):
-    """A stream for each of B sequences.
+    """A stream of random numbers for each of B sequences.
 
-    The first dimension of what is asked for holds the sequences' rows in their order: B of them, or
-    as many paths for each. (The streams are NumPy's: torch's normal numbers depend on how many are
-    asked for at once.)
+    The first dimension of a requested shape has the sequences' rows in order, either one or the
+    same number of paths for each. (The streams are NumPy's, because torch's normal numbers depend
+    on how many are requested at once.)
 
     Args:
-        names: of the sequences, which seed the streams together with `seed`.
+        names: of the sequences; each seeds its stream together with `seed`.
         seed: of the noise.
     """
 
@@ -91,7 +92,7 @@ class SequenceNoise(Noise):
         return part
 
     def _cuts(self, num_rows: int) -> list[int]:
-        """The number of rows that each stream fills."""
+        """The number of rows of each stream."""
         if self._counts is not None:
             return self._counts
         return [num_rows // len(self.streams)] * len(self.streams)
@@ -119,8 +120,8 @@ class SequenceNoise(Noise):
     def normal_steps(
         self, lengths: Tensor, num_steps: int, shape: Iterable[int], like: Tensor
     ) -> Tensor:
-        """(B, T, *shape) standard normal numbers for the first (B,) lengths of T steps, 0 behind
-        them: nothing is sampled for padding."""
+        """(B, T, *shape) standard normal numbers for the first (B,) `lengths` of T steps, and 0
+        for padding, which uses no random numbers."""
         kind = np.float64 if like.dtype == torch.float64 else np.float32
         values = np.zeros((len(self.streams), num_steps, *shape), dtype=kind)
         for stream, part, length in zip(self.streams, values, lengths.tolist(), strict=True):
@@ -128,7 +129,7 @@ class SequenceNoise(Noise):
         return torch.from_numpy(values).to(like)
 
     def uniform_steps(self, lengths: Tensor, num_steps: int, like: Tensor) -> Tensor:
-        """(B, T) uniform numbers, likewise."""
+        """(B, T) uniform numbers in [0, 1) for the first `lengths` steps, 0 for padding."""
         values = np.zeros((len(self.streams), num_steps))
         for stream, part, length in zip(self.streams, values, lengths.tolist(), strict=True):
             stream.random(out=part[:length])
@@ -138,7 +139,7 @@ class SequenceNoise(Noise):
         return self._each(concentration, lambda s, value: s.standard_gamma(value))
 
     def poisson(self, rate: Tensor) -> Tensor:
-        # Beyond this size a double does not hold every whole number.
+        # Above this size a double cannot represent every whole number.
         return self._each(rate.clamp(max=1e15), lambda s, value: s.poisson(value))
 
     def _each(
@@ -158,13 +159,13 @@ def _stream_seed(name: str, seed: int) -> int:
 
 
 def sample_class(log_mass: Tensor, noise: Noise) -> Tensor:
-    """(..., C) log-masses, up to a constant -> (...) classes.
+    """(..., C) log masses, up to a constant -> (...) classes.
 
-    The class is where a uniform number falls among the summed masses. torch.multinomial samples a
-    number for every class, which takes longer than the densities do.
+    By inverting the cumulative distribution at one uniform number. torch.multinomial samples a
+    number for every class, which takes longer than computing the densities.
     """
     total = log_mass.softmax(-1).cumsum(-1)
     u = noise.uniform((*total.shape[:-1], 1), total)
-    # Rounding may put u * total at the end; the last class is then meant.
+    # By rounding, u * total can reach the end; the class is then the last one.
     found = torch.searchsorted(total, u * total[..., -1:], right=True)[..., 0]
     return found.clamp(max=log_mass.shape[-1] - 1)

@@ -1,4 +1,4 @@
-"""Distributions of latents: normals and mixtures of them."""
+"""Distributions of latents: normals and mixtures of normals."""
 
 import math
 from typing import NamedTuple, Protocol
@@ -11,19 +11,19 @@ from seqlatent.distributions.noise import Noise, sample_class
 
 
 class LatentDistribution(Protocol):
-    """A distribution of z_t, (...) of them."""
+    """A distribution of z_t with batch shape (...)."""
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """(..., Z) -> (...) nats."""
+        """(..., Z) latents -> (...) log density in nats."""
         ...
 
     def sample(self, shape: torch.Size, noise: Noise) -> Tensor:
-        """(..., Z) samples, of that shape."""
+        """Samples of this shape, (..., Z)."""
         ...
 
 
 class DiagonalNormal(NamedTuple):
-    """N(loc, diag scale^2): (..., Z) each."""
+    """N(loc, diag scale^2), with loc and scale (..., Z)."""
 
     loc: Tensor
     scale: Tensor
@@ -39,21 +39,21 @@ class DiagonalNormal(NamedTuple):
         return DiagonalNormal(self.loc[..., k : k + 1], self.scale[..., k : k + 1])
 
     def kl_from(self, loc: Tensor, scale: Tensor) -> Tensor:
-        """(..., Z) KL(N(loc, scale^2) || this distribution) of every latent, nats."""
+        """(..., Z) KL(N(loc, scale^2) || this distribution) of each latent, in nats."""
         ratio = (scale / self.scale) ** 2
         return 0.5 * (ratio + ((loc - self.loc) / self.scale) ** 2 - 1 - ratio.log())
 
 
 class NormalMixture(NamedTuple):
-    """sum_k w_k N(loc_k, diag scale_k^2): log-weights (K,), loc and scale (K, Z)."""
+    """sum_k w_k N(loc_k, diag scale_k^2), with log-weights (K,), and loc and scale (K, Z)."""
 
     log_weights: Tensor
     loc: Tensor
     scale: Tensor
 
     def log_prob(self, z: Tensor) -> Tensor:
-        # sum_d ((z - m) / s)^2, multiplied out: one matrix product for (..., K, Z) numbers. Its
-        # terms cancel far from zero, hence the double precision.
+        # sum_d ((z - m) / s)^2, expanded, is one matrix product instead of (..., K, Z) numbers. Far
+        # from zero its terms cancel, hence the double precision.
         x, loc, precision = z.double(), self.loc.double(), self.scale.double() ** -2
         weight = torch.cat([loc * precision, -0.5 * precision], -1)
         rest = loc * loc * precision - precision.log() + math.log(2 * math.pi)

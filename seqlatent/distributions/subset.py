@@ -6,9 +6,9 @@ the channels above the last one, until "end":
     p(x_t | h_t) = prod_{j=1}^{n+1} p(k_j | h_t, k_1, ..., k_{j-1}),    k_{n+1} = end
     s_j = silu(W h_t + sum_{i<j} V_{k_i} + L_{k_{j-1}}),    logits_j = U (s_j + silu(M s_j)) + c
 
-The order is fixed, so that a sum loses nothing of what was chosen, and all the choices of all steps
-are computed at once. A step costs n + 1 softmaxes in place of the D Bernoullis of
-`autoregressive.py`: 88 piano keys, four of them sounding, cost five.
+The order is fixed, so that the sum determines the channels chosen so far, and all choices of all
+steps are computed at once. A step costs n + 1 softmaxes, where `autoregressive.py` computes D
+Bernoulli distributions: with four of 88 piano keys down there are five softmaxes.
 """
 
 import math
@@ -27,9 +27,9 @@ class SubsetHead(Head):
 
     Args:
         in_dim: size of h_t.
-        num_channels: D, at least 2: of one channel there is nothing to choose.
+        num_channels: D, at least 2.
         hidden_dim: size of s_j.
-        dropout: share of units dropped before M and before U, in training.
+        dropout: share of units dropped before M and before U in training.
     """
 
     def __init__(self, in_dim: int, num_channels: int, hidden_dim: int = 256, dropout: float = 0.0):
@@ -48,23 +48,24 @@ class SubsetHead(Head):
     def log_mass(
         self, context: Tensor, before: Tensor, last: Tensor, observed: Tensor | None
     ) -> Tensor:
-        """(R, D + 1) log p(k_j | .) of every channel and, as the last, of "end".
+        """(R, D + 1) log p(k_j | .) of every channel and, in the last place, of "end".
 
         Args:
             context: (R, hidden_dim) W h_t.
             before: (R, D) 1 for the channels chosen so far.
             last: (R,) the last of them, -1 for none.
-            observed: (R, D) which channels are; None if all.
+            observed: (R, D) which channels are observed; None if all are.
         """
         s = F.silu(torch.addmm(context, before, self.before) + F.embedding(last + 1, self.last))
         s = s + F.silu(self.hidden(self.dropout(s)))
         D, logits = self.num_channels, self.out(self.dropout(s))
-        # Rows of small tables, because masks made row by row cost as much as the softmax itself.
+        # Rows of a small table: computing a mask for every row costs as much as the softmax.
         closed = logits.new_full((D + 1, D + 1), -math.inf).tril(-1)
         closed = closed.index_select(0, last + 1)  # -inf up to the last channel
         if observed is not None:
-            # A missing channel with observed ones above it cannot be chosen. One without can, and
-            # then no observed one follows: it is summed out by counting it as "end".
+            # A missing channel with observed ones above it cannot be chosen. A missing channel
+            # above all observed ones can: no observed one follows, so that it is summed out by
+            # counting it as "end".
             seen = F.pad(observed, (0, 1), value=False)
             keys = torch.arange(D + 1, device=last.device)
             highest = (seen * keys).amax(1, keepdim=True)
@@ -78,8 +79,8 @@ class SubsetHead(Head):
 class Subset(StepDistribution):
     """The distribution of one step; built by `SubsetHead`.
 
-    Where channels are missing, those with no observed one above them are summed out; for the others
-    this is the distribution of the observed channels given the pattern of what is missing.
+    Missing channels above all observed ones are summed out. With other missing channels, this is
+    the distribution of the observed channels given which channels are missing.
     """
 
     def __init__(self, head: SubsetHead, context: Tensor, observed: Tensor | None):
@@ -97,14 +98,14 @@ class Subset(StepDistribution):
         choices = F.pad(active, (0, 1))
         choices[:, D] = ~active[:, D - 1]  # after the last channel "end" is certain
         if observed is not None:
-            choices[:, D] &= observed.any(1)  # nothing is asked of padding
+            choices[:, D] &= observed.any(1)  # padding has no choices
             if bool((observed.all(1) | ~observed.any(1)).all()):
-                observed = None  # no step lacks a part alone
+                observed = None  # no step is partially observed
         rows, choice = choices.nonzero(as_tuple=True)
         if not len(rows):
-            return 0.0 * _rows(self.context, lead).sum(-1).reshape(lead)  # a graph all the same
+            return 0.0 * _rows(self.context, lead).sum(-1).reshape(lead)  # with a graph
         last = F.pad(choice, (1, -1), value=-1)
-        last = last.masked_fill(rows != F.pad(rows, (1, -1), value=-1), -1)  # a new step's first
+        last = last.masked_fill(rows != F.pad(rows, (1, -1), value=-1), -1)  # first of its step
         context = _rows(self.context, lead)
         before = active.to(context).index_select(0, rows)
         before *= before.new_ones(D + 1, D).tril(-1).index_select(0, choice)
@@ -125,8 +126,8 @@ class Subset(StepDistribution):
             log_mass = head.log_mass(context[rows], x[rows], last, None)
             choice = sample_class(log_mass, noise.rows(rows, len(x)))
             x[rows[choice < D], choice[choice < D]] = 1.0
-            going = choice < D - 1  # what follows the last channel is certain
-            rows, last = rows[going], choice[going]
+            unfinished = choice < D - 1  # after the last channel "end" is certain
+            rows, last = rows[unfinished], choice[unfinished]
         return x.reshape(*lead, D)
 
     def at_floor(self, value: Tensor) -> Tensor:
@@ -140,5 +141,5 @@ class Subset(StepDistribution):
 
 
 def _rows(value: Tensor, lead: torch.Size) -> Tensor:
-    """(..., F), with leading dimensions that `lead` broadcasts to, as (R, F)."""
+    """(..., F) expanded to leading dimensions `lead` -> (R, F)."""
     return value.expand(*lead, value.shape[-1]).reshape(-1, value.shape[-1])

@@ -1,10 +1,10 @@
-"""Distributions of one value by a change of variables.
+"""Families of distributions of one value by a change of variables.
 
     z = f(y),  y = (x - loc) / scale,  z ~ N(0, 1)
     log p(x) = log N(z; 0, 1) + log f'(y) - log scale
 
-With f the identity this is the normal distribution. One channel after another
-(`autoregressive.py`), the D maps of a step are one triangular map of x_t to z_t, whose
+With f the identity this is the normal distribution. Applied to one channel after another
+(`autoregressive.py`), the D maps of a step form a triangular map from x_t to z_t, whose
 log-determinant is the sum of theirs.
 """
 
@@ -20,12 +20,12 @@ from seqlatent.distributions.noise import Noise
 
 
 class Transformed(LocationScale):
-    """A normal variable z, stretched and bent into x.
+    """Distributions of x = loc + scale f^{-1}(z) with a standard normal z.
 
     Args:
-        channels: the training data's.
-        units: (D,) size of a unit of the values given to `log_prob`, in data units.
-        *shape: the maps that f is made of, applied to y one after another; of none, f is the
+        channels: of the training data.
+        units: (D,) size, in data units, of one unit of the values given to `log_prob`.
+        *shape: the maps that make up f, applied to y one after another; without any, f is the
             identity and the distribution is normal.
     """
 
@@ -43,12 +43,12 @@ class Transformed(LocationScale):
         return z, log_slope - scale.log()
 
     def encode(self, params: Tensor, x: Tensor) -> Tensor:
-        """(..., P), (...) values -> (...) their codes z, standard normal where the distribution is
-        true."""
+        """(..., P), (...) values -> (...) latents z, which are standard normal if the values follow
+        the distribution."""
         return self.map(params, x)[0]
 
     def decode(self, params: Tensor, z: Tensor) -> Tensor:
-        """(..., P), (...) codes -> (...) the values that they stand for."""
+        """(..., P), (...) latents -> (...) values."""
         y = self.shape.inverse(params[..., 2:], z)
         return params[..., 0] + self.scale(params[..., 1], self.floor) * y
 
@@ -64,5 +64,5 @@ class Transformed(LocationScale):
         return self.decode(params, noise.normal(params.shape[:-1], params))
 
     def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
-        local_scale = (-self.map(params, x)[1]).exp()  # dx/dz: f may narrow what scale left wide
+        local_scale = (-self.map(params, x)[1]).exp()  # dx/dz, which f can make small too
         return (local_scale < 1.5 * self.floor).to(x)
