@@ -48,7 +48,7 @@ def test_estimates_agree_with_quadrature(name: str, estimator: str):
     m, batch = model(name, "normal", data, latent_dim=1), collate(data.sequences)
     for p in m.guide_network.out.parameters():
         p.data.mul_(0.3)  # near the prior: a guide that is far off has weights without a variance
-    e = estimate(m, batch, ["a", "b"], 50_000, estimator, 0)
+    e = estimate(m, batch, ["a", "b"], num_particles=50_000, estimator=estimator, seed=0)
     with torch.no_grad():
         truth = quadrature(m, batch)
     error = 4 * e.variance.sqrt() + 1e-4
@@ -307,7 +307,10 @@ def test_estimators_of_one_model_agree(name: str):
     """Joint importance sampling and SMC estimate the same number, with ample particles."""
     data = dataset(num=2, steps=3)
     m, batch = model(name, "normal", data, latent_dim=1), collate(data.sequences)
-    parts = [estimate(m, batch, ["a", "b"], 4_000, kind, 0) for kind in ("joint", "smc")]
+    parts = [
+        estimate(m, batch, ["a", "b"], num_particles=4_000, estimator=kind, seed=0)
+        for kind in ("joint", "smc")
+    ]
     joint, filtered = (spread_over_scored(e.log_prob, batch.scored, batch.context) for e in parts)
     error = 4 * sum(e.variance for e in parts).sqrt() + 1e-4
     assert ((joint - filtered).sum(-1).abs() < error).all()
@@ -328,7 +331,7 @@ def test_a_dependent_prior_by_quadrature(name: str):
         log_x = emission.log_prob(r.y.expand(len(grid), 1, 2, -1)) - r.log_scale
         total = (log_x + law.log_prob(grid)).sum(-1).logsumexp(0) + 2 * math.log(14 / 280)
     for kind in ("smc", "joint"):
-        e = estimate(m, batch, ["a"], 10_000, kind, 0)
+        e = estimate(m, batch, ["a"], num_particles=10_000, estimator=kind, seed=0)
         assert abs(e.log_prob.sum() - total) < 4 * e.variance.sqrt() + 1e-3
         assert e.variance.sqrt() < 0.1
 

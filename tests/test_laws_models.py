@@ -216,7 +216,9 @@ def predictive(m: SequenceModel, x: np.ndarray, points: np.ndarray, particles: i
         else:  # noise of its own at every point: over all of them it averages out
             chosen = "per-step" if m.factorises else "smc"
             names = [s.unique_id for s in sequences]
-            log_prob = estimate(m, batch, names, particles, chosen, 0, num_filters=1).log_prob
+            log_prob = estimate(
+                m, batch, names, num_particles=particles, estimator=chosen, seed=0, num_filters=1
+            ).log_prob
         return log_prob[:, -1].exp().double().numpy()
 
 

@@ -53,7 +53,9 @@ def test_where_the_posterior_factorises(smoothing: bool):
     """N(LOADING r / (LOADING^2 + NOISE^2), NOISE^2 / (LOADING^2 + NOISE^2)) with the residual
     r = x_t - SLOPE x_{t-1}; the prior where no value is."""
     data = values()
-    p = weighted_posterior(last_value(), collate(data.sequences), "a", 2000, smoothing, 0)
+    p = weighted_posterior(
+        last_value(), collate(data.sequences), "a", num_samples=2000, smoothing=smoothing, seed=0
+    )
     x = data.sequences[0].x[:, 0]
     before = np.nan_to_num(np.concatenate([[0.0], x[:-1]]))  # a missing value is read as 0
     total = LOADING**2 + NOISE**2
@@ -68,7 +70,9 @@ def test_where_the_posterior_factorises(smoothing: bool):
 def test_a_chain_of_latents_is_the_kalman_filter_and_smoother(smoothing, guide_smooths):
     data = values()
     m = chain(smoothing=guide_smooths)
-    p = weighted_posterior(m, collate(data.sequences), "a", 4000, smoothing, 0)
+    p = weighted_posterior(
+        m, collate(data.sequences), "a", num_samples=4000, smoothing=smoothing, seed=0
+    )
     mean, covariance = joint(CHAIN, STEPS)
     x = data.sequences[0].x[:, 0]
     means, scales = np.zeros(STEPS), np.zeros(STEPS)

@@ -1,19 +1,19 @@
-"""Likelihoods, posteriors and missing values from any model that declares what it can do.
+"""Likelihoods, posteriors and missing values of any model that declares the capability.
 
-A model declares what it can do by its base classes (`protocols.py`): an exact density, a
-bound, an estimated density, an exact posterior, invertible latents, filling of gaps.
+A model declares its capabilities by its base classes (`protocols.py`): an exact density, a bound,
+an estimated density, an exact posterior, invertible latents, filling of gaps.
 
     bounds.py        log p(x) from importance weights: ELBO, per step, joint
     smc.py           the same with resampling: sequential Monte Carlo
-    likelihood.py    which estimate suits a model, and the noise of each sequence
-    posterior.py     the guide's samples, weighted until they follow p(z | x)
+    likelihood.py    the estimator that suits a model, and the noise of each sequence
+    posterior.py     p(z | x) by weighted samples of the guide
     imputation.py    missing values by weighted paths
     paths.py         sample paths of many sequences at once
     diagnostics.py   the warning that latents are unused
 
-The per-step estimate needs a posterior that factorises over time given x, which an independent
-prior gives. Its error then grows linearly in T, that of whole trajectories exponentially. Where
-latents depend on earlier ones, `smc` is the estimate of choice. All are lower bounds of log p(x) in
+The per-step estimator needs a posterior that factorises over time given x, as it does with an
+independent prior. Its error grows linearly in T, that of whole trajectories exponentially. Where
+latents depend on earlier ones, the default is `smc`. All are lower bounds of log p(x) in
 expectation.
 """
 

@@ -1,19 +1,21 @@
-"""Estimates of log p(x) from importance weights: one implementation for training and scoring.
+"""Estimates of log p(x) from importance weights, for both training and scoring.
 
 With samples z^k from a guide q, the log-weights of K particles at each step are
 
     log w_t^k = log p(x_t | .) + log p(z_t^k | .) - log q(z_t^k | .)
 
-ELBO       sum_t (1/K) sum_k log w_t^k         a lower bound of log p(x) in expectation
-per step   sum_t log (1/K) sum_k w_t^k         likewise, and tight; with K = 1 they are the same
-joint      log (1/K) sum_k prod_t w_t^k        likewise, for any model; loose on long sequences
-smc        see smc.py                          likewise, with resampling
+and the estimates, all of them lower bounds of log p(x) in expectation, are
 
-The per-step form needs a posterior that factorises over time given x: then the average at each step
+ELBO       sum_t (1/K) sum_k log w_t^k         for any model
+per step   sum_t log (1/K) sum_k w_t^k         where the posterior factorises; the ELBO if K = 1
+joint      log (1/K) sum_k prod_t w_t^k        for any model; loose on long sequences
+smc        see smc.py                          for any model, with resampling
+
+The per-step form needs a posterior that factorises over time given x. The average at each step then
 has the conditional mean p(x_t | x_{<t}) whatever the earlier samples were, the product is an
-unbiased estimate of p(x), and its error grows linearly in T. It holds when neither prior nor
-emission sees earlier latents (they may see earlier observations). Importance weighting: Burda et
-al. 2016.
+unbiased estimate of p(x), and its error grows linearly in T. The posterior factorises when neither
+prior nor emission sees earlier latents (they may see earlier observations). Importance weighting:
+Burda et al. 2016.
 """
 
 import math
@@ -24,14 +26,15 @@ from torch import Tensor
 
 
 class Estimate(NamedTuple):
-    """An estimate of log p(x_{1:T}), spread over the steps.
+    """An estimate of log p(x_{1:T}), as a sum over the steps.
 
     Attributes:
-        log_prob: (B, T) what each step adds, nats; an estimate of log p(x_t | x_{<t}).
-        variance: (B,) Monte-Carlo variance of the sum; NaN where one particle cannot tell.
-        ess: (B,) effective sample size, between 1 and K; per step, the mean over steps that weigh.
-        elbo: (B,) the bound of one particle from the same samples, nats: how far the particles
-            raise the bound says how far the guide is from the posterior.
+        log_prob: (B, T) each step's term, an estimate of log p(x_t | x_{<t}), in nats.
+        variance: (B,) Monte-Carlo variance of the sum; NaN with a single particle.
+        ess: (B,) effective sample size, between 1 and K; for estimates by step, the mean over the
+            steps with a weight.
+        elbo: (B,) the bound with one particle, from the same samples, in nats. The more K particles
+            raise it, the further the guide is from the posterior.
     """
 
     log_prob: Tensor
@@ -43,15 +46,15 @@ class Estimate(NamedTuple):
 def per_step_importance(log_weights: Tensor) -> Estimate:
     """(K, B, T) log-weights -> the per-step estimate.
 
-    The variance is that of log of a mean, by the delta method: var(w) / (K mean(w)^2).
+    The variance is that of the logarithm of a mean by the delta method: var(w) / (K mean(w)^2).
     """
     k = len(log_weights)
     log_mean = log_weights.logsumexp(0) - math.log(k)
     elbo = log_weights.mean(0).sum(-1)
     relative = (log_weights - log_mean).exp()
-    weighs = (log_weights != 0).any(0)  # not padding
+    inside = (log_weights != 0).any(0)  # not padding
     ess = k / relative.square().mean(0)
-    mean_ess = torch.where(weighs, ess, 0.0).sum(-1) / weighs.sum(-1).clamp(min=1)
+    mean_ess = torch.where(inside, ess, 0.0).sum(-1) / inside.sum(-1).clamp(min=1)
     variance = relative.var(0, correction=1).sum(-1) / k if k > 1 else _unknown(elbo)
     return Estimate(log_mean, variance, mean_ess, elbo)
 
@@ -59,7 +62,7 @@ def per_step_importance(log_weights: Tensor) -> Estimate:
 def joint_importance(log_weights: Tensor) -> Estimate:
     """(K, B, T) log-weights -> the estimate from whole trajectories.
 
-    What a step adds is the difference of the estimates that end with it and before it.
+    A step's term is the estimate up to and including it, less the estimate up to the step before.
     """
     k = len(log_weights)
     running = log_weights.cumsum(-1)
@@ -72,26 +75,26 @@ def joint_importance(log_weights: Tensor) -> Estimate:
 
 
 def doubly_reparametrised(z: Tensor, log_weights: Tensor) -> None:
-    """Make the guide's gradient of log mean_k w^k the one that does not drown in noise.
+    """Make the guide's gradient of log mean_k w^k the doubly reparametrised one.
 
-    With many samples, the bound tells the guide less and less where to move them. Where log q
-    passes gradients to z alone, d/d phi log mean_k w^k has the same mean as sum_k v_k^2 (d log w^k
-    / dz^k) (dz^k / d phi) with v = softmax(log w): each sample's gradient is weighed twice. (Tucker
-    et al. 2019.)
+    With more samples, the signal-to-noise ratio of the plain gradient falls. If log q passes
+    gradients to z only, d/d phi log mean_k w^k has the same mean as sum_k v_k^2 (d log w^k / dz^k)
+    (dz^k / d phi) with v = softmax(log w), and this one's ratio does not fall. The function
+    multiplies each sample's gradient by v_k once more. (Tucker et al. 2019.)
 
     Args:
         z: (K, B, T, Z) samples, through which gradients reach the guide.
-        log_weights: (K, B, T) of each step's estimate.
+        log_weights: (K, B, T) of each step.
     """
     share = log_weights.detach().softmax(0)[..., None]
     z.register_hook(lambda gradient: gradient * share)
 
 
 def average(estimates: list[Estimate]) -> Estimate:
-    """Independent estimates of the same sequences, put together.
+    """Combine independent estimates of the same sequences.
 
-    Their mean (of p(x), not of its logarithm) is unbiased where they are, and their spread gives
-    its variance.
+    The mean of the estimates of p(x), not of its logarithm, is unbiased if they are; their spread
+    gives its variance.
     """
     if len(estimates) == 1:
         return estimates[0]

@@ -1,10 +1,10 @@
-"""What estimates say about a model: whether its latents are used."""
+"""Diagnostics of a fitted model: whether its latents are used."""
 
-UNUSED = 0.02  # nats per step, under which latents say next to nothing
+UNUSED = 0.02  # KL in nats per step, below which latents carry hardly any information
 
 
 def collapse_warning(kl: float) -> str:
-    """What to say of latents with so many nats per step; nothing where they are used."""
+    """A warning about latents with this KL, in nats per step; empty if they are used."""
     if kl >= UNUSED:
         return ""
     return (

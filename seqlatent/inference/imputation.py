@@ -12,10 +12,8 @@ from seqlatent.inference.protocols import ExactDensity, Fillable, ModelState
 from seqlatent.inference.smc import systematic
 from seqlatent.nn.causal import expand_state, map_state
 
-PARTICLES = 1024  # at the least
-
-
-LAG = 32  # observed steps
+PARTICLES = 1024  # at least
+LAG = 32  # observed steps after which a missing value's samples are final
 
 
 @torch.no_grad()
@@ -26,11 +24,22 @@ def by_particles(
     noise: Noise,
     lag: int = LAG,
 ) -> Tensor:
-    """(S, T, D) samples of one sequence's missing values, data units, beside the observed ones."""
+    """Sample the missing values of one sequence given its observed ones.
+
+    Args:
+        model: in evaluation mode.
+        batch: of one sequence.
+        num_samples: S.
+        noise: with a stream for the sequence.
+        lag: observed steps after a missing value at which its samples are final.
+
+    Returns:
+        (S, T, D) values in data units; the observed ones are as they are.
+    """
     size, observed = max(num_samples, PARTICLES), batch.observed[0]
     result = batch.x.expand(num_samples, -1, -1).clone()
     gaps = (~observed).any(-1).nonzero()[:, 0].tolist()
-    first = gaps[0] if isinstance(model, ExactDensity) else 0  # latents need the values before too
+    first = gaps[0] if isinstance(model, ExactDensity) else 0  # latents depend on earlier values
     state = expand_state(_read(model, batch, first), size)
     log_w = torch.full((size,), -math.log(size), dtype=batch.x.dtype, device=batch.x.device)
     open_steps: dict[int, tuple[Tensor, int]] = {}  # values (K, D), observed steps since
@@ -39,7 +48,7 @@ def by_particles(
     def uniform() -> Tensor:
         return noise.uniform((1,), batch.x)
 
-    def settle(steps: list[int]) -> None:
+    def finish(steps: list[int]) -> None:
         if steps:
             chosen = systematic(log_w[:, None], uniform(), num_samples)[:, 0]
             for t in steps:
@@ -57,20 +66,20 @@ def by_particles(
             open_steps[t] = filled, num_seen
         log_w = log_w + log_weight
         log_w = log_w - log_w.logsumexp(0)
-        settle([s for s, (_, since) in open_steps.items() if num_seen - since >= lag])
+        finish([s for s, (_, since) in open_steps.items() if num_seen - since >= lag])
         if not gaps and not open_steps:
             break
-        if (2 * log_w).logsumexp(0) > math.log(2 / size):  # fewer than K/2 count
+        if (2 * log_w).logsumexp(0) > math.log(2 / size):  # effective sample size under K/2
             chosen = systematic(log_w[:, None], uniform())[:, 0]
             state = map_state(lambda s, chosen=chosen: s[chosen], state)
             open_steps = {s: (v[chosen], since) for s, (v, since) in open_steps.items()}
             log_w = torch.full_like(log_w, -math.log(size))
-    settle(list(open_steps))
+    finish(list(open_steps))
     return result
 
 
 def _read(model: Fillable, batch: SequenceBatch, num_steps: int) -> ModelState:
-    """The state after the first so many steps."""
+    """The state after the first `num_steps` steps."""
     state = model.begin(batch)
     for start in range(0, num_steps, CHUNK):
         state = model.read(batch.steps(start, min(start + CHUNK, num_steps)), state)

@@ -1,12 +1,12 @@
-"""Estimates of log p(x_{1:T}) for models with latents: which one, and its noise.
+"""Likelihoods of sequences, and the estimator for models with latents.
 
     per-step   where the posterior factorises over time: the tightest for its cost
-    smc        where latents depend on earlier ones: particles are resampled as they go (by
-               measurement, tighter than whole trajectories for guides that see the future too)
+    smc        where latents depend on earlier ones: particles are resampled on the way (in our
+               measurements tighter than whole trajectories, also for guides that see the future)
     joint      whole trajectories, on request
 
-Every sequence samples its noise from a stream of its own, seeded by its name: the estimate does not
-depend on its company, nor on how many steps are read at once.
+Every sequence has its own stream of noise, seeded by its name. Its estimate does not depend on the
+other sequences in the data, nor on how many steps are read at once.
 """
 
 import math
@@ -27,13 +27,13 @@ from seqlatent.inference.protocols import Density, EstimatedDensity, StepModel
 from seqlatent.inference.smc import particle_filter
 from seqlatent.nn.causal import State
 
-CHUNK = 1024  # steps whose particles are held at once
-FILTERS = 4  # independent particle filters, whose spread gives the standard error
+CHUNK = 1024  # steps whose particles are in memory at once
+FILTERS = 4  # independent particle filters; their spread gives the standard error
 ESTIMATORS = ("auto", "per-step", "joint", "smc")
 
 
 def choose_estimator(model: StepModel, name: str = "auto") -> str:
-    """The estimator of a model with latents, by its structure unless it is named.
+    """The estimator of a model with latents; `auto` chooses it by the model's structure.
 
     Raises:
         InputError: for an unknown name, or one that is wrong for the model.
@@ -46,13 +46,13 @@ def choose_estimator(model: StepModel, name: str = "auto") -> str:
     if name == "per-step" and not model.factorises:
         raise InputError(
             "estimator=per-step needs latents that are independent over time given the data, and "
-            f"this {model.family}'s depend on one another; use smc or joint"
+            f"those of this {model.family} depend on each other; use smc or joint"
         )
     return name
 
 
 def kind_of_estimate(estimator: str, num_particles: int) -> str:
-    """`elbo` of one particle, else `smc` or `iwae`."""
+    """`elbo` with one particle, else `smc` or `iwae`."""
     if num_particles == 1:
         return "elbo"
     return "smc" if estimator == "smc" else "iwae"
@@ -63,17 +63,18 @@ def estimate(
     model: EstimatedDensity,
     batch: SequenceBatch,
     names: list[str],
+    *,
     num_particles: int,
     estimator: str,
     seed: int,
     num_filters: int = FILTERS,
 ) -> Estimate:
-    """Estimate log p of every sequence of a batch; every step up to its end weighs.
+    """Estimate log p(x_{1:T}) of every sequence of a batch.
 
     Args:
         model: with latents, in evaluation mode.
         batch: B sequences.
-        names: of the sequences, which seed their noise.
+        names: of the sequences; each seeds its sequence's noise.
         num_particles: K.
         estimator: `per-step`, `joint` or `smc`.
         seed: of the noise.
@@ -101,7 +102,7 @@ def _filter(
     noise: SequenceNoise,
     num_particles: int,
 ) -> Estimate:
-    block = max(1, CHUNK // num_particles)  # steps whose noise is sampled at once
+    block = max(1, CHUNK // num_particles)  # steps of noise sampled at once
     like = torch.empty(0, device=batch.x.device)
     uniforms = noise.uniform_steps(batch.lengths, batch.x.shape[1], like)
     eps = like
@@ -120,18 +121,20 @@ def _filter(
 def particle_noise(
     noise: SequenceNoise, batch: SequenceBatch, num_particles: int, dim: int
 ) -> Tensor:
-    """(K, B, T, Z) standard normal noise for the particles of a batch's steps, 0 at padding. A
-    sequence's does not depend on how many steps are asked for at once."""
+    """(K, B, T, Z) standard normal noise for the particles of a batch's steps, 0 at padding.
+
+    A sequence's noise does not depend on how many steps are requested at once.
+    """
     like = torch.empty(0, device=batch.x.device)
     eps = noise.normal_steps(batch.lengths, batch.x.shape[1], (num_particles, dim), like)
     return eps.permute(2, 0, 1, 3)
 
 
 def spread_over_scored(log_prob: Tensor, scored: Tensor, context: Tensor) -> Tensor:
-    """(B, T) what every step adds -> (B, T) what every *scored* step adds, 0 elsewhere.
+    """(B, T) terms of every step -> (B, T) terms of the *scored* steps, 0 elsewhere.
 
-    A step without a value may add noise of its own, as its latents are weighed too: it goes to the
-    next scored step, and is dropped after the last one. What the context adds is not counted.
+    A step without a value has a term too, because its latents have weights: it is added to the term
+    of the next scored step, and dropped after the last one. Terms of the context are dropped.
     """
     running = log_prob.cumsum(-1)
     step = torch.arange(log_prob.shape[1], device=log_prob.device)
@@ -144,25 +147,25 @@ def spread_over_scored(log_prob: Tensor, scored: Tensor, context: Tensor) -> Ten
 
 
 def more_particles(num_particles: int, error: float, target: float) -> int:
-    """The next number to try: the error falls as one over the root of their number."""
+    """The number of particles to try next; the error falls as the root of their number grows."""
     factor = 2 ** math.ceil(2 * math.log2(max(error / target, 1.01)))
     return num_particles * int(min(max(factor, 2), 64))
 
 
-MAX_PADDED_STEPS = 16_384  # particles x sequences x steps x channels held at once
+MAX_PADDED_STEPS = 16_384  # particles x sequences x steps x channels in memory at once
 
 
 class SequenceScore(NamedTuple):
     """One sequence's score.
 
     Attributes:
-        place: the sequence's place in its data set.
+        place: index of the sequence in its data set.
         log_prob: (T,) log p(x_t | x_{<t}) in nats, NaN where not scored.
-        num_observed: values that were scored.
-        num_particles: of the estimate; 0 when exact.
-        std_error: Monte-Carlo standard error of the sum; 0 when exact.
-        ess: effective sample size of the particles; NaN when exact.
-        gap: how far the particles raise the bound over that of one of them, nats; 0 when exact.
+        num_observed: number of scored values.
+        num_particles: of the estimate; 0 if computed without particles.
+        std_error: Monte-Carlo standard error of the sum; 0 if computed.
+        ess: effective sample size of the particles; NaN if computed.
+        gap: the estimate less the bound with one particle, in nats; 0 if computed.
     """
 
     place: int
@@ -186,11 +189,25 @@ def score_sequences(
     data: SequenceDataset,
     num_particles: int = 64,
     seed: int = 0,
+    *,
     progress: Callable[[int], None] | None = None,
     estimator: str = "auto",
     num_filters: int = FILTERS,
 ) -> Iterator[SequenceScore]:
-    """Score every sequence; see `score` for the arguments. `progress` is told of each batch."""
+    """Score every sequence, in batches of similar length and not in the data's order.
+
+    Args:
+        model: with a density; its dropout is off meanwhile.
+        data: the sequences.
+        num_particles: K of an estimate.
+        seed: of the estimate's noise.
+        progress: called with the number of sequences of every finished batch.
+        estimator: one of `ESTIMATORS`.
+        num_filters: for `smc`, independent filters of K particles each.
+
+    Raises:
+        InputError: for an estimator that does not suit the model.
+    """
     training = model.training
     model.eval()
     computed = isinstance(model, Density)
@@ -203,9 +220,16 @@ def score_sequences(
                     scores = _computed(model, sequences)
                 else:
                     assert isinstance(model, EstimatedDensity)
-                    scores = _estimated(model, sequences, num_particles, chosen, seed, num_filters)
-                for place, score_of in zip(part, scores, strict=True):
-                    yield score_of._replace(place=place)
+                    scores = _estimated(
+                        model,
+                        sequences,
+                        num_particles=num_particles,
+                        estimator=chosen,
+                        seed=seed,
+                        num_filters=num_filters,
+                    )
+                for place, result in zip(part, scores, strict=True):
+                    yield result._replace(place=place)
                 if progress:
                     progress(len(part))
     finally:
@@ -213,13 +237,12 @@ def score_sequences(
 
 
 def _batches(data: SequenceDataset, num_particles: int, estimator: str) -> Iterator[list[int]]:
-    """Places of sequences of like length that fit in memory together; scores do not depend on it,
-    and the caller's order is kept by `score`."""
+    """Indices of sequences of similar length that fit in memory together."""
     width = num_particles * data.num_channels
     part: list[int] = []
     for i in np.argsort(data.lengths, kind="stable"):
         steps = min(len(data.sequences[i]), CHUNK)
-        if estimator == "smc":  # holds the particles of few steps at once
+        if estimator == "smc":  # has the particles of few steps in memory at once
             steps = min(steps, 1 + CHUNK // num_particles)
         if part and (len(part) + 1) * steps * width > MAX_PADDED_STEPS:
             yield part
@@ -244,6 +267,7 @@ def _computed(model: Density, part: list[Sequence]) -> Iterator[SequenceScore]:
 def _estimated(
     model: EstimatedDensity,
     part: list[Sequence],
+    *,
     num_particles: int,
     estimator: str,
     seed: int,
@@ -251,7 +275,15 @@ def _estimated(
 ) -> Iterator[SequenceScore]:
     batch = collate(part).to(model.device)
     names = [s.unique_id for s in part]
-    e = estimate(model, batch, names, num_particles, estimator, seed, num_filters)
+    e = estimate(
+        model,
+        batch,
+        names,
+        num_particles=num_particles,
+        estimator=estimator,
+        seed=seed,
+        num_filters=num_filters,
+    )
     log_prob = spread_over_scored(e.log_prob.double(), batch.scored, batch.context)
     steps = torch.where(batch.scored, log_prob, torch.nan).cpu().numpy()
     error = e.variance.double().sqrt()
@@ -272,7 +304,7 @@ def _estimated(
 def mean_log_prob(
     model: StepModel, data: SequenceDataset, num_particles: int, seed: int = 0
 ) -> float:
-    """Flat average over all scored steps, nats per step; one filter, where there are filters."""
+    """The average over all scored steps, in nats per step; `smc` uses a single filter."""
     total, count = 0.0, 0
     for s in score_sequences(model, data, num_particles, seed, num_filters=1):
         scored = ~np.isnan(s.log_prob)

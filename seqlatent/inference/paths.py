@@ -1,4 +1,4 @@
-"""Sample paths that go on from what a model has read, of many sequences at once."""
+"""Sample paths that continue what a model has read, of many sequences at once."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -13,18 +13,18 @@ from seqlatent.inference.likelihood import CHUNK
 from seqlatent.inference.protocols import EstimatedDensity, ModelState, StepModel
 from seqlatent.nn.causal import batch_size, join_states, map_state, repeat_state
 
-MAX_ROWS = 16_384  # paths that take a step together
+MAX_ROWS = 16_384  # paths that are sampled together
 MAX_NUMBERS = 2**24  # in the states of these paths
 
 
 class _Read(NamedTuple):
-    """Sequences that were read.
+    """Sequences that the model has read.
 
     Attributes:
-        places: of n sequences in the caller's order.
-        state: of each sequence, or (`per_path`) of each path.
+        places: (n,) indices of the sequences in the caller's order.
+        state: of each sequence, or of each path if `per_path`.
         noise: with a stream for each sequence.
-        per_path: see `state`.
+        per_path: whether paths have states of their own already.
     """
 
     places: np.ndarray
@@ -33,7 +33,7 @@ class _Read(NamedTuple):
     per_path: bool
 
     def form(self) -> list[Any]:
-        """What states must have in common to be joined."""
+        """The structure of the state, which must be equal for states to be joined."""
         shapes: list[Any] = [self.per_path]
         map_state(lambda s: shapes.append((s.shape[1:], s.dtype)), self.state)
         return shapes
@@ -54,18 +54,18 @@ def forecast_paths(
     seed: int,
     progress: Callable[[int], None] | None = None,
 ) -> list[np.ndarray]:
-    """Paths that go on from each sequence's end.
+    """Sample paths that continue each sequence from its end.
 
-    Sequences of one length are read together, and all whose states have one form are continued
-    together, as far as memory goes. A sequence's paths are those that it has alone.
+    Sequences of equal length are read together, and those whose states have the same structure are
+    continued together, as far as memory allows. A sequence's paths do not depend on the others.
 
     Args:
-        model: any.
-        sequences: N of them.
+        model: any; its dropout is off meanwhile.
+        sequences: N sequences.
         covariates: (N, H, C) of the steps ahead.
-        num_samples: S, paths for each.
+        num_samples: S, paths of each sequence.
         seed: of the noise.
-        progress: called with the number of sequences that are done.
+        progress: called with the number of sequences of every finished batch.
 
     Returns:
         for each sequence its (S, H, D) paths in data units.
@@ -95,15 +95,18 @@ def sample_paths(
     noise: Noise,
     per_path: bool = False,
 ) -> np.ndarray:
-    """(N, S, H, D) paths that go on from N states, given (N, H, C) covariates.
+    """Sample paths that continue from states.
 
     Args:
-        model: in whatever mode; its dropout is off meanwhile.
-        state: of N sequences, or (`per_path`) of their N S paths.
-        covariates: of the steps ahead.
+        model: any; its dropout is off meanwhile.
+        state: of N sequences, or of their N S paths if `per_path`.
+        covariates: (N, H, C) of the steps ahead.
         num_samples: S.
         noise: with a stream for each sequence.
-        per_path: see `state`.
+        per_path: whether `state` has an entry for each path.
+
+    Returns:
+        (N, S, H, D) paths in data units.
     """
     training = model.training
     model.eval()
@@ -121,7 +124,7 @@ def sample_paths(
 def _read_all(
     model: StepModel, sequences: Sequence[Series], num_samples: int, seed: int
 ) -> Iterator[_Read]:
-    """The sequences in batches of one length, which need no padding."""
+    """Read the sequences in batches of equal length, which need no padding."""
     lengths = np.array([len(s) for s in sequences])
     most = max(1, MAX_ROWS // num_samples)
     for length in np.unique(lengths):
@@ -132,7 +135,7 @@ def _read_all(
             noise = SequenceNoise([s.unique_id for s in part], seed)
             batch = collate(part).to(model.device)
             if isinstance(model, EstimatedDensity) and not model.factorises:
-                # Latents that depend on one another are sampled given the past, for each path.
+                # Latents that depend on earlier ones are sampled given the past, for each path.
                 state = model.filtered_paths(batch, num_samples, noise)
                 last = batch.carried[:, -1:].repeat_interleave(num_samples, 0)
                 yield _Read(some, state.at(last), noise, True)
@@ -144,8 +147,8 @@ def _read_all(
 
 
 def _joined(reads: Iterator[_Read], num_samples: int) -> Iterator[_Read]:
-    """Batches of as many sequences as fit into memory together. (The paths of a single sequence
-    share its state, which is then not copied.)"""
+    """Batches of as many sequences as fit in memory together. (The paths of a single sequence
+    share its state, which is not copied.)"""
     waiting: list[_Read] = []
     for read in reads:
         for r in _cut(read, num_samples):
@@ -160,7 +163,7 @@ def _joined(reads: Iterator[_Read], num_samples: int) -> Iterator[_Read]:
 
 
 def _cut(r: _Read, num_samples: int) -> Iterator[_Read]:
-    """Parts of a batch whose paths' states fit into memory."""
+    """Parts of a batch whose paths' states fit in memory."""
     most = max(1, MAX_NUMBERS // max(1, r.cost(num_samples)))
     if r.per_path or len(r.places) <= most:  # paths have their states already
         yield r

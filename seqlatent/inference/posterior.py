@@ -1,19 +1,20 @@
-"""Latents given the values: the guide's samples, weighed until they follow the posterior.
+"""The posterior of latents given values, by weighted samples of the guide.
 
-Samples z^k of a guide q, each with its weight p(x, z^k) / q(z^k | x), are the posterior (Burda et
-al. 2016; Gordon et al. 1993). How they are put together depends on how the latents hang together:
+Samples z^k of a guide q with weights p(x, z^k) / q(z^k | x) represent the posterior (Burda et al.
+2016; Gordon et al. 1993). How they are combined depends on the structure of the model:
 
-    factorised    z_t is independent of the others given x: the samples of each step are weighed on
-                  their own. z_t does not depend on later values either, so that filtering and
+    factorised    z_t is independent of the other latents given x: each step's samples have their
+                  own weights. z_t does not depend on later values either, so that filtering and
                   smoothing are the same.
-    filtering     p(z_t | x_{1:t}): the particles of a filter, as they are weighed at step t.
-    smoothing     p(z_{1:T} | x_{1:T}): whole trajectories. Those of a filter, followed back through
-                  their ancestors; or, of a guide that sees the future, samples weighed as a whole.
+    filtering     p(z_t | x_{1:t}): the particles of a filter with their weights at step t.
+    smoothing     p(z_{1:T} | x_{1:T}): whole trajectories. These are a filter's final particles
+                  traced back through their ancestors or, for a guide that sees the future, samples
+                  with one weight per trajectory.
 
-Trajectories degenerate. Followed back from the end, all of them come from ever fewer particles of
-early steps, which were resampled many times since; and weighed as a whole, ever fewer of them count
-as the sequence grows. `ess` says how many: where it is small, means and scales are rough and scales
-too small.
+Trajectories degenerate. Traced back, they share few particles at early steps, because these were
+resampled many times since. With one weight each, fewer of them have an appreciable weight as the
+sequence grows. `ess` is the effective number; where it is small, means and scales are inaccurate
+and scales too small.
 """
 
 from typing import NamedTuple
@@ -28,17 +29,17 @@ from seqlatent.inference.protocols import EstimatedDensity
 from seqlatent.inference.smc import particle_filter, systematic
 from seqlatent.nn.causal import State
 
-PARTICLES = 512  # at the least; four for every sample
+PARTICLES = 512  # at least; four for every sample
 
 
 class Posterior(NamedTuple):
-    """A sequence's latents given its values.
+    """The posterior of a sequence's latents.
 
     Attributes:
-        mean, scale: (T, Z) by the weighted samples.
-        samples: (S, T, Z) resampled, weighing alike. Smoothing ones are whole trajectories, others
-            belong together within a step alone.
-        ess: (T,) effective number of the samples that a step rests on.
+        mean, scale: (T, Z) of the weighted samples.
+        samples: (S, T, Z) with equal weights, by resampling. Those of smoothing are whole
+            trajectories unless the posterior factorises; others are joint within each step only.
+        ess: (T,) effective sample size of each step.
     """
 
     mean: Tensor
@@ -52,18 +53,19 @@ def weighted_posterior(
     model: EstimatedDensity,
     batch: SequenceBatch,
     name: str,
+    *,
     num_samples: int,
     smoothing: bool,
     seed: int,
 ) -> Posterior:
-    """p(z_t | x_{1:t}) or, `smoothing`, p(z_{1:T} | x_{1:T}) of one sequence.
+    """p(z_t | x_{1:t}) or, if `smoothing`, p(z_{1:T} | x_{1:T}) of one sequence.
 
     Args:
         model: with latents, in evaluation mode.
         batch: of one sequence.
-        name: of the sequence, which seeds its noise.
+        name: of the sequence; it seeds the noise.
         num_samples: S.
-        smoothing: whether later values count.
+        smoothing: whether to condition on later values too.
         seed: of the noise.
     """
     size = max(PARTICLES, 4 * num_samples)
@@ -91,7 +93,7 @@ def _guided(
     """(K, T, Z) samples of the guide and their (K, T) log-weights."""
     reading, particles = model.reading(batch), None
     z, log_w = [], []
-    steps = max(1, 64 * CHUNK // size)  # whose particles are held at once
+    steps = max(1, 64 * CHUNK // size)  # whose particles are in memory at once
     for start in range(0, batch.x.shape[1], steps):
         chunk, part = batch.steps(start, start + steps), reading.steps(start, start + steps)
         eps = particle_noise(noise, chunk, size, model.latent_dim)
@@ -104,8 +106,8 @@ def _guided(
 def _filtered(
     model: EstimatedDensity, batch: SequenceBatch, size: int, noise: SequenceNoise, uniforms: Tensor
 ) -> tuple[Tensor, Tensor, list[Tensor | None]]:
-    """A particle filter: (K, T, Z) latents and (K, T) log-weights as they are at each step before
-    resampling, and the ancestors (K,) of the particles after it."""
+    """A particle filter: (K, T, Z) latents and (K, T) log-weights of each step before resampling,
+    and for each step the ancestors (K,) of the particles after it, None if not resampled."""
     reading, num_steps = model.reading(batch), batch.x.shape[1]
     z, log_w, ancestors = [], [], []
 
@@ -116,32 +118,32 @@ def _filtered(
         z.append(sample.z[:, 0, 0])
         return sample.log_weight[..., 0], particles
 
-    def listen(weights: Tensor, chosen: Tensor | None) -> None:
+    def record(weights: Tensor, chosen: Tensor | None) -> None:
         log_w.append(weights[:, 0])
         ancestors.append(None if chosen is None else chosen[:, 0])
 
-    particle_filter(propose, uniforms[None, :num_steps].to(reading.y), size, listen)
+    particle_filter(propose, uniforms[None, :num_steps].to(reading.y), size, record)
     return torch.stack(z, 1), torch.stack(log_w, 1), ancestors
 
 
 def _trajectories(
     z: Tensor, log_w: Tensor, ancestors: list[Tensor | None], num_samples: int, uniform: Tensor
 ) -> Posterior:
-    """All of a filter's final particles, followed back; and S of them, drawn by their weights."""
+    """A filter's final particles traced back through their ancestors, and a sample of S of them."""
     size, num_steps, _ = z.shape
     weights = (log_w.double() - log_w.double().logsumexp(0)).exp()
     place = torch.arange(size, device=z.device)
     paths, sizes = [z[:, -1]], [1 / (weights**2).sum()]
     for t in range(num_steps - 2, -1, -1):
-        chosen = ancestors[t]
-        place = place if chosen is None else chosen[place]
+        parents = ancestors[t]
+        place = place if parents is None else parents[place]
         paths.append(z[place, t])
         shared = torch.zeros_like(weights).index_add_(0, place, weights)
         sizes.append(1 / (shared**2).sum())
     whole = torch.stack(paths[::-1], 1)
-    drawn = systematic(weights.log()[:, None], uniform[None], num_samples)[:, 0]
+    chosen = systematic(weights.log()[:, None], uniform[None], num_samples)[:, 0]
     log_weights = weights.log()[:, None].expand(-1, num_steps)
-    return Posterior(*_moments(whole, log_weights), whole[drawn], torch.stack(sizes[::-1]))
+    return Posterior(*_moments(whole, log_weights), whole[chosen], torch.stack(sizes[::-1]))
 
 
 def _moments(z: Tensor, log_w: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,15 +1,15 @@
-"""Sequential Monte Carlo: importance sampling that drops hopeless particles on the way.
+"""Sequential Monte Carlo: importance sampling with resampling on the way.
 
-K particles walk through time together. At every step each samples z_t from the guide and is
-weighed,
+K particles move through time together. At every step each samples z_t from the guide and is
+weighted,
 
     log w_t^k = log p(x_t | .) + log p(z_t^k | .) - log q(z_t^k | .)
     log p^(x_t | x_{<t}) = log sum_k W_{t-1}^k w_t^k,     W_t^k proportional to W_{t-1}^k w_t^k
 
-and where the effective sample size 1 / sum_k (W_t^k)^2 of a sequence falls under K/2, its particles
-are resampled (systematically) in proportion to W_t, and weigh alike again. The product of the p^ is
-an unbiased estimate of p(x_{1:T}), so that the sum of their logarithms is a lower bound in
-expectation; its error grows linearly in T where that of whole trajectories grows exponentially.
+and where the effective sample size 1 / sum_k (W_t^k)^2 of a sequence falls below K/2, its particles
+are resampled (systematically) in proportion to W_t and given equal weights. The product of the p^
+is an unbiased estimate of p(x_{1:T}), so that the sum of their logarithms is a lower bound in
+expectation. Its error grows linearly in T, whereas that of whole trajectories grows exponentially.
 (Gordon et al. 1993; Del Moral 2004. As a training objective: Maddison et al. 2017, FIVO.)
 """
 
@@ -23,15 +23,16 @@ from torch import Tensor
 from seqlatent.inference.bounds import Estimate
 from seqlatent.nn.causal import State, map_state
 
-# Of step t and the particles' states: log-weights (K, B) and the states after, leading (K, B).
+# From the step t and the particles' states, whose tensors lead with (K, B): log-weights (K, B) and
+# the states after the step.
 Proposal = Callable[[int, State], tuple[Tensor, State]]
-# Told after every step of the normalised log-weights (K, B), and of the ancestors (K, B) that the
-# particles go on from: None where nothing was resampled.
-Listener = Callable[[Tensor, Tensor | None], None]
+# Called after every step with the normalised log-weights (K, B), and the ancestors (K, B) of the
+# particles after resampling, or None if nothing was resampled.
+Record = Callable[[Tensor, Tensor | None], None]
 
 
 class Particles(NamedTuple):
-    """What a filter ends with.
+    """The particles after the last step of a filter.
 
     Attributes:
         state: the particles' states, every tensor leading with (K, B).
@@ -43,20 +44,20 @@ class Particles(NamedTuple):
 
 
 def particle_filter(
-    propose: Proposal, uniforms: Tensor, num_particles: int, listen: Listener | None = None
+    propose: Proposal, uniforms: Tensor, num_particles: int, record: Record | None = None
 ) -> tuple[Estimate, Particles]:
     """Filter B sequences of T steps.
 
     Args:
-        propose: samples and weighs one step; differentiable, if gradients are wanted. (They pass
-            through samples and weights, and not through the choice of ancestors.)
-        uniforms: (B, T) uniform numbers in [0, 1) that resampling uses.
+        propose: samples and weights one step. If it is differentiable, gradients pass through
+            samples and weights, but not through the choice of ancestors.
+        uniforms: (B, T) uniform numbers in [0, 1) for resampling.
         num_particles: K.
-        listen: called after every step; with what it is told, trajectories can be put together.
+        record: called after every step, for example to trace trajectories back.
 
     Returns:
-        the estimate, without a variance: one filter cannot tell it (average several); and the
-        particles after the last step.
+        the estimate, and the particles after the last step. The estimate's variance is NaN, because
+        a single filter does not give it (average several).
     """
     size, (num_sequences, num_steps) = num_particles, uniforms.shape
     level = -math.log(size)
@@ -80,8 +81,8 @@ def particle_filter(
             ancestors = torch.where(poor, chosen, own)
             state = take(state, ancestors)
             log_w = torch.where(poor, level, log_w)
-        if listen is not None:
-            listen(weights, ancestors)
+        if record is not None:
+            record(weights, ancestors)
     log_prob = torch.stack(added, -1)
     return Estimate(
         log_prob,
@@ -92,12 +93,12 @@ def particle_filter(
 
 
 def systematic(log_weights: Tensor, uniforms: Tensor, num: int | None = None) -> Tensor:
-    """Ancestors by systematic resampling: one uniform number a sequence, then equal strides.
+    """Ancestors by systematic resampling: one uniform number per sequence, then equal strides.
 
     Args:
         log_weights: (K, B), normalised over K.
         uniforms: (B,) in [0, 1).
-        num: how many ancestors; K by default.
+        num: number of ancestors; K by default.
 
     Returns:
         (num, B) indices of particles; particle k appears num W^k times, rounded up or down.
@@ -112,6 +113,6 @@ def systematic(log_weights: Tensor, uniforms: Tensor, num: int | None = None) ->
 
 
 def take(state: State, ancestors: Tensor) -> State:
-    """The states (K, B, ...) of the ancestors (N, B) -> (N, B, ...)."""
+    """States (K, B, ...) -> (N, B, ...) those of the ancestors (N, B)."""
     column = torch.arange(ancestors.shape[1], device=ancestors.device)
     return map_state(lambda s: s[ancestors, column], state)

@@ -204,7 +204,12 @@ def _code(
             mean, scale = draws.mean(0), draws.std(0)
         else:
             p = weighted_posterior(
-                model, batch, s.unique_id, num_samples, posterior == "smoothing", seed
+                model,
+                batch,
+                s.unique_id,
+                num_samples=num_samples,
+                smoothing=posterior == "smoothing",
+                seed=seed,
             )
             mean, scale, draws, ess = p.mean, p.scale, p.samples, float(p.ess.min())
     arrays = (part.double().cpu().numpy() for part in (mean, scale, draws))

@@ -220,7 +220,14 @@ def reverse_gap(
         r = model.reading(batch)
         joint = torch.where(r.inside, model.at(r, z).log_weight, 0.0).double().sum(-1)
         names = [s.unique_id for s in like]
-        e = estimate(model, batch, names, num_particles, choose_estimator(model), seed)
+        e = estimate(
+            model,
+            batch,
+            names,
+            num_particles=num_particles,
+            estimator=choose_estimator(model),
+            seed=seed,
+        )
         differences.append(joint - e.log_prob.double().sum(-1))
         steps += int(batch.lengths.sum())
     difference = torch.cat(differences)

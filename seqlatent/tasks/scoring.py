@@ -77,9 +77,10 @@ def score(
             f"choose; leave estimator={estimator} out"
         )
     data = check_data(model, data)
-    results = {
-        s.place: s for s in score_sequences(model, data, num_particles, seed, progress, estimator)
-    }
+    scores = score_sequences(
+        model, data, num_particles, seed, progress=progress, estimator=estimator
+    )
+    results = {s.place: s for s in scores}
     if target_error is not None and not computed:
         _raise_particles(model, data, results, target_error, seed, estimator)
     return _frames(model, data, [results[i] for i in range(len(data))], estimator)
@@ -108,7 +109,7 @@ def _raise_particles(
         if not wanted:
             break
         for number, places in wanted.items():
-            for s in score_sequences(model, data[places], number, seed, None, estimator):
+            for s in score_sequences(model, data[places], number, seed, estimator=estimator):
                 results[places[s.place]] = s._replace(place=places[s.place])
     missed = [s for s in results.values() if error(s) > target]
     if missed:
