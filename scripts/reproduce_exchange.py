@@ -104,7 +104,7 @@ def measure(
 
     def paths(origin: int, seed: int) -> np.ndarray:
         history = SequenceDataset.from_list([x[:origin]])
-        return model.forecast(history, AHEAD, num_samples=PATHS, seed=seed).samples
+        return model.forecast(history, AHEAD, num_samples=PATHS, seed=seed)[0].samples
 
     return {
         "seed": seed,
