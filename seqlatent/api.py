@@ -11,6 +11,7 @@ An object of this module knows its options; `fit` looks at the data, builds the 
 import dataclasses
 import inspect
 import logging
+import textwrap
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,6 +32,7 @@ from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS, build_model, model_class
 from seqlatent.options import check_seed, make
 from seqlatent.tasks.prepare import check_data
+from seqlatent.text import Summary
 from seqlatent.training.checkpoint import (
     CONFIG,
     CURVE,
@@ -49,7 +51,7 @@ from seqlatent.training.trainer import fit as train_model
 logger = logging.getLogger("seqlatent")
 
 
-class Model(Fitted):
+class Model(Fitted, Summary):
     """A model of sequences: fit, score, forecast, sample, save.
 
     Attributes:
@@ -76,6 +78,60 @@ class Model(Fitted):
             for f in fields
         ]
         cls.__signature__ = inspect.Signature(parameters)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's options by name, as scikit-learn has it.
+
+        Args:
+            deep: there for scikit-learn; no option has options of its own.
+        """
+        return {f.name: getattr(self.options, f.name) for f in dataclasses.fields(self.options)}
+
+    def set_params(self, **params: Any) -> "Model":
+        """Change some of the options, as scikit-learn has it.
+
+        A fitted model whose options change is no longer fitted, so that its parameters always
+        belong to its options: call `fit` again.
+
+        Returns:
+            the model itself.
+
+        Raises:
+            InputError: for an unknown name, or a value that an option cannot have; nothing is
+                changed then.
+        """
+        options = make(type(self.options), self.get_params() | params)
+        if options != self.options:
+            self.options, self._module, self.result, self.fitted = options, None, None, {}
+        return self
+
+    def clone(self) -> "Model":
+        """An unfitted model with equal options."""
+        return type(self)(**self.get_params())
+
+    def _facts(self) -> tuple[str, list[tuple[str, str]]]:
+        """The call that makes the model, with what differs from the defaults; how it was fitted."""
+        given = [
+            f"{f.name}={getattr(self.options, f.name)!r}"
+            for f in dataclasses.fields(self.options)
+            if getattr(self.options, f.name) != f.default
+        ]
+        facts = []
+        if self._module is not None:
+            count = sum(p.numel() for p in self._module.parameters())
+            facts.append(("parameters", f"{count:,}"))
+            if self.fitted:
+                score, kind = self.fitted["valid_nats_per_step"], self.fitted["valid_kind"]
+                facts.insert(0, ("fitted to", self.fitted["data"]))
+                facts.append(("held-out score", f"{score:.4f} nats per step ({kind})"))
+        return f"{type(self).__name__}({', '.join(given)})", facts
+
+    def __repr__(self) -> str:
+        title, facts = self._facts()
+        lines = textwrap.wrap(title, 90, subsequent_indent="    ", break_on_hyphens=False)
+        if facts:
+            lines.append("  " + "; ".join(f"{name}: {value}" for name, value in facts))
+        return "\n".join(lines)
 
     def fit(
         self,

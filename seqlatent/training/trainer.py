@@ -28,6 +28,7 @@ from seqlatent.data.sequence import Sequence
 from seqlatent.errors import InputError, TrainingError
 from seqlatent.inference.likelihood import mean_log_prob
 from seqlatent.models.base import SequenceModel
+from seqlatent.text import Summary
 from seqlatent.training.augmentation import augment, check_augmentation
 from seqlatent.training.batches import TrainingBatches
 from seqlatent.training.checkpoint import fingerprint, load_state, save_state
@@ -36,8 +37,8 @@ from seqlatent.training.options import TrainingOptions, choose_batch_size, choos
 CHECKPOINT_SECONDS = 15.0
 
 
-@dataclass(frozen=True)
-class FitResult:
+@dataclass(frozen=True, repr=False)
+class FitResult(Summary):
     """How a fit went.
 
     Attributes:
@@ -54,6 +55,15 @@ class FitResult:
     steps: int
     seconds: float
     stopped: str
+
+    def _facts(self) -> tuple[str, list[tuple[str, str]]]:
+        return "FitResult", [
+            ("held-out score", f"{self.valid_log_prob:.4f} nats per step"),
+            ("steps", f"{self.steps}, the best at {self.best_step}"),
+            ("validations", str(len(self.history))),
+            ("seconds", f"{self.seconds:.1f}"),
+            ("stopped", self.stopped),
+        ]
 
 
 class Trainer:
