@@ -154,7 +154,7 @@ class Model(Fitted, Summary):
             seed: of the split, the first parameters, batches and noise.
             device: `auto`, `cpu` or `cuda`.
             run: folder to save the model and, meanwhile, checkpoints in.
-            resume: go on from the folder's checkpoint, if there is one.
+            resume: resume from the checkpoint in the folder, if there is one.
             overwrite: replace what the folder holds.
             progress: show a bar; by default on a terminal.
             training: see `seqlatent.training.trainer.TrainingOptions`, e.g. `max_minutes=2`.
