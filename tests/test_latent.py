@@ -20,8 +20,8 @@ from seqlatent.models.latent.priors import PRIORS
 from seqlatent.models.latent.transitions import TRANSITIONS
 from seqlatent.options import make
 from seqlatent.tasks.scoring import score
+from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions
-from seqlatent.training.trainer import fit
 
 LATENT = sorted(n for n in MODELS if isinstance(model(n), LatentModel))
 ELBO = [n for n in LATENT if model(n).options.bound == "elbo"]

@@ -17,8 +17,9 @@ from seqlatent.models.base import SequenceModel
 from seqlatent.options import make
 from seqlatent.processes import PROCESSES
 from seqlatent.tasks.scoring import score
+from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions, choose_batch_size
-from seqlatent.training.trainer import Trainer, fit
+from seqlatent.training.trainer import Trainer
 
 
 def options(**values) -> TrainingOptions:
@@ -38,7 +39,7 @@ class Killed(Exception):
 def test_a_killed_fit_goes_on_as_if_it_had_not_been_killed(
     name: str, data, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("seqlatent.training.trainer.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("seqlatent.training.fitting.CHECKPOINT_SECONDS", 0.0)
     noisy = {} if name == "linear-gaussian" else {"dropout": 0.1}
     whole = model(name, **noisy)
     straight = fit(whole, *data, options())
@@ -64,7 +65,7 @@ def test_a_killed_fit_goes_on_as_if_it_had_not_been_killed(
 def test_a_killed_fit_with_a_moving_average_and_augmentation_goes_on_exactly(
     tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("seqlatent.training.trainer.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("seqlatent.training.fitting.CHECKPOINT_SECONDS", 0.0)
     data = split(dataset("binary", channels=6, num=20, steps=10), 0.2, "series")
     for s in data[0]:
         s.x[:, 4:] = 0  # room to move to
