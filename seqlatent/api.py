@@ -123,9 +123,8 @@ class Model(Fitted):
             data = with_context(data, self.options.context_length)
             train, held_out = split(data, options.valid, options.valid_by, seed)
         else:
-            train, held_out = (
-                with_context(d, self.options.context_length) for d in (data, load_like(valid, data))
-            )
+            train = with_context(data, self.options.context_length)
+            held_out = load_like(valid, data)  # check_data gives it its context
         description = DataDescription.of(train)
         if options.hide > 0:
             description = dataclasses.replace(description, had_gaps=True)

@@ -9,7 +9,7 @@ import pytest
 
 from seqlatent.data.calendar import CYCLES, calendar_features, with_calendar
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.data.steps import steps_after
+from seqlatent.data.grid import steps_after
 from seqlatent.errors import InputError
 
 from_frame = SequenceDataset.from_frame
@@ -268,7 +268,8 @@ def test_absent_integer_steps_are_filled_in():
     frame = pd.DataFrame({"ds": ds, "y": 1.0}).drop(index=[7])
     data = from_frame(frame)
     assert data.sequences[0].ds.tolist() == ds.tolist()
-    assert data.frequency is None
+    assert data.frequency == 2
+    assert np.flatnonzero(data.sequences[0].absent).tolist() == [7]
     assert data.future_steps(data.sequences[0], 2).tolist() == [2000, 2002]
 
 

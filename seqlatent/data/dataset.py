@@ -12,8 +12,8 @@ import pandas as pd
 
 from seqlatent.data.columns import MAX_MAGNITUDE
 from seqlatent.data.frames import sequences_from_frame
+from seqlatent.data.grid import Frequency, steps_after
 from seqlatent.data.sequence import Sequence
-from seqlatent.data.steps import steps_after
 from seqlatent.errors import InputError
 
 
@@ -26,7 +26,8 @@ class SequenceDataset:
         targets: names of the D channels.
         covariate_names: names of the C covariates.
         categories: for a channel of labels, the label of each code 0, 1, ...
-        frequency: pandas offset alias of the steps; None for integer or irregular steps.
+        frequency: of the steps: a pandas offset alias for timestamps, the stride for integers, None
+            where they are irregular. A series that does not go by it has steps of its own.
         name: what messages call this data set: a file, a bundled name, "data".
         id_column, time_column: what they were called in the table, if it was one.
     """
@@ -35,7 +36,7 @@ class SequenceDataset:
     targets: tuple[str, ...]
     covariate_names: tuple[str, ...] = ()
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    frequency: str | None = None
+    frequency: Frequency = None
     name: str = "data"
     id_column: str = "unique_id"
     time_column: str | None = None
@@ -66,7 +67,7 @@ class SequenceDataset:
         return np.array([len(s) for s in self.sequences], dtype=np.int64)
 
     def future_steps(self, sequence: Sequence, prediction_length: int) -> np.ndarray:
-        """(H,) the steps that follow a sequence's last one, by the data's frequency."""
+        """(H,) the steps that follow a sequence's last one; see `steps_after`."""
         return steps_after(sequence.ds, prediction_length, self.frequency)
 
     @classmethod
@@ -151,7 +152,7 @@ class SequenceDataset:
             targets = ("y",) if channels == 1 else tuple(f"y{d + 1}" for d in range(channels))
         if len(targets) != channels:
             raise InputError(f"{name}: {len(targets)} target names for {channels} channels")
-        return cls(tuple(sequences), tuple(targets), name=name)
+        return cls(tuple(sequences), tuple(targets), frequency=1, name=name)
 
     def to_frame(self) -> pd.DataFrame:
         """The long table: `unique_id, ds`, the targets (labels for categories), the covariates."""

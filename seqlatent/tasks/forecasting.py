@@ -9,7 +9,7 @@ depend on which others are asked for.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -19,8 +19,9 @@ from seqlatent.data.batch import collate
 from seqlatent.data.calendar import calendar_features, from_data
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
+from seqlatent.data.grid import steps_after
 from seqlatent.data.sequence import Sequence
-from seqlatent.data.steps import show_step, steps_after
+from seqlatent.data.steps import show_step
 from seqlatent.errors import InputError
 from seqlatent.inference.likelihood import CHUNK
 from seqlatent.inference.noise import sequence_generator
@@ -159,8 +160,6 @@ def forecast(
         if value < 1:
             raise InputError(f"{name}={value} must be at least 1")
     data = check_data(model, data)
-    # One step alone has no frequency: the training data's is its best guess.
-    data = replace(data, frequency=data.frequency or model.description.frequency)
     results = []
     for s in data:
         ds = data.future_steps(s, prediction_length)

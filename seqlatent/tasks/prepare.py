@@ -7,6 +7,7 @@ import numpy as np
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
+from seqlatent.data.regular import with_frequency
 from seqlatent.data.splits import with_context
 from seqlatent.distributions.choice import check_support
 from seqlatent.errors import InputError
@@ -18,7 +19,9 @@ logger = logging.getLogger("seqlatent")
 def check_data(
     model: SequenceModel, data: SequenceDataset, reads_gaps: bool = True
 ) -> SequenceDataset:
-    """The data as the model wants it: its channels in order, its context.
+    """The data as the model wants it: its channels in order, its labels, its steps, its context.
+
+    What a series becomes depends on the series and the model alone, not on the data beside it.
 
     Args:
         model: fitted.
@@ -41,9 +44,10 @@ def check_data(
             f"{data.name}: the model was fitted with {wanted}, the data has "
             f"{', '.join(data.covariate_names) or 'none'}"
         )
+    data = with_frequency(data, description.frequency)
     if reads_gaps and not description.had_gaps and any(np.isnan(s.x).any() for s in data):
         logger.warning(
-            "warning: %s has missing values and the training data had none: the model has not "
+            "%s has missing values and the training data had none: the model has not "
             "learnt to go on without; fit it with hide=0.05 (--set hide=0.05) to practise",
             data.name,
         )
