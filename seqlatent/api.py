@@ -19,10 +19,9 @@ import pandas as pd
 import torch
 
 from seqlatent.data.batch import collate
-from seqlatent.data.calendar import cycles_of, from_data
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
-from seqlatent.data.readers import load
+from seqlatent.data.readers import load, load_like
 from seqlatent.data.splits import split, with_context
 from seqlatent.data.tables import write_table
 from seqlatent.fitted_model import Fitted
@@ -252,18 +251,3 @@ def load_model(run: str | Path) -> Model:
     model = CLASSES[module.family].__new__(CLASSES[module.family])
     model.options, model._module, model.result, model.fitted = module.options, module, None, fitted
     return model
-
-
-def load_like(source: Any, data: SequenceDataset) -> SequenceDataset:
-    """More data, read by the names that `data` was read by."""
-    if isinstance(source, SequenceDataset):
-        return source
-    names = data.covariate_names
-    return load(
-        source,
-        targets=data.targets,
-        covariates=from_data(names),
-        calendar=cycles_of(names),
-        id_column=data.id_column,
-        time_column=data.time_column,
-    )

@@ -17,7 +17,6 @@ from seqlatent.cli.common import (
     Threads,
     TimeColumn,
     check_outputs,
-    load_for,
     set_up,
     show,
 )
@@ -48,6 +47,7 @@ def encode(
 ) -> None:
     """Latent codes: mean and scale of every latent at every step; a flow's are exact, scale 0."""
     from seqlatent.api import load_model
+    from seqlatent.data.readers import load_like
     from seqlatent.data.tables import write_table
     from seqlatent.inference.protocols import InvertibleLatents
     from seqlatent.plots.latents import is_exact, plot_codes, plot_latents, plot_maps
@@ -62,7 +62,7 @@ def encode(
             f"model '{model.family}' has no map from values to codes to draw (--plot-map); "
             "fit --model flow"
         )
-    loaded = load_for(model, data, id_column, time_column)
+    loaded = load_like(data, model.module.description, id_column, time_column)
     codes = model.codes(loaded, num_samples, seed, show(quiet), posterior)
     frame = codes.to_frame()
     write_table(frame, out)
@@ -118,13 +118,14 @@ def impute(
 ) -> None:
     """Missing values, given all observed ones before and after."""
     from seqlatent.api import load_model
+    from seqlatent.data.readers import load_like
     from seqlatent.data.tables import write_table
     from seqlatent.text import counted, frame_text
 
     set_up(quiet, threads, as_json)
     check_outputs([out, filled_out, samples_out], [plot])
     model = load_model(run)
-    loaded = load_for(model, data, id_column, time_column)
+    loaded = load_like(data, model.module.description, id_column, time_column)
     result = model.impute(loaded, num_samples, seed, show(quiet or as_json), lag)
     frame = result.to_frame()
     if out:
@@ -159,11 +160,13 @@ def inspect(
 ) -> None:
     """How latents are used: KL, active units, collapse; the guide against prior and posterior."""
     from seqlatent.api import load_model
+    from seqlatent.data.readers import load_like
 
     set_up(quiet, threads, as_json)
     check_outputs([], [plot])
     model = load_model(run)
-    found = model.inspect(load_for(model, data, id_column, time_column), num_particles, seed)
+    loaded = load_like(data, model.module.description, id_column, time_column)
+    found = model.inspect(loaded, num_particles, seed)
     if plot:
         found.plot(plot)
     print(json.dumps(found.to_dict()) if as_json else found.to_text())

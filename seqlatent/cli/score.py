@@ -15,7 +15,6 @@ from seqlatent.cli.common import (
     Threads,
     TimeColumn,
     check_outputs,
-    load_for,
     set_up,
     show,
 )
@@ -44,6 +43,7 @@ def score(
 ) -> None:
     """Log-likelihood of every sequence, in nats and data units."""
     from seqlatent.api import load_model
+    from seqlatent.data.readers import load_like
     from seqlatent.data.tables import write_table
     from seqlatent.plots.scores import plot_scores
     from seqlatent.text import score_lines, text_table
@@ -51,7 +51,7 @@ def score(
     set_up(quiet, threads, as_json)
     check_outputs([out, steps_out], [plot])
     model = load_model(run)
-    loaded = load_for(model, data, id_column, time_column)
+    loaded = load_like(data, model.module.description, id_column, time_column)
     scores, steps = model.score(
         loaded, num_particles, seed, show(quiet or as_json), estimator, target_error
     )

@@ -48,8 +48,13 @@ def named_columns(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """The frame with its columns' names as text; dates in its index become a column `ds`.
 
     Raises:
-        InputError: two columns have one name, or there are no rows.
+        InputError: two columns have one name, the index has several levels, or there are no rows.
     """
+    if isinstance(frame.index, pd.MultiIndex):
+        raise InputError(
+            f"{name}: the index has several levels, which would be lost; make columns of them with "
+            "reset_index()"
+        )
     frame = frame.copy(deep=False)
     frame.columns = [str(column) for column in frame.columns]
     if isinstance(frame.index, (pd.DatetimeIndex, pd.PeriodIndex)) and "ds" not in frame.columns:

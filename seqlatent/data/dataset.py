@@ -102,13 +102,16 @@ class SequenceDataset:
     def from_arrays(
         cls, x: np.ndarray, targets: Seq[str] | None = None, name: str = "data"
     ) -> "SequenceDataset":
-        """Read (N, T, D) or (N, T) values, NaN where missing; steps are 0..T-1."""
+        """Read (N, T, D), (N, T) or, as one sequence, (T,) values, NaN where missing; steps are
+        0..T-1."""
         x = np.asarray(x)
+        if x.ndim == 1:
+            x = x[None]
         if x.ndim == 2:
             x = x[:, :, None]
         if x.ndim != 3:
             raise InputError(
-                f"{name}: an array of sequences has shape (N, T, D) or (N, T), not {x.shape}"
+                f"{name}: an array of sequences has shape (N, T, D), (N, T) or (T,), not {x.shape}"
             )
         return cls.from_list(list(x), targets, name)
 

@@ -61,10 +61,27 @@ def check_data(
 
 
 def _recode(data: SequenceDataset, description: DataDescription) -> SequenceDataset:
-    """Labels by the codes that they had in training."""
+    """Labels by the codes that they had in training.
+
+    Raises:
+        InputError: for a label that training did not have, and for numbers in place of labels or
+            the reverse: a code means nothing without its label.
+    """
     sequences = list(data.sequences)
     for d, target in enumerate(data.targets):
         ours, theirs = description.categories.get(target), data.categories.get(target)
+        if ours is None and theirs is not None:
+            raise InputError(
+                f"{data.name}: column '{target}' holds labels such as '{theirs[0]}', and the model "
+                "was fitted to numbers there; give numbers"
+            )
+        if ours is not None and theirs is None:
+            if all(np.isnan(s.x[:, d]).all() for s in data):
+                continue
+            raise InputError(
+                f"{data.name}: column '{target}' holds numbers, and the model was fitted to the "
+                f"labels {', '.join(ours)} there; give labels"
+            )
         if ours is None or theirs is None or tuple(ours) == tuple(theirs):
             continue
         new = [label for label in theirs if label not in ours]
