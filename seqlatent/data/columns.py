@@ -20,7 +20,7 @@ MAX_MAGNITUDE = 1e30
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The rows of a table, for messages: what the table is called and whose each row is.
+    """The rows of a table, for messages: the table's name, and the series of each row.
 
     Attributes:
         name: the table, as messages call it.
@@ -74,7 +74,7 @@ def require_column(column: str, columns: Collection[str], role: str, name: str) 
 
 
 def series_rows(frame: pd.DataFrame, id_column: str, name: str) -> Rows:
-    """Whose each row is; a table without an id column is the one series "series".
+    """The series of each row; a table without an id column is the one series "series".
 
     Raises:
         InputError: a row without an id, or with one that is no name.

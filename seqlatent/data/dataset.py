@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 
 from seqlatent.data.columns import MAX_MAGNITUDE
+from seqlatent.data.display import as_html, as_text, dataset_summary
 from seqlatent.data.frames import sequences_from_frame
 from seqlatent.data.grid import Frequency, steps_after
 from seqlatent.data.sequence import Sequence
 from seqlatent.errors import InputError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SequenceDataset:
     """Named sequences over the same target channels.
 
@@ -27,7 +28,7 @@ class SequenceDataset:
         covariate_names: names of the C covariates.
         categories: for a channel of labels, the label of each code 0, 1, ...
         frequency: of the steps: a pandas offset alias for timestamps, the stride for integers, None
-            where they are irregular. A series that does not go by it has steps of its own.
+            where they are irregular. A series whose steps do not follow it has its own.
         name: what messages call this data set: a file, a bundled name, "data".
         id_column, time_column: what they were called in the table, if it was one.
     """
@@ -40,6 +41,12 @@ class SequenceDataset:
     name: str = "data"
     id_column: str = "unique_id"
     time_column: str | None = None
+
+    def __repr__(self) -> str:
+        return as_text(dataset_summary(self))
+
+    def _repr_html_(self) -> str:
+        return as_html(dataset_summary(self))
 
     def __len__(self) -> int:
         return len(self.sequences)

@@ -1,4 +1,4 @@
-"""`DataDescription`: all that a model must know of its training data before it is built.
+"""`DataDescription`: what a model must know about its training data before it is built.
 
 It is computed once, from training data alone, and saved with the model: channels and their names,
 location and scale, range and resolution. A model can be rebuilt from its options and this.
@@ -54,7 +54,7 @@ class DataDescription:
         frequency: of the steps: a pandas alias, the stride of integers, None where irregular.
         start: the first step of the first sequence.
         id_column, time_column: what they were called in the table, if it was one.
-        had_gaps: whether training had missing values, so that a model learnt to go on without.
+        had_gaps: whether the training data had missing values, so that a model learnt to read them.
     """
 
     channels: tuple[ChannelDescription, ...]

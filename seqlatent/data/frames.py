@@ -1,4 +1,4 @@
-"""From a table to sequences: which column is what, whose each row is, and in what order."""
+"""From a table to sequences: roles of columns, series of rows, order of steps."""
 
 import logging
 from collections.abc import Sequence as Seq

@@ -1,4 +1,4 @@
-"""Frequencies and regular grids of steps: what is absent from a series, and what comes after it.
+"""Frequencies and regular grids: steps that are absent from a series, and those that follow.
 
 A data set has one frequency: a pandas alias for timestamps, the stride for integer steps, None
 where its steps are irregular. Whether a series lies on that grid is decided by its own steps alone,
@@ -51,7 +51,7 @@ def common_frequency(steps: Seq[np.ndarray]) -> Frequency:
     steps = [s for s in steps if len(s) > 1]
     if not steps:
         return None
-    stride = _most_common(np.concatenate([np.diff(s.astype(np.int64)) for s in steps]))
+    stride = _most_common(np.concatenate([np.diff(_ticks(s)) for s in steps]))
     total = sum(len(s) for s in steps)
     best, most = None, 0
     for frequency in _candidates(steps, stride) if steps[0].dtype.kind == "M" else [stride]:
@@ -74,7 +74,7 @@ def goes_by(steps: np.ndarray, frequency: Frequency) -> bool:
         return False
     if len(steps) == 1:
         return True
-    ticks = steps.astype(np.int64)
+    ticks = _ticks(steps)
     stride = _stride(frequency)
     if stride is not None:
         length = int(ticks[-1] - ticks[0]) // stride + 1
@@ -99,18 +99,19 @@ def grid_of(steps: np.ndarray, frequency: Frequency) -> np.ndarray:
     stride = _stride(own)
     if stride is None:
         return _calendar_grid(steps[0], steps[-1], str(own))
-    ticks = steps.astype(np.int64)
+    ticks = _ticks(steps)
     # arange counts its steps in double precision: let it count from 0.
     count = (ticks[-1] - ticks[0]) // stride + 1
-    return (ticks[0] + stride * np.arange(count)).view(steps.dtype)
+    grid = ticks[0] + stride * np.arange(count)
+    return grid.view("datetime64[ns]") if steps.dtype.kind == "M" else grid
 
 
 def steps_after(ds: np.ndarray, prediction_length: int, frequency: Frequency) -> np.ndarray:
     """The steps that follow a series' last one.
 
-    They go on by `frequency_of`. Irregular integers go on by their most common difference and
-    irregular timestamps by their median one; a single step without a frequency is followed by the
-    next integer or the next day.
+    They follow `frequency_of`. Irregular integers continue with their most common difference,
+    irregular timestamps with their median difference. A single step without a frequency is followed
+    by the next integer or the next day.
 
     Args:
         ds: (T,) strictly increasing steps, `datetime64[ns]` or `int64`.
@@ -125,7 +126,7 @@ def steps_after(ds: np.ndarray, prediction_length: int, frequency: Frequency) ->
     """
     last = ds[-1]
     own = frequency_of(ds, frequency)
-    differences = np.diff(ds.astype(np.int64))
+    differences = np.diff(_ticks(ds))
     if ds.dtype.kind != "M":
         if own is None:
             own = _most_common(differences) if len(differences) else 1
@@ -142,6 +143,11 @@ def steps_after(ds: np.ndarray, prediction_length: int, frequency: Frequency) ->
             "that timestamps can hold; shorten the prediction"
         ) from None
     return following.to_numpy()
+
+
+def _ticks(steps: np.ndarray) -> np.ndarray:
+    """(T,) int64: the steps, of timestamps their nanoseconds."""
+    return (steps.astype("datetime64[ns]") if steps.dtype.kind == "M" else steps).astype(np.int64)
 
 
 def _most_common(differences: np.ndarray) -> int:

@@ -1,4 +1,4 @@
-"""`load`: one door for every kind of data."""
+"""`load`: one function that reads every kind of data."""
 
 import os
 from collections.abc import Sequence as Seq
@@ -94,7 +94,7 @@ def load_like(
 
     Args:
         source: whatever `load` reads; a `SequenceDataset` is returned as it is.
-        like: the other data, or what a model knows of its training data.
+        like: the other data, or a model's description of its training data.
         id_column, time_column: in place of those of `like`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Data on the grid of a model's frequency, whatever table they came in."""
+"""Data on the grid of a model's frequency, whatever table they came from."""
 
 import logging
 from dataclasses import replace
@@ -14,17 +14,17 @@ logger = logging.getLogger("seqlatent")
 
 
 def with_frequency(data: SequenceDataset, frequency: Frequency) -> SequenceDataset:
-    """The data as if they had been loaded in a table of a frequency.
+    """The data as if they had been loaded from a table of this frequency.
 
-    Each series' steps are decided by the steps that were recorded and the frequency alone: what was
-    filled in for the frequency of its own table is left out again.
+    The recorded steps of a series and the frequency alone decide its grid. Steps that were filled
+    in for the frequency of the series' own table are left out again.
 
     Args:
         data: of any frequency.
         frequency: a pandas alias, a stride, or None where each series goes by its own.
 
     Raises:
-        InputError: naming the step that a series would need and whose covariates are not known.
+        InputError: naming a step that would have to be filled in but has no covariates.
     """
     if data.frequency == frequency:
         return data

@@ -1,11 +1,13 @@
-"""One sequence, the atom of every data set."""
+"""`Sequence`: one series with its steps, values and covariates."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from seqlatent.data.display import as_html, as_text, sequence_summary
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Sequence:
     """A sequence of T steps with D target channels.
 
@@ -32,6 +34,12 @@ class Sequence:
     before: np.ndarray | None = None
     absent: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        return as_text(sequence_summary(self))
+
+    def _repr_html_(self) -> str:
+        return as_html(sequence_summary(self))
+
     def __len__(self) -> int:
         return len(self.ds)
 
@@ -56,8 +64,8 @@ class Sequence:
         )
 
     def on_steps(self, ds: np.ndarray) -> "Sequence":
-        """The recorded steps on a grid that has them all; the others are absent and missing, their
-        covariates 0. Scoring begins where it did.
+        """The recorded steps on a grid that contains them all. The other steps of the grid are
+        absent: their values are missing and their covariates 0. Scoring begins at the same step.
 
         Args:
             ds: (T',) strictly increasing steps.

@@ -47,8 +47,8 @@ def check_data(
     data = with_frequency(data, description.frequency)
     if reads_gaps and not description.had_gaps and any(np.isnan(s.x).any() for s in data):
         logger.warning(
-            "%s has missing values and the training data had none: the model has not "
-            "learnt to go on without; fit it with hide=0.05 (--set hide=0.05) to practise",
+            "%s has missing values and the training data had none, so the model has "
+            "not learnt to read them; fit it with hide=0.05 (--set hide=0.05)",
             data.name,
         )
     data = _recode(data, description)
