@@ -21,10 +21,9 @@ import pandas as pd
 import torch
 
 from seqlatent.data.batch import collate
-from seqlatent.data.calendar import cycles_of, from_data
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
-from seqlatent.data.readers import load
+from seqlatent.data.readers import load, load_like
 from seqlatent.data.splits import split, with_context
 from seqlatent.data.tables import write_table
 from seqlatent.errors import InputError
@@ -184,9 +183,8 @@ class Model(Fitted, Summary):
             data = with_context(data, self.options.context_length)
             train, held_out = split(data, options.valid, options.valid_by, seed)
         else:
-            train, held_out = (
-                with_context(d, self.options.context_length) for d in (data, load_like(valid, data))
-            )
+            train = with_context(data, self.options.context_length)
+            held_out = load_like(valid, data)  # check_data gives it its context
         description = DataDescription.of(train)
         if options.hide > 0:
             description = dataclasses.replace(description, had_gaps=True)
@@ -329,18 +327,3 @@ def load_model(run: str | Path) -> Model:
     model = cls.__new__(cls)
     model.options, model._module, model.result, model.fitted = module.options, module, None, fitted
     return model
-
-
-def load_like(source: Any, data: SequenceDataset) -> SequenceDataset:
-    """More data, read by the names that `data` was read by."""
-    if isinstance(source, SequenceDataset):
-        return source
-    names = data.covariate_names
-    return load(
-        source,
-        targets=data.targets,
-        covariates=from_data(names),
-        calendar=cycles_of(names),
-        id_column=data.id_column,
-        time_column=data.time_column,
-    )

@@ -4,14 +4,15 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from seqlatent.errors import InputError
 
 DATA = (
-    "A table (.csv, .tsv, .parquet; .gz too), a .npy array, or a bundled data set, as NAME:train."
+    "A table (.csv, .parquet, .feather, .json; .gz too), a .npy array, or a bundled data set, as "
+    "NAME:train."
 )
 Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA)]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a fitted model.")]
@@ -72,20 +73,6 @@ def show(quiet: bool) -> bool:
 
 def names(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
-
-
-def load_for(model: Any, data: str, id_column: str | None, time_column: str | None) -> Any:
-    """Load data with the columns that the model was fitted to."""
-    from seqlatent.data.readers import load
-
-    return load(
-        data,
-        targets=model.module.description.targets,
-        covariates=model.covariates,
-        calendar=model.calendar,
-        id_column=id_column or model.module.description.id_column,
-        time_column=time_column or model.module.description.time_column,
-    )
 
 
 def check_outputs(tables: list[Path | None], pictures: list[Path | None]) -> None:

@@ -15,7 +15,6 @@ from seqlatent.cli.common import (
     Threads,
     TimeColumn,
     check_outputs,
-    load_for,
     set_up,
     show,
 )
@@ -49,14 +48,14 @@ def forecast(
     The result holds means, quantiles and sample paths.
     """
     from seqlatent.api import load_model
-    from seqlatent.data.readers import load_future
+    from seqlatent.data.readers import load_future, load_like
     from seqlatent.data.tables import write_table
     from seqlatent.text import frame_text
 
     set_up(quiet, threads, as_json)
     check_outputs([out, samples_out], [plot])
     model = load_model(run)
-    loaded = load_for(model, data, id_column, time_column)
+    loaded = load_like(data, model.module.description, id_column, time_column)
     ahead = None
     if future is not None:
         described = model.module.description

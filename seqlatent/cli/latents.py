@@ -17,7 +17,6 @@ from seqlatent.cli.common import (
     Threads,
     TimeColumn,
     check_outputs,
-    load_for,
     set_up,
     show,
 )
@@ -54,6 +53,7 @@ def encode(
 ) -> None:
     """Infer the latents: mean and scale at each step. Those of a flow are exact, with scale 0."""
     from seqlatent.api import load_model
+    from seqlatent.data.readers import load_like
     from seqlatent.data.tables import write_table
     from seqlatent.inference.protocols import InvertibleLatents
     from seqlatent.plots import (
@@ -73,7 +73,7 @@ def encode(
             f"model '{model.family}' has no map from values to latents to plot (--plot-map); "
             "fit --model flow"
         )
-    loaded = load_for(model, data, id_column, time_column)
+    loaded = load_like(data, model.module.description, id_column, time_column)
     codes = model.codes(
         loaded, num_samples=num_samples, seed=seed, progress=show(quiet), posterior=posterior
     )
@@ -145,13 +145,14 @@ def impute(
 ) -> None:
     """Impute missing values from all observed ones, before and after."""
     from seqlatent.api import load_model
+    from seqlatent.data.readers import load_like
     from seqlatent.data.tables import write_table
     from seqlatent.text import counted, frame_text
 
     set_up(quiet, threads, as_json)
     check_outputs([out, filled_out, samples_out], [plot])
     model = load_model(run)
-    loaded = load_for(model, data, id_column, time_column)
+    loaded = load_like(data, model.module.description, id_column, time_column)
     result = model.impute(
         loaded, num_samples=num_samples, seed=seed, progress=show(quiet or as_json), lag=lag
     )
@@ -195,11 +196,12 @@ def inspect(
     close the guide is to the prior and to the posterior.
     """
     from seqlatent.api import load_model
+    from seqlatent.data.readers import load_like
 
     set_up(quiet, threads, as_json)
     check_outputs([], [plot])
     model = load_model(run)
-    loaded = load_for(model, data, id_column, time_column)
+    loaded = load_like(data, model.module.description, id_column, time_column)
     found = model.inspect(loaded, num_particles=num_particles, seed=seed)
     if plot:
         found.plot(plot)

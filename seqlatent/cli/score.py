@@ -15,7 +15,6 @@ from seqlatent.cli.common import (
     Threads,
     TimeColumn,
     check_outputs,
-    load_for,
     set_up,
     show,
 )
@@ -59,6 +58,7 @@ def score(
     It is in nats and refers to data units.
     """
     from seqlatent.api import load_model
+    from seqlatent.data.readers import load_like
     from seqlatent.data.tables import write_table
     from seqlatent.plots import plot_scores
     from seqlatent.text import score_lines, text_table
@@ -66,7 +66,7 @@ def score(
     set_up(quiet, threads, as_json)
     check_outputs([out, steps_out], [plot])
     model = load_model(run)
-    loaded = load_for(model, data, id_column, time_column)
+    loaded = load_like(data, model.module.description, id_column, time_column)
     scores, steps = model.score(
         loaded,
         num_particles=num_particles,

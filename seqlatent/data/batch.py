@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqlatent.data.display import as_html, as_text, batch_summary
 from seqlatent.data.sequence import Sequence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SequenceBatch:
     """B sequences, padded to T steps, with D target channels and C covariates.
 
@@ -34,6 +35,12 @@ class SequenceBatch:
     covariates: Tensor
     prefix: Tensor
     before: Tensor | None = None
+
+    def __repr__(self) -> str:
+        return as_text(batch_summary(self))
+
+    def _repr_html_(self) -> str:
+        return as_html(batch_summary(self))
 
     @cached_property
     def carried(self) -> Tensor:

@@ -9,7 +9,7 @@ are forecast with it.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,9 @@ import pandas as pd
 from seqlatent.data.calendar import calendar_features, from_data
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
+from seqlatent.data.grid import steps_after
 from seqlatent.data.sequence import Sequence
-from seqlatent.data.steps import show_step, steps_after
+from seqlatent.data.steps import show_step
 from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.paths import forecast_paths, sample_paths
@@ -180,8 +181,6 @@ def forecast(
     prediction_length = check_count("prediction_length", prediction_length)
     num_samples, seed = check_count("num_samples", num_samples), check_seed(seed)
     data = check_data(model, data)
-    # One step alone has no frequency: the training data's is its best guess.
-    data = replace(data, frequency=data.frequency or model.description.frequency)
     steps = [data.future_steps(s, prediction_length) for s in data]
     covariates = np.stack(
         [_future_covariates(data, s, ds, future) for s, ds in zip(data, steps, strict=True)]
