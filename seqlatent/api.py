@@ -286,6 +286,14 @@ class Classes(Mapping[str, type[Model]]):
     def __len__(self) -> int:
         return len(MODELS)
 
+    def names(self) -> list[str]:
+        """The names of all classes that can be loaded, such as `RNN`."""
+        found = []
+        for family in MODELS:
+            with suppress(InputError):  # of a package that cannot be loaded
+                found.append(self[family].__name__)
+        return found
+
     def named(self, name: str) -> type[Model] | None:
         """The class of a name such as `RNN`, or None."""
         for family in MODELS.loaded():

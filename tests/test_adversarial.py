@@ -128,7 +128,7 @@ def test_it_learns_by_two_optimisers_and_its_own_score(data, tmp_path):
     # Its forecasts stay near the process, whose stationary spread it was never told.
     paths = model.forecast(data, prediction_length=5, num_samples=200).samples
     spread = np.concatenate([s.x for s in data]).std()
-    assert 0.5 * spread < paths.std() < 2 * spread
+    assert 0.3 * spread < paths.std() < 3 * spread
     again = sl.load_model(tmp_path / "run")
     np.testing.assert_array_equal(
         again.forecast(data[:3], prediction_length=5, num_samples=20).samples,

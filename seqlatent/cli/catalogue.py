@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seqlatent.cli.common import Json
+from seqlatent.errors import InputError
 
 if TYPE_CHECKING:
     from seqlatent.data.catalog import Card
@@ -70,7 +71,13 @@ def models_text() -> str:
     from seqlatent.models.registry import MODELS
 
     width = max(map(len, MODELS))
-    lines = [f"{family.ljust(width)}  {_first_line(cls)}" for family, cls in MODELS.items()]
+    lines = []
+    for family in MODELS:
+        try:
+            line = _first_line(MODELS[family])
+        except InputError as error:  # of another package, which must not hide the rest
+            line = f"not available: {error}"
+        lines.append(f"{family.ljust(width)}  {line}")
     return "\n".join([*lines, "", "'seqlatent models NAME' lists the options of one"])
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqlatent.data.display import as_html, as_text, batch_summary
+from seqlatent.data.display import Facts, batch_facts
 from seqlatent.data.sequence import Sequence
+from seqlatent.text import Summary
 
 
 @dataclass(frozen=True, repr=False)
-class SequenceBatch:
+class SequenceBatch(Summary):
     """B sequences, padded to T steps, with D target channels and C covariates.
 
     Attributes:
@@ -36,11 +37,8 @@ class SequenceBatch:
     prefix: Tensor
     before: Tensor | None = None
 
-    def __repr__(self) -> str:
-        return as_text(batch_summary(self))
-
-    def _repr_html_(self) -> str:
-        return as_html(batch_summary(self))
+    def _facts(self) -> Facts:
+        return batch_facts(self)
 
     @cached_property
     def carried(self) -> Tensor:

@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 
 from seqlatent.data.columns import MAX_MAGNITUDE
-from seqlatent.data.display import as_html, as_text, dataset_summary
+from seqlatent.data.display import Facts, dataset_facts
 from seqlatent.data.frames import sequences_from_frame
 from seqlatent.data.grid import Frequency, steps_after
 from seqlatent.data.sequence import Sequence
 from seqlatent.errors import InputError
+from seqlatent.text import Summary
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SequenceDataset:
+class SequenceDataset(Summary):
     """Named sequences over the same target channels.
 
     Attributes:
@@ -42,11 +43,8 @@ class SequenceDataset:
     id_column: str = "unique_id"
     time_column: str | None = None
 
-    def __repr__(self) -> str:
-        return as_text(dataset_summary(self))
-
-    def _repr_html_(self) -> str:
-        return as_html(dataset_summary(self))
+    def _facts(self) -> Facts:
+        return dataset_facts(self)
 
     def __len__(self) -> int:
         return len(self.sequences)

@@ -1,25 +1,17 @@
-"""Data at the prompt: a few lines, in a notebook a small table, however many series there are."""
+"""What data show at the prompt: a few facts, however many series there are."""
 
-from __future__ import annotations
-
-from html import escape
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from seqlatent.data.steps import show_step
 
-if TYPE_CHECKING:
-    from seqlatent.data.batch import SequenceBatch
-    from seqlatent.data.dataset import SequenceDataset
-    from seqlatent.data.sequence import Sequence
-
-# A title, and facts by name.
-Summary = tuple[str, dict[str, str]]
+# A title, and facts by name; see `seqlatent.text.Summary`.
+Facts = tuple[str, list[tuple[str, str]]]
 MAX_NAMES = 6
 
 
-def dataset_summary(data: SequenceDataset) -> Summary:
+def dataset_facts(data: Any) -> Facts:
     """What the repr of a `SequenceDataset` shows."""
     facts = {"sequences": f"{len(data):,}"}
     if len(data):
@@ -35,10 +27,10 @@ def dataset_summary(data: SequenceDataset) -> Summary:
             facts["span"] = _span(first, last)
         missing = sum(int(np.isnan(s.x).sum()) for s in data)
         facts["missing"] = _share(missing, sum(s.x.size for s in data))
-    return f"SequenceDataset '{data.name}'", facts
+    return f"SequenceDataset '{data.name}'", list(facts.items())
 
 
-def sequence_summary(s: Sequence) -> Summary:
+def sequence_facts(s: Any) -> Facts:
     """What the repr of a `Sequence` shows."""
     facts = {"steps": f"{len(s):,}" + (f", {s.context:,} of them context" if s.context else "")}
     facts["channels"] = str(s.x.shape[1])
@@ -46,10 +38,10 @@ def sequence_summary(s: Sequence) -> Summary:
     if len(s):
         facts["span"] = _span(s.ds[0], s.ds[-1])
     facts["missing"] = _share(int(np.isnan(s.x).sum()), s.x.size)
-    return f"Sequence '{s.unique_id}'", facts
+    return f"Sequence '{s.unique_id}'", list(facts.items())
 
 
-def batch_summary(batch: SequenceBatch) -> Summary:
+def batch_facts(batch: Any) -> Facts:
     """What the repr of a `SequenceBatch` shows."""
     size, steps, channels = batch.x.shape
     facts = {"sequences": f"{size:,}"}
@@ -60,25 +52,7 @@ def batch_summary(batch: SequenceBatch) -> Summary:
     values = int(batch.lengths.sum()) * channels
     facts["missing"] = _share(values - int(batch.observed.sum()), values)
     facts["device"] = str(batch.x.device)
-    return "SequenceBatch", facts
-
-
-def as_text(summary: Summary) -> str:
-    """A line for each fact."""
-    title, facts = summary
-    width = max(map(len, facts))
-    return "\n".join([title, *(f"  {name.ljust(width)}  {fact}" for name, fact in facts.items())])
-
-
-def as_html(summary: Summary) -> str:
-    """A table with a row for each fact."""
-    title, facts = summary
-    rows = "".join(
-        f"<tr><th style='text-align: left'>{name}</th>"
-        f"<td style='text-align: left'>{escape(fact)}</td></tr>"
-        for name, fact in facts.items()
-    )
-    return f"<table><caption>{escape(title)}</caption>{rows}</table>"
+    return "SequenceBatch", list(facts.items())
 
 
 def _range(lengths: np.ndarray) -> str:

@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from seqlatent.data.display import as_html, as_text, sequence_summary
+from seqlatent.data.display import Facts, sequence_facts
+from seqlatent.text import Summary
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Sequence:
+class Sequence(Summary):
     """A sequence of T steps with D target channels.
 
     Attributes:
@@ -34,11 +35,8 @@ class Sequence:
     before: np.ndarray | None = None
     absent: np.ndarray | None = None
 
-    def __repr__(self) -> str:
-        return as_text(sequence_summary(self))
-
-    def _repr_html_(self) -> str:
-        return as_html(sequence_summary(self))
+    def _facts(self) -> Facts:
+        return sequence_facts(self)
 
     def __len__(self) -> int:
         return len(self.ds)
