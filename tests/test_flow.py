@@ -17,7 +17,7 @@ from torch.autograd.functional import jacobian
 from seqlatent.api import Flow
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.distributions.emission import CHANNELS
+from seqlatent.distributions.emission_options import CHANNELS
 from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.paths import sample_paths

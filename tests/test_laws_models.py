@@ -287,7 +287,9 @@ def test_missing_values(name: str):
         return
     lost = 3
     if name in REFUSE_PARTLY_MISSING:
-        with pytest.raises(InputError, match=r"series 0 lacks 'y2' at step 4 .*channels=autoreg"):
+        with pytest.raises(
+            InputError, match=r"series 0, 'y2' is missing at step 4 .*channels=autoreg"
+        ):
             score(m, data)
         with pytest.raises(InputError, match="here some are missing"):
             m.loss(collate(data.sequences))

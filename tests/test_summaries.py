@@ -73,7 +73,7 @@ def test_a_fitted_model_has_a_line_more(latent, tmp_path):
     first, second = repr(latent).splitlines()
     assert first == "Latent(latent_dim=2, hidden_dim=4)"
     count = sum(p.numel() for p in latent.module.parameters())
-    score = latent.result.valid_log_prob
+    score = latent.result.valid_score
     assert second == (
         f"  fitted to: a<b; parameters: {count:,}; held-out score: {score:.4f} nats per step (iwae)"
     )
