@@ -21,7 +21,7 @@ from seqlatent.distributions.emission_options import CHANNELS
 from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.paths import sample_paths
-from seqlatent.models.flow.model import CONDITIONS, NETWORKS, FlowModel
+from seqlatent.models.flow.model import CONDITIONS, FlowModel
 from seqlatent.tasks.encoding import encode
 
 EMISSIONS = ("normal", "sinh-arcsinh", "spline", "sinh-arcsinh-spline")
@@ -37,6 +37,8 @@ CASES = ["-".join(c) for c in itertools.product(EMISSIONS, NETWORKS, CONDITIONS)
         ("normal-cnn", "spline-transformer", "sinh-arcsinh-spline-gru"), CONDITIONS, FORMS
     )
 ]
+
+NETWORKS = ("gru", "cnn", "transformer")
 
 
 def flow(case: str, channels: int = 1, **options) -> FlowModel:
