@@ -24,6 +24,8 @@ from seqlatent.inference.paths import sample_paths
 from seqlatent.models.flow.model import CONDITIONS, FlowModel
 from seqlatent.tasks.encoding import encode
 
+NETWORKS = ("gru", "cnn", "transformer")
+
 EMISSIONS = ("normal", "sinh-arcsinh", "spline", "sinh-arcsinh-spline")
 # Beside a triangular map under N(0, I): other maps of the channels, another base.
 FORMS: dict[str, dict[str, str]] = {
@@ -37,8 +39,6 @@ CASES = ["-".join(c) for c in itertools.product(EMISSIONS, NETWORKS, CONDITIONS)
         ("normal-cnn", "spline-transformer", "sinh-arcsinh-spline-gru"), CONDITIONS, FORMS
     )
 ]
-
-NETWORKS = ("gru", "cnn", "transformer")
 
 
 def flow(case: str, channels: int = 1, **options) -> FlowModel:
