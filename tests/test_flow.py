@@ -272,7 +272,7 @@ def test_counts_and_labels_are_refused_with_the_name_of_a_model_for_them():
         Flow().fit(dataset("count", num=12))
     with pytest.raises(InputError, match=r"0 or 1.*bernoulli"):
         Flow().fit(dataset("binary", num=12))
-    with pytest.raises(InputError, match="cannot have emission=mixture, only sinh-arcsinh-spline"):
+    with pytest.raises(InputError, match="cannot have emission=mixture, only normal, sinh-arcsinh"):
         Flow(emission="mixture").fit(dataset("real", num=12))
 
 
