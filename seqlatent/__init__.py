@@ -22,6 +22,7 @@ _HOMES = {
     "InputError": "seqlatent.errors",
     "SequenceBatch": "seqlatent.data.batch",
     "SequenceDataset": "seqlatent.data.dataset",
+    "collate": "seqlatent.data.batch",
     "load": "seqlatent.data.readers",
     "load_model": "seqlatent.api",
     "register_emission": "seqlatent.distributions.emission",
@@ -34,6 +35,7 @@ __all__ = [
     "InputError",
     "SequenceBatch",
     "SequenceDataset",
+    "collate",
     "load",
     "load_model",
     "register_emission",
@@ -43,7 +45,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from seqlatent.api import load_model
-    from seqlatent.data.batch import SequenceBatch
+    from seqlatent.data.batch import SequenceBatch, collate
     from seqlatent.data.dataset import SequenceDataset
     from seqlatent.data.readers import load
     from seqlatent.distributions.emission import register_emission
@@ -67,4 +69,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     classes = import_module("seqlatent.api").CLASSES
-    return sorted([*globals(), *_HOMES, *(c.__name__ for c in classes.values())])
+    return sorted([*globals(), *_HOMES, *classes.names()])

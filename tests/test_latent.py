@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pyro
 import pytest
 import torch
 from cases import MODELS, dataset, model, without_gradient
@@ -12,7 +11,6 @@ from pyro.infer import Trace_ELBO
 from torch.distributions import Categorical, MixtureSameFamily, Normal, kl_divergence
 
 from seqlatent.data.batch import collate
-from seqlatent.data.splits import split
 from seqlatent.errors import InputError
 from seqlatent.models.latent.model import LatentModel
 from seqlatent.models.latent.options import HISTORIES, LatentOptions
@@ -20,8 +18,6 @@ from seqlatent.models.latent.priors import PRIORS
 from seqlatent.models.latent.transitions import TRANSITIONS
 from seqlatent.options import make
 from seqlatent.tasks.scoring import score
-from seqlatent.training.options import TrainingOptions
-from seqlatent.training.trainer import fit
 
 LATENT = sorted(n for n in MODELS if isinstance(model(n), LatentModel))
 ELBO = [n for n in LATENT if model(n).options.bound == "elbo"]
@@ -40,12 +36,8 @@ def test_pyro_s_elbo_is_ours(name: str):
     exactly; where KLs have a closed form, the trained one agrees with it on average)."""
     data = dataset(num=4, channels=2)
     m, batch = model(name, data=data), collate(data.sequences)
-
-    def log_scale() -> torch.Tensor:
-        return torch.where(batch.scored, m.reading(batch).log_scale, 0.0).sum()
-
     torch.manual_seed(3)
-    sampled = Trace_ELBO().differentiable_loss(m.model, m.guide, batch) + log_scale()
+    sampled = Trace_ELBO().differentiable_loss(m.model, m.guide, batch) + m.log_scale(batch).sum()
     torch.manual_seed(3)
     assert sampled.item() == pytest.approx(-weights(m, batch, 1).sum().item(), rel=1e-5)
     num = 400
@@ -182,13 +174,3 @@ def test_kl_is_annealed():
     assert less[0] == pytest.approx(-0.9 * full, rel=1e-4)
     assert less[4] == pytest.approx(-0.5 * full, rel=1e-4)
     assert less[9] == 0
-
-
-def test_training_leaves_pyro_s_global_store_empty():
-    data = dataset(num=12)
-    m = model("latent", data=data)
-    before = pyro.settings.get("validate_distributions_torch")
-    train, valid = split(data, 0.2, "series")
-    fit(m, train, valid, make(TrainingOptions, {"max_steps": 3}))
-    assert len(list(pyro.get_param_store().keys())) == 0
-    assert pyro.settings.get("validate_distributions_torch") == before

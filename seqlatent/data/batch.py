@@ -1,6 +1,6 @@
 """What a model is given: sequences of different lengths as one padded block of tensors."""
 
-from collections.abc import Sequence as Seq
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,11 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqlatent.data.display import Facts, batch_facts
 from seqlatent.data.sequence import Sequence
+from seqlatent.errors import InputError
+from seqlatent.text import Summary
 
 
-@dataclass(frozen=True)
-class SequenceBatch:
+@dataclass(frozen=True, repr=False)
+class SequenceBatch(Summary):
     """B sequences, padded to T steps, with D target channels and C covariates.
 
     Attributes:
@@ -34,6 +37,9 @@ class SequenceBatch:
     covariates: Tensor
     prefix: Tensor
     before: Tensor | None = None
+
+    def _facts(self) -> Facts:
+        return batch_facts(self)
 
     @cached_property
     def carried(self) -> Tensor:
@@ -79,11 +85,27 @@ class SequenceBatch:
         )
 
 
-def collate(sequences: Seq[Sequence]) -> SequenceBatch:
+def collate(sequences: Iterable[Sequence]) -> SequenceBatch:
     """Pad sequences on the right to the longest of them.
 
     Padding holds zeros: a NaN behind a mask would still give NaN gradients.
+
+    Args:
+        sequences: a `SequenceDataset`, or some of its sequences. For a model with a context,
+            prepare them by `with_context` (data/splits.py) first.
+
+    Raises:
+        InputError: for no sequences, or something else.
     """
+    sequences = list(sequences)
+    if not sequences:
+        raise InputError("there are no sequences to make a batch of")
+    for s in sequences:
+        if not isinstance(s, Sequence):
+            raise InputError(
+                "collate takes a SequenceDataset or its sequences; read other data by "
+                "sl.load(...) first"
+            )
     lengths = np.array([len(s) for s in sequences], dtype=np.int64)
     steps = int(lengths.max(initial=0))
     channels = sequences[0].x.shape[1]

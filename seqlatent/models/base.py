@@ -146,6 +146,12 @@ class SequenceModel(StepModel):
         before = torch.cat([last, embedding[:, :-1]], 1)
         return y, embedding, torch.cat([before, self.covariate_scaler(batch.covariates)], -1)
 
+    def log_scale(self, batch: SequenceBatch) -> Tensor:
+        """(B, T) nats: log p(x_t | .) in data units is that in scaled units *less* this, the sum
+        of log scale over the step's observed channels; 0 where not scored."""
+        log_scale = self.begin(batch).scaling.log_scale(batch.observed)
+        return torch.where(batch.scored, log_scale, 0.0)
+
     def next_input(self, state: ModelState, covariates: Tensor) -> Tensor:
         """(B, 1, F + C) the input of the step after a state, with (B, 1, C) covariates."""
         return torch.cat([state.last, self.covariate_scaler(covariates)], -1)

@@ -11,13 +11,10 @@ Where it sees no latents, the *posterior factorises*: z_t is independent of the 
 log p(x) can be estimated step by step (inference/bounds.py). Elsewhere sequential Monte Carlo takes
 over (inference/smc.py).
 
-The Pyro model and guide are written with two sites, z and x, each for all sequences and steps.
-Scoring and sampling run in plain torch on the same parts.
+The Pyro model and guide have two sites, z and x; scores and samples come from plain torch.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pyro
 import torch
@@ -41,8 +38,9 @@ from seqlatent.inference.smc import Particles, particle_filter, systematic, take
 from seqlatent.models.emission_model import EmissionModel
 from seqlatent.models.latent.guide import Guide, GuideDistribution
 from seqlatent.models.latent.options import LatentOptions
-from seqlatent.models.latent.parts import LatentSample, Reading, Sites
+from seqlatent.models.latent.parts import LatentSample, Reading
 from seqlatent.models.latent.priors import PriorDistribution, build_prior
+from seqlatent.models.latent.sites import Sites, register, sequences_and_steps
 from seqlatent.nn.build import build_network
 from seqlatent.nn.causal import State, map_state, repeat_state
 from seqlatent.nn.feedforward import mlp
@@ -195,29 +193,54 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         """(..., B, T, D) samples of p(x_t | history, z_t) at latents (..., B, T, Z), data units."""
         _, past, _ = self.prior(z, r.prior)
         y = self._emission(r.emission, z, past, None).sample(noise=noise)
-        return r.origin + y.to(r.origin) * r.after.scaling.scale
+        return r.inverse(y)
 
     # -- the model in Pyro, and its training ------------------------------------------------------
 
     def model(
         self, batch: SequenceBatch, kl_weight: float = 1.0, sites: Sites | None = None
-    ) -> None:
-        """p(x, z), in scaled units. `sites` is what model and guide can share."""
+    ) -> Tensor:
+        """p(x, z) for Pyro: site `z`, event shape (Z,), and the observed `x`, (D,), both of batch
+        shape (B, T).
+
+        Values and densities of `x` are in scaled units; its log-density in data units is less by
+        `log_scale(batch)`. Each step is given the *batch's* past, not a sampled one: with
+        history=none and no conditional prior these are one, elsewhere samples of `x` go one step
+        ahead of the data. Latents that do not count (context, padding, gaps where the posterior
+        factorises) are masked, and without a density: give MCMC a batch that has none of them.
+
+        Args:
+            batch: see `collate`.
+            kl_weight: of the density of `z`.
+            sites: what model and guide can share. Without it the module joins Pyro's parameter
+                store, as `SVI` needs; training passes it and leaves the store alone.
+
+        Returns:
+            (B, T, D) the values of `x` in data units, 0 where missing; sampled ones under
+            `poutine.uncondition`.
+        """
+        if sites is None:
+            register(self, self.family)
         r, prior, _ = sites or self.sites(batch)
-        with _sequences_and_steps(batch):
+        with sequences_and_steps(batch):
             with poutine.scale(scale=kl_weight), poutine.mask(mask=r.counted):  # pyright: ignore
                 z = pyro.sample("z", prior)
             past = prior.features(z) if self.shares else None
             with poutine.mask(mask=batch.scored):  # pyright: ignore
-                pyro.sample("x", self._emission(r.emission, z, past, batch.observed), obs=r.y)
+                emission = self._emission(r.emission, z, past, batch.observed)
+                y = pyro.sample("x", emission, obs=r.y.expand(*z.shape[:-1], -1))
+        return r.inverse(y)
 
     def guide(
         self, batch: SequenceBatch, kl_weight: float = 1.0, sites: Sites | None = None
     ) -> None:
-        """q(z | x)."""
+        """q(z | x) for Pyro: site `z`; arguments as in `model`. Latents have no units: the ELBO of
+        the two is in scaled units because `x` is."""
+        if sites is None:
+            register(self, self.family)
         r, _, posterior = sites or self.sites(batch)
         with (
-            _sequences_and_steps(batch),
+            sequences_and_steps(batch),
             poutine.scale(scale=kl_weight),
             poutine.mask(mask=r.counted),  # pyright: ignore
         ):
@@ -305,8 +328,6 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         scaling, last, network = repeat_state(r.after, num_paths)
         return ModelState(scaling, last, (network[0], prior))
 
-    # -- the contract of a model ------------------------------------------------------------------
-
     def at_floor(self, batch: SequenceBatch) -> Tensor:
         """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor."""
         r = self.reading(batch)
@@ -376,14 +397,3 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
     def _filled(self, state: ModelState, y: Tensor, network: State) -> ModelState:
         last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
         return ModelState(state.scaling, last, network)
-
-
-@contextmanager
-def _sequences_and_steps(batch: SequenceBatch) -> Iterator[None]:
-    """Plates for the batch and for time."""
-    num_sequences, num_steps = batch.x.shape[:2]
-    with (
-        pyro.plate("sequences", num_sequences, dim=-2),
-        pyro.plate("steps", num_steps, dim=-1),
-    ):
-        yield

@@ -5,8 +5,6 @@ from typing import NamedTuple
 from torch import Tensor
 
 from seqlatent.inference.protocols import ModelState
-from seqlatent.models.latent.guide import GuideDistribution, kl_to_prior
-from seqlatent.models.latent.priors import PriorDistribution
 
 
 class Reading(NamedTuple):
@@ -38,6 +36,10 @@ class Reading(NamedTuple):
         """Steps start..stop-1."""
         return Reading(*(part[:, start:stop] for part in self[:-1]), self.after)  # type: ignore[arg-type]
 
+    def inverse(self, y: Tensor) -> Tensor:
+        """(..., B, T, D) scaled values of these steps in data units, each on the past as given."""
+        return self.origin + y.to(self.origin) * self.after.scaling.scale
+
 
 class LatentSample(NamedTuple):
     """Latents from the guide, (K, B, T, Z), and (K, B, T) densities at them, nats, data units."""
@@ -55,21 +57,3 @@ class LatentSample(NamedTuple):
     def annealed(self, kl_weight: float) -> Tensor:
         """The same with part of the price that the latents pay, as while training begins."""
         return self.log_x + kl_weight * (self.log_prior - self.log_q)
-
-
-class Sites(NamedTuple):
-    """One reading of a batch, and the distributions of z in model and guide on it."""
-
-    reading: Reading
-    prior: PriorDistribution
-    posterior: GuideDistribution
-
-    def kl(self) -> Tensor:
-        """(..., B, T) KL between guide and prior at the latents that the guide drew last: in closed
-        form where there is one, elsewhere log q - log p."""
-        try:
-            return kl_to_prior(self.posterior, self.prior)
-        except NotImplementedError:
-            assert self.posterior.drawn is not None
-            z, _, log_q = self.posterior.drawn
-            return log_q - self.prior.log_prob(z)

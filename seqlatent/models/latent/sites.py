@@ -1,0 +1,60 @@
+"""What Pyro is told of the model and its guide: parameters, plates and the sites' distributions.
+
+Pyro trains the parameters that its global store holds, and finds them there by name. A second
+model with the names of a first one would not be trained, without a word: each module gets a name of
+its own, and a copy of it another one. Our own training does without the store.
+"""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import pyro
+from torch import Tensor, nn
+
+from seqlatent.data.batch import SequenceBatch
+from seqlatent.models.latent.guide import GuideDistribution, kl_to_prior
+from seqlatent.models.latent.parts import Reading
+from seqlatent.models.latent.priors import PriorDistribution
+
+_counter = itertools.count(1)
+_numbers: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+
+
+def register(module: nn.Module, family: str) -> None:
+    """Put a module's parameters into Pyro's store, as `latent-1$$$head.linear.weight`; those with
+    `requires_grad=False` stay out of it."""
+    if module not in _numbers:
+        _numbers[module] = next(_counter)
+    pyro.module(f"{family}-{_numbers[module]}", module)
+
+
+@contextmanager
+def sequences_and_steps(batch: SequenceBatch) -> Iterator[None]:
+    """Plates for the batch and for time."""
+    num_sequences, num_steps = batch.x.shape[:2]
+    with (
+        pyro.plate("sequences", num_sequences, dim=-2),
+        pyro.plate("steps", num_steps, dim=-1),
+    ):
+        yield
+
+
+class Sites(NamedTuple):
+    """One reading of a batch, and the distributions of z in model and guide on it."""
+
+    reading: Reading
+    prior: PriorDistribution
+    posterior: GuideDistribution
+
+    def kl(self) -> Tensor:
+        """(..., B, T) KL between guide and prior at the latents that the guide drew last: in closed
+        form where there is one, elsewhere log q - log p."""
+        try:
+            return kl_to_prior(self.posterior, self.prior)
+        except NotImplementedError:
+            assert self.posterior.drawn is not None
+            z, _, log_q = self.posterior.drawn
+            return log_q - self.prior.log_prob(z)
