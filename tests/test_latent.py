@@ -61,9 +61,9 @@ def test_the_prior_s_kl(prior: str):
         with pytest.raises(NotImplementedError, match="normal"):
             kl_divergence(q, p)
         return
-    assert q.drawn is not None
-    law, drawn = p.distribution(z), q.drawn[1]
-    expected = kl_divergence(Normal(drawn.loc, drawn.scale), Normal(law.loc, law.scale)).sum(-1)
+    assert q.sampled is not None
+    own, given = q.sampled[1], p.distribution(z)
+    expected = kl_divergence(Normal(own.loc, own.scale), Normal(given.loc, given.scale)).sum(-1)
     torch.testing.assert_close(kl_divergence(q, p), expected.expand(r.y.shape[:2]))
 
 

@@ -282,9 +282,9 @@ def test_missing_values(name: str):
         s.x[4, 1] = np.nan
     m = model(name, data=data)
     if name in REFUSE_MISSING:
-        with pytest.raises(InputError, match="series 0 lacks 'y1' at step 2"):
+        with pytest.raises(InputError, match="series 0, 'y1' is missing at step 2"):
             score(m, data)
-        with pytest.raises(InputError, match="series 0 lacks 'y1' at step 2"):
+        with pytest.raises(InputError, match="series 0, 'y1' is missing at step 2"):
             fit(m, data, data, make(TrainingOptions, {"max_steps": 1}))
         return
     lost = 3

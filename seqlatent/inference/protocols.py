@@ -1,20 +1,20 @@
-"""What inference asks of a model: the state it carries from step to step, and its capabilities.
+"""What inference needs of a model: the state that it carries from step to step, and capabilities.
 
-A capability is a base class that a model names among its own. Nothing is guessed from the names of
-methods: a class that happens to have a `log_prob` has no likelihood until it says which kind.
+A capability is a base class of the model. Nothing is inferred from the names of methods: a class
+with a method `log_prob` has a likelihood only if it declares one of the first three.
 
     ExactDensity       log p(x_t | x_{<t}), computed           scored as `exact`
     DensityBound       a lower bound of it, computed           scored as `bound`
-    EstimatedDensity   latents and a guide that weighs them    scored as `iwae`, `smc` or `elbo`
+    EstimatedDensity   an estimate by weighted latents         scored as `iwae`, `smc` or `elbo`
     ExactPosterior     p(z_{1:T} | x_{1:T}), computed
-    InvertibleLatents  one latent sequence for each sequence of values, and back
-    Fillable           steps of which some values are given
+    InvertibleLatents  a one-to-one map between sequences of values and of latents
+    Fillable           samples the missing values of partially observed steps
 
-What it is trained by, and chosen by, is declared likewise:
+How the model is trained and selected is declared in the same way:
 
     LossTraining       a loss, for one optimiser
-    OwnTraining        training steps of its own, with any number of optimisers
-    OwnSelection       a validation score of its own, where it has no density
+    OwnTraining        its own training steps, with any number of optimisers
+    OwnSelection       its own validation score, if it has no density
 """
 
 from abc import ABC, abstractmethod
@@ -31,13 +31,13 @@ from seqlatent.nn.scaling import Scaling
 
 
 class ModelState(NamedTuple):
-    """What a model remembers of the steps so far; every tensor leads with the batch dimension.
+    """What a model remembers of the steps so far; the batch dimension of every tensor is first.
 
     Attributes:
-        scaling: the sequences' affine maps; their leading dimension may be 1, for all. Whoever
-            samples or reads the last values moves it on to them, by `at`.
-        last: (B, 1, F) embedding of the last value; before the first, of one that is missing.
-            Zeros where a model has no networks to give it to.
+        scaling: the sequences' affine maps; their first dimension may be 1, for all sequences.
+            The caller updates it with the last values by `at`.
+        last: (B, 1, F) embedding of the last value; before the first step, of a missing value.
+            Zeros if the model has no network that uses it.
         network: states of the model's networks or of its filter; None before the first step.
     """
 
@@ -46,12 +46,12 @@ class ModelState(NamedTuple):
     network: Any
 
     def at(self, values: Tensor) -> "ModelState":
-        """The state whose last values are these, (B, 1, D), NaN where there is none yet."""
+        """The state with these last values, (B, 1, D) in data units, NaN where there is none."""
         return self._replace(scaling=self.scaling.after(values))
 
 
 class StepModel(nn.Module, ABC):
-    """What every model can do: read steps, and go on from them.
+    """What every model can do: read steps, and sample the steps after them.
 
     Attributes:
         family: the model's name in the registry.
@@ -61,7 +61,7 @@ class StepModel(nn.Module, ABC):
 
     @abstractmethod
     def begin(self, batch: SequenceBatch | None) -> ModelState:
-        """The state before the first step, of a batch or (None) of one that has yet to begin."""
+        """The state before the first step of a batch, or of a sequence without any step (None)."""
 
     @abstractmethod
     def read(self, batch: SequenceBatch, state: ModelState | None = None) -> ModelState:
@@ -71,12 +71,12 @@ class StepModel(nn.Module, ABC):
     def sample_steps(
         self, state: ModelState, covariates: Tensor, noise: Noise
     ) -> tuple[Tensor, ModelState]:
-        """Sample T steps: (B, T, C) covariates -> (B, T, D) values in data units, the state
-        after."""
+        """Sample T steps: (B, T, C) covariates -> (B, T, D) values in data units, and the state
+        after them."""
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return next(self.parameters()).device
 
 
@@ -85,40 +85,43 @@ class LossTraining(StepModel):
 
     @abstractmethod
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
-        """The training loss; of a density nats per scored step. `step` counts training steps, for
-        annealing."""
+        """The training loss; for models with a density, in nats per scored step.
+
+        Args:
+            batch: of training data.
+            step: the number of training steps so far, for annealing; None after it.
+        """
 
     def terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
-        """The loss's parts, (B, T) each, by name: where to look when it is not finite."""
+        """The terms of the loss by name, (B, T) each, to locate a value that is not finite."""
         return {}
 
     def forward(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
         return self.loss(batch, step)
 
 
-# Takes a step of the optimiser of that name down the gradient of a loss.
+# Takes a step of the named optimiser along the gradient of a loss.
 Update = Callable[[str, Tensor], None]
 
 
 class OwnTraining(StepModel):
-    """A model with training steps of its own, such as two networks that play against each other."""
+    """A model with its own training steps, such as an adversarial pair of networks."""
 
     @abstractmethod
     def optimizers(self, learning_rate: float) -> dict[str, Optimizer]:
-        """The optimisers by name; each moves the parameters that it was given, and its learning
-        rate is annealed as that of other models is."""
+        """The optimisers by name. Their learning rates are annealed as for other models."""
 
     @abstractmethod
     def training_step(self, batch: SequenceBatch, step: int, update: Update) -> Tensor:
-        """One training step: calls `update(name, loss)` as often as it wants, and returns the
-        number that progress reports."""
+        """One training step, with any number of calls of `update(name, loss)`; returns the number
+        to report as the training loss."""
 
 
 class Density(StepModel):
     """A model that computes log p(x_t | x_{<t}), or a bound of it, without sampling.
 
     Attributes:
-        kind: what `log_prob` is; see the two subclasses.
+        kind: whether `log_prob` is exact or a bound.
     """
 
     kind: ClassVar[str]
@@ -127,7 +130,8 @@ class Density(StepModel):
     def log_prob(
         self, batch: SequenceBatch, state: ModelState | None = None
     ) -> tuple[Tensor, ModelState]:
-        """(B, T) log p(x_t | x_{<t}) in nats, 0 where not scored, and the state after."""
+        """(B, T) log p(x_t | x_{<t}) in nats and data units, 0 where not scored, and the state
+        after."""
 
 
 class ExactDensity(Density):
@@ -147,7 +151,8 @@ class EstimatedDensity(StepModel):
 
     Attributes:
         latent_dim: Z.
-        factorises: whether the posterior does, over time: z_t is independent of the others given x.
+        factorises: whether the posterior factorises over time, so that z_t is independent of the
+            other latents given x.
         smoothing: whether the guide sees later values.
     """
 
@@ -157,24 +162,34 @@ class EstimatedDensity(StepModel):
 
     @abstractmethod
     def reading(self, batch: SequenceBatch, state: ModelState | None = None) -> Any:
-        """What the model makes of the values alone; `steps(start, stop)` of it are a part."""
+        """What the model computes from the values alone; its `steps(start, stop)` is a slice."""
 
     @abstractmethod
     def propose(
         self, r: Any, eps: Tensor, particles: Any = None, branched: bool = False
     ) -> tuple[Any, Any]:
-        """A reading and (K, B, T, Z) noise -> latents `z` from the guide with their (K, B, T)
-        `log_weight` = log p(x_t | .) + log p(z_t | .) - log q(z_t | .); the particles' states."""
+        """Sample latents from the guide and compute their weights.
+
+        Args:
+            r: a reading.
+            eps: (K, B, T, Z) standard normal noise.
+            particles: states that an earlier call returned, to continue from.
+            branched: sample the K latents of a step given the past of the first particle; only
+                if the posterior factorises.
+
+        Returns:
+            the latents `z` with their (K, B, T) `log_weight` = log p(x_t | .) + log p(z_t | .)
+            - log q(z_t | .) in nats, and the particles' states.
+        """
 
     @abstractmethod
     def filtered_paths(self, batch: SequenceBatch, num_paths: int, noise: Noise) -> ModelState:
-        """States (B num_paths, ...) of B sequences without padding, those of a sequence side by
-        side, with latents sampled given its values."""
+        """States of num_paths paths of each of B sequences without padding, with latents sampled
+        given its values: (B * num_paths, ...), those of a sequence side by side."""
 
 
 class ExactPosterior(StepModel):
-    """A model with latents z_{1:T} whose distribution given x_{1:T} is a Gaussian that it
-    computes."""
+    """A model with latents z_{1:T} whose posterior given x_{1:T} is Gaussian and computed."""
 
     latent_dim: int
 
@@ -187,7 +202,7 @@ class ExactPosterior(StepModel):
 
     @abstractmethod
     def smoother(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
-        """The same of p(z_t | x_{1:T})."""
+        """Mean and covariance of p(z_t | x_{1:T}), with the shapes of `filter`."""
 
     @abstractmethod
     def sample_smoothed(self, batch: SequenceBatch, num_samples: int, noise: Noise) -> Tensor:
@@ -195,12 +210,12 @@ class ExactPosterior(StepModel):
 
     @abstractmethod
     def sample_missing(self, batch: SequenceBatch, num_samples: int, noise: Noise) -> Tensor:
-        """(S, B, T, D) joint samples of the missing values given the observed, which are as they
-        are; data units."""
+        """(S, B, T, D) values in data units: joint samples of the missing ones given the observed
+        ones, which are unchanged."""
 
 
 class InvertibleLatents(StepModel):
-    """A model in which a sequence has one latent sequence, and a latent sequence one sequence.
+    """A model with a one-to-one map between sequences of values and of latents.
 
     Attributes:
         latent_dim: Z.
@@ -212,45 +227,47 @@ class InvertibleLatents(StepModel):
     def encode(
         self, batch: SequenceBatch, state: ModelState | None = None
     ) -> tuple[Tensor, ModelState]:
-        """(B, T, Z) latents, NaN where no value was observed, and the state after."""
+        """(B, T, Z) latents, NaN where the value is missing, and the state after."""
 
     @abstractmethod
     def decode(self, z: Tensor, covariates: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
-        """(B, T, Z) latents, (B, T, C) covariates -> (B, T, D) values, and the state after."""
+        """(B, T, Z) latents, (B, T, C) covariates -> (B, T, D) values in data units, and the state
+        after."""
 
 
 class Fillable(StepModel):
-    """A model that goes on step by step with values that are given in part."""
+    """A model that can sample the missing values of a partially observed step."""
 
     @abstractmethod
     def fill_step(
         self, state: ModelState, y: Tensor, observed: Tensor, covariates: Tensor, noise: Noise
     ) -> tuple[Tensor, Tensor, ModelState]:
-        """Sample what is missing of the next step of S paths, and weigh what is not.
+        """Sample the missing values of the next step of S paths, with weights for the observed
+        ones.
 
         Args:
-            state: of the paths, without gaps.
+            state: of the paths, whose past has no gaps.
             y: (S, 1, D) scaled values.
-            observed: (D,) bool, which of them are given.
+            observed: (D,) bool, which of them are observed.
             covariates: (S, 1, C).
             noise: of the samples.
 
         Returns:
-            the completed step (S, 1, D); (S,) log-weights, nats, by which the samples follow
-            p(missing | past, observed), with mean p(observed | past) up to the scaling's constant;
-            and the state with the completed step.
+            the completed step (S, 1, D), scaled; (S,) log-weights in nats, with which the samples
+            follow p(missing | past, observed) and whose exponential has mean p(observed | past) in
+            scaled units; and the state after the completed step.
         """
 
 
 class OwnSelection(StepModel):
-    """A model that is chosen by a validation score of its own, for want of a density.
+    """A model without a density, whose best parameters are selected by its own validation score.
 
     Attributes:
-        score_name: what the score is called in messages and in the training curve.
+        score_name: name of the score in messages and in the training curve.
     """
 
     score_name: ClassVar[str]
 
     @abstractmethod
     def validation_score(self, batch: SequenceBatch, noise: Noise) -> Tensor:
-        """(B,) how good the model is on each held-out sequence; higher is better."""
+        """(B,) score of each held-out sequence; higher is better."""

@@ -1,4 +1,4 @@
-"""The models by name. Each module holds its equations beside the code.
+"""The models by name. The docstring of each module has its equations.
 
     rnn, cnn, transformer    p(x_t | x_{<t}) by a GRU or LSTM, by dilated causal      exact
                              convolution, by causal attention
@@ -8,20 +8,20 @@
     linear-gaussian          x_t = C z_t + d + noise, z_t = A z_{t-1} + noise,        exact
                              by the Kalman filter
 
-The last column is the kind of the likelihood; `seqlatent.tasks` says what the kinds are. A model is
-a causal network over time (`seqlatent.nn`) and a head (`seqlatent.distributions`). With a
-context, its first `context_length` steps, it conditions on these and does not score them.
+The last column is the kind of the likelihood; `seqlatent.tasks` explains the kinds. Most models are
+a causal network over time (`seqlatent.nn`) with an emission head (`seqlatent.distributions`). The
+first `context_length` steps of a sequence are conditioned on and not scored.
 
-Which to choose. `rnn` is a strong default. `flow` gives each sequence an exact code. `latent` and
-its presets put a state behind the values; with a mixture as the emission their latents often end
-unused, because the emission alone explains the data: `emission=normal` leaves more to them. Measure
-any of them against `linear-gaussian`.
+Which to choose. `rnn` is a strong default. `flow` gives each sequence exact latents. `latent` and
+its presets have latents behind the values. With a mixture as the emission these often remain
+unused, because the emission alone explains the data; with `emission=normal` they matter more.
+Compare any of them with `linear-gaussian`.
 
 Recall. A recurrent state forgets. Where long passages return, as in tunes or in runs of a
-procedure, `recall_heads=4` lets `rnn` search the last `recall_window` (512) steps for ones like the
-present and read what followed them. The likelihood stays exact. On folk tunes it halves what is
-left to explain; on most other data it decides little, and its cost grows with the square of the
-training windows' length. It is off by default (`seqlatent.nn.recall`).
+procedure, `recall_heads=4` lets `rnn` attend to the last `recall_window` (512) steps, to those
+similar to the current one, and read what followed them. The likelihood stays exact. On folk tunes
+it halves the remaining nats per step; on most other data it makes little difference. Its cost grows
+with the square of the training windows' length. It is off by default (`seqlatent.nn.recall`).
 """
 
 from seqlatent.models.autoregressive import Autoregressive, AutoregressiveOptions

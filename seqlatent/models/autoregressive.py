@@ -2,8 +2,8 @@
 
     p(x_{1:T}) = prod_t p(x_t | h_t),    h_t = net(x_1, ..., x_{t-1})
 
-A causal network and a head are a distribution over a whole sequence. `rnn`, `transformer` and `cnn`
-differ in the network alone.
+A causal network and a head define a distribution over whole sequences. `rnn`, `transformer` and
+`cnn` differ in the network only.
 """
 
 from abc import abstractmethod
@@ -31,7 +31,7 @@ class AutoregressiveOptions(EmissionModelOptions):
     input_dropout: float = field(
         default=0.0,
         metadata={
-            "help": "share of the last values' features dropped in training",
+            "help": "share of the features of the previous step's values dropped in training",
             "min": 0,
             "below": 1,
         },
@@ -39,18 +39,18 @@ class AutoregressiveOptions(EmissionModelOptions):
 
 
 class Autoregressive(EmissionModel, ExactDensity, Fillable):
-    """A causal network over past values and a head; a subclass builds the network."""
+    """A causal network over past values, and a head; a subclass builds the network."""
 
     def __init__(self, options: Any, description: DataDescription):
         super().__init__(options, description)
         self.network = self.build_network(self.input_dim)
-        # The head also sees u_t itself: linear dependence on the last value then needs no learning
-        # of the identity, and holds beyond the range of the training data.
+        # The head also sees u_t itself: the network need not learn the identity for a linear
+        # dependence on the last value, which then extrapolates beyond the training data.
         self.head = self.build_head(self.network.out_dim + self.input_dim)
 
     @abstractmethod
     def build_network(self, in_dim: int) -> CausalNetwork:
-        """A network for inputs u_t of size `in_dim`."""
+        """The network, for inputs u_t of size `in_dim`."""
 
     def _step_distributions(
         self, u: Tensor, observed: Tensor | None, state: ModelState | None
@@ -76,7 +76,7 @@ class Autoregressive(EmissionModel, ExactDensity, Fillable):
         return torch.where(batch.scored, log_prob, 0.0), after
 
     def at_floor(self, batch: SequenceBatch) -> Tensor:
-        """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor."""
+        """(B, T, D) to what extent, 0 to 1, the floor of the scale determines each density."""
         _, distributions, y, _ = self._log_prob(batch, None)
         return distributions.at_floor(y)
 
@@ -120,26 +120,40 @@ class RNNOptions(AutoregressiveOptions):
     cell: str = field(
         default="gru", metadata={"help": "recurrent cell", "choices": ("gru", "lstm")}
     )
-    hidden_dim: int = field(default=64, metadata={"help": "size of the state", "min": 1})
-    num_layers: int = field(default=1, metadata={"help": "stacked layers", "min": 1})
+    hidden_dim: int = field(default=64, metadata={"help": "size of the recurrent state", "min": 1})
+    num_layers: int = field(
+        default=1, metadata={"help": "number of stacked recurrent layers", "min": 1}
+    )
     dropout: float = field(
         default=0.0,
-        metadata={"help": "share of features dropped in training", "min": 0, "below": 1},
+        metadata={
+            "help": "share of each recurrent layer's features dropped in training",
+            "min": 0,
+            "below": 1,
+        },
     )
     norm: str = field(
-        default="none", metadata={"help": "normalisation", "choices": ("none", "layer")}
+        default="none",
+        metadata={
+            "help": "normalisation after each recurrent layer",
+            "choices": ("none", "layer"),
+        },
     )
-    residual: bool = field(default=False, metadata={"help": "residual connections"})
+    residual: bool = field(
+        default=False,
+        metadata={"help": "add each recurrent layer's input to its output, from the second on"},
+    )
     recall_heads: int = field(
         default=0,
         metadata={
-            "help": "searches for earlier steps like the present one, to read what followed them: "
-            "for sequences in which long passages return, 4 (0: none)",
+            "help": "attention heads that find earlier steps similar to the current one and read "
+            "what followed them; try 4 for sequences in which long passages return (0: none)",
             "min": 0,
         },
     )
     recall_window: int = field(
-        default=512, metadata={"help": "steps that they reach back over", "min": 1}
+        default=512,
+        metadata={"help": "number of past steps that recall_heads attend to", "min": 1},
     )
 
 
@@ -148,8 +162,8 @@ class RNNModel(Autoregressive):
 
         p(x_{1:T}) = prod_t p(x_t | h_t),    h_t = GRU or LSTM of x_1, ..., x_{t-1}
 
-    Use it first: it suits most data, trains fast and samples fast. Where long passages return, as
-    in tunes, recall_heads=4 lets it look back.
+    Try it first: it suits most data, and trains and samples fast. Where long passages return, as in
+    tunes, set recall_heads=4.
     """
 
     family, Options = "rnn", RNNOptions
@@ -174,24 +188,34 @@ class RNNModel(Autoregressive):
     def unused_options(cls, options: RNNOptions) -> dict[str, str]:
         unused = super().unused_options(options)
         if not options.recall_heads:
-            unused["recall_window"] = "models with recall (recall_heads above 0)"
+            unused["recall_window"] = "recall_heads above 0"
         return unused
 
 
 @dataclass(frozen=True)
 class TransformerOptions(AutoregressiveOptions):
-    hidden_dim: int = field(default=64, metadata={"help": "width", "min": 1})
-    num_layers: int = field(default=2, metadata={"help": "blocks", "min": 1})
-    num_heads: int = field(default=4, metadata={"help": "attention heads", "min": 1})
+    hidden_dim: int = field(
+        default=64, metadata={"help": "size of the features between blocks", "min": 1}
+    )
+    num_layers: int = field(default=2, metadata={"help": "number of transformer blocks", "min": 1})
+    num_heads: int = field(default=4, metadata={"help": "attention heads of each block", "min": 1})
     attention_window: int = field(
-        default=256, metadata={"help": "steps that one block reaches back over", "min": 1}
+        default=256, metadata={"help": "number of past steps that a block attends to", "min": 1}
     )
     activation: str = field(
-        default="silu", metadata={"help": "of feed-forward layers", "choices": tuple(ACTIVATIONS)}
+        default="silu",
+        metadata={
+            "help": "activation of the feed-forward layers",
+            "choices": tuple(ACTIVATIONS),
+        },
     )
     dropout: float = field(
         default=0.0,
-        metadata={"help": "share of features dropped in training", "min": 0, "below": 1},
+        metadata={
+            "help": "share of attention weights and block outputs dropped in training",
+            "min": 0,
+            "below": 1,
+        },
     )
 
 
@@ -200,7 +224,7 @@ class TransformerModel(Autoregressive):
 
         p(x_{1:T}) = prod_t p(x_t | h_t),    h_t = attention over x_1, ..., x_{t-1}
 
-    Use it where what matters lies many steps back at places that vary.
+    Use it where a step depends on steps far back, at distances that vary.
     """
 
     family, Options = "transformer", TransformerOptions
@@ -222,23 +246,37 @@ class TransformerModel(Autoregressive):
 
 @dataclass(frozen=True)
 class CNNOptions(AutoregressiveOptions):
-    hidden_dim: int = field(default=64, metadata={"help": "channels of every block", "min": 1})
+    hidden_dim: int = field(
+        default=64, metadata={"help": "features of every convolution", "min": 1}
+    )
     num_layers: int = field(
         default=5,
-        metadata={"help": "blocks; each doubles the receptive field", "min": 1, "max": 20},
+        metadata={
+            "help": "number of convolutional blocks; each doubles the receptive field",
+            "min": 1,
+            "max": 20,
+        },
     )
-    kernel_size: int = field(default=3, metadata={"help": "steps each convolution sees", "min": 2})
+    kernel_size: int = field(
+        default=3, metadata={"help": "number of steps that each convolution sees", "min": 2}
+    )
     activation: str = field(
-        default="silu", metadata={"help": "of every block", "choices": tuple(ACTIVATIONS)}
+        default="silu",
+        metadata={"help": "activation of every block", "choices": tuple(ACTIVATIONS)},
     )
     dropout: float = field(
         default=0.0,
-        metadata={"help": "share of features dropped in training", "min": 0, "below": 1},
+        metadata={
+            "help": "share of each block's features dropped in training",
+            "min": 0,
+            "below": 1,
+        },
     )
     norm: str = field(
-        default="none", metadata={"help": "normalisation", "choices": ("none", "layer")}
+        default="none",
+        metadata={"help": "normalisation in every block", "choices": ("none", "layer")},
     )
-    residual: bool = field(default=True, metadata={"help": "residual connections"})
+    residual: bool = field(default=True, metadata={"help": "add each block's input to its output"})
 
 
 class CNNModel(Autoregressive):
@@ -246,7 +284,7 @@ class CNNModel(Autoregressive):
 
         p(x_{1:T}) = prod_t p(x_t | h_t),    h_t = convolutions of the last steps
 
-    Use it on long series sampled at a high rate, where a fixed number of past steps says enough.
+    Use it for long series sampled at a high rate, where a fixed number of past steps suffices.
     """
 
     family, Options = "cnn", CNNOptions

@@ -1,9 +1,8 @@
-"""What every model of sequences is.
+"""The base of every model of sequences.
 
 A model is an `nn.Module` built from its options and a description of the training data. It reads
-and samples values in data units. What else it can do (a likelihood, latents, filling gaps), how it
-is trained and what it is chosen by are capabilities that it declares
-(`seqlatent.inference.protocols`).
+and samples values in data units. Whether it has a likelihood or latents or can fill gaps, and how
+it is trained and selected, are capabilities that it declares (`seqlatent.inference.protocols`).
 """
 
 from collections.abc import Sequence
@@ -29,15 +28,18 @@ class ModelOptions:
     scaling: str = field(
         default="global",
         metadata={
-            "help": "of real values: global (training data), prefix (each series' own first "
-            "context_length steps), increments (each value less the one before it, for near-random "
-            "walks; needs context_length=1), none",
+            "help": "how real values are scaled: global, by the training data; prefix, by each "
+            "series' own first context_length steps; increments, each value less the one before "
+            "it, for near-random walks (needs context_length=1); none",
             "choices": SCALINGS,
         },
     )
     context_length: int = field(
         default=0,
-        metadata={"help": "first steps of a sequence, conditioned on and not scored", "min": 0},
+        metadata={
+            "help": "number of first steps of each sequence that are conditioned on and not scored",
+            "min": 0,
+        },
     )
 
 
@@ -47,14 +49,14 @@ class SequenceModel(StepModel):
     Args:
         options: an object of the class's `Options`.
         description: of the training data.
-        discrete: of each of D channels, whether its values are never rescaled; by default those of
+        discrete: for each of D channels, whether its values are never scaled; by default true for
             labels.
-        num_features: numbers that a network is given for one value.
+        num_features: the number of features by which a network sees one value.
 
     Attributes:
-        learning_rate: of training, where the user names none.
+        learning_rate: the default for training.
         embedding_dim: F, the size of an embedded step.
-        input_dim: F + C, the size of what a network is given for one step.
+        input_dim: F + C, the size of a network's input for one step.
     """
 
     Options: ClassVar[Any] = ModelOptions
@@ -77,20 +79,20 @@ class SequenceModel(StepModel):
         self.embedding_dim = description.num_channels * (num_features + 1)
         self.input_dim = self.embedding_dim + len(description.covariate_names)
 
-    # -- what a subclass may know better ----------------------------------------------------------
+    # -- what a subclass may override -------------------------------------------------------------
 
     @classmethod
     def complete(cls, options: Any, description: DataDescription) -> tuple[Any, str]:
-        """The options with what the data decide, and the reason in a few words, or "".
+        """The options with those set that depend on the data, and the reason in a few words or "".
 
         Raises:
-            InputError: where the model is not for such data.
+            InputError: if the model does not support such data.
         """
         return options, ""
 
     @classmethod
     def unused_options(cls, options: Any) -> dict[str, str]:
-        """Options that the model would ignore as the others are, and what each applies to."""
+        """Options without effect given the others, and what each applies to."""
         return {}
 
     def check(self, data: SequenceDataset) -> None:
@@ -101,21 +103,21 @@ class SequenceModel(StepModel):
         """
 
     def features(self, y: Tensor) -> Tensor:
-        """(..., D) scaled values -> (..., D, num_features) what a network is given of them."""
+        """(..., D) scaled values -> (..., D, num_features) their features for a network."""
         return soft_clip(y)[..., None]
 
     def sample_step(
         self, state: ModelState, covariates: Tensor, noise: Noise
     ) -> tuple[Tensor, ModelState]:
-        """Sample the next step: (B, 1, C) covariates -> (B, 1, D) values in data units, the state
-        after. A model that samples many steps at once defines `sample_steps` instead."""
+        """Sample the next step: (B, 1, C) covariates -> (B, 1, D) values in data units, and the
+        state after it. A model that samples many steps at once overrides `sample_steps` instead."""
         raise TypeError(f"{type(self).__name__} must define sample_step or sample_steps")
 
     def sample_steps(
         self, state: ModelState, covariates: Tensor, noise: Noise
     ) -> tuple[Tensor, ModelState]:
-        """Sample T steps: (B, T, C) covariates -> (B, T, D) values in data units, the state
-        after."""
+        """Sample T steps: (B, T, C) covariates -> (B, T, D) values in data units, and the state
+        after them."""
         steps: list[Tensor] = []
         for t in range(covariates.shape[1]):
             x, state = self.sample_step(state, covariates[:, t : t + 1], noise)
@@ -123,13 +125,13 @@ class SequenceModel(StepModel):
             steps.append(x)
         return torch.cat(steps, 1), state
 
-    # -- what all share ---------------------------------------------------------------------------
+    # -- what all models share --------------------------------------------------------------------
 
     def embed(self, y: Tensor, observed: Tensor) -> Tensor:
-        """(..., D) scaled values -> (..., F) features, zero where missing, and flags of what is.
+        """(..., D) scaled values -> (..., F) features, zero where missing, and missingness flags.
 
-        The flags say what is missing, not what is there: many inputs that are always 1 would be one
-        bias with a learning rate many times too high.
+        Flags of observed values would nearly always be 1: many such inputs act as a bias with a
+        learning rate that is many times too high.
         """
         features = self.features(y) * observed[..., None]
         return torch.cat([features.flatten(-2), (~observed).to(y)], -1)
@@ -137,8 +139,8 @@ class SequenceModel(StepModel):
     def inputs(
         self, batch: SequenceBatch, state: ModelState | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Scaled values y (B, T, D), their embedding (B, T, F), and the inputs u (B, T, F + C) that
-        hold, at step t, the embedding of step t - 1 and the covariates of step t."""
+        """Scaled values y (B, T, D), their embedding (B, T, F), and inputs u (B, T, F + C): at step
+        t the embedding of step t - 1 and the covariates of step t."""
         state = state or self.begin(batch)
         y = state.scaling.forward(batch)
         embedding = self.embed(y, batch.observed)
@@ -153,11 +155,11 @@ class SequenceModel(StepModel):
         return torch.where(batch.scored, log_scale, 0.0)
 
     def next_input(self, state: ModelState, covariates: Tensor) -> Tensor:
-        """(B, 1, F + C) the input of the step after a state, with (B, 1, C) covariates."""
+        """(B, 1, F + C) the input of the step after a state, given its (B, 1, C) covariates."""
         return torch.cat([state.last, self.covariate_scaler(covariates)], -1)
 
     def begin(self, batch: SequenceBatch | None) -> ModelState:
-        """The state before the first step, of a batch or (None) of one that has yet to begin."""
+        """The state before the first step of a batch, or of a sequence without any step (None)."""
         scaling = self.scaler(batch)
         size = 1 if batch is None else len(batch.x)
         nothing = torch.zeros(size, 1, self.description.num_channels, device=scaling.loc.device)

@@ -1,4 +1,4 @@
-"""Models that have an emission: a distribution of each step's values, chosen by the data."""
+"""Models with an emission: a distribution of each step's values, chosen to suit the data."""
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
@@ -30,14 +30,14 @@ from seqlatent.nn.scaling import units
 
 @dataclass(frozen=True)
 class EmissionModelOptions(ModelOptions, EmissionOptions):
-    """Options of every model that has an emission."""
+    """Options of every model with an emission."""
 
 
 class EmissionModel(SequenceModel, LossTraining):
     """Base of the models with an emission.
 
     Attributes:
-        value_distribution: the distribution of one channel's scaled values.
+        value_distribution: the family of one channel's scaled values.
     """
 
     Options: ClassVar[Any] = EmissionModelOptions
@@ -51,14 +51,14 @@ class EmissionModel(SequenceModel, LossTraining):
                 f"{', '.join(self.emission_names())}; choose another model (--model)"
             )
         modelled = description
-        if options.scaling == "increments":  # floors are relative to what is modelled
+        if options.scaling == "increments":  # floors of scales are relative to increments
             channels = tuple(replace(c, scale=c.increment) for c in description.channels)
             modelled = replace(description, channels=channels)
         family = build_family(modelled, options, units(description, options.scaling))
         discrete = family.discrete_channels(description.num_channels)
         if any(discrete) and options.scaling == "increments":
             raise InputError(
-                f"scaling=increments is for real values, and emission={emission} for counts or "
+                f"scaling=increments is for real values, but emission={emission} is for counts or "
                 "labels; use scaling=none"
             )
         super().__init__(options, description, discrete, family.num_features)
@@ -72,7 +72,7 @@ class EmissionModel(SequenceModel, LossTraining):
 
     @abstractmethod
     def at_floor(self, batch: SequenceBatch) -> Tensor:
-        """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor."""
+        """(B, T, D) to what extent, 0 to 1, the floor of the scale determines each density."""
 
     def features(self, y: Tensor) -> Tensor:
         return self.value_distribution.features(y)
@@ -89,18 +89,18 @@ class EmissionModel(SequenceModel, LossTraining):
         """The emission for a data set, and the reason in a few words.
 
         Raises:
-            InputError: where the model has none for it.
+            InputError: if the model has no emission for it.
         """
         return choose_emission(description)
 
     @classmethod
     def accepts(cls, emission: str) -> bool:
-        """Whether the family can have an emission."""
+        """Whether the model can have this emission."""
         return True
 
     @classmethod
     def emission_names(cls) -> tuple[str, ...]:
-        """The emissions that the family can have."""
+        """The emissions that the model can have."""
         return tuple(name for name in EMISSIONS.loaded() if cls.accepts(name))
 
     @classmethod
@@ -119,6 +119,6 @@ class EmissionModel(SequenceModel, LossTraining):
                 d = int(missing[t].argmax())
                 raise InputError(
                     f"{data.name}: in series {s.unique_id}, '{data.targets[d]}' is missing at step "
-                    f"{show_step(s.ds[t])} and other channels are not; channels=coupling models "
-                    "all channels at once: use channels=autoregressive"
+                    f"{show_step(s.ds[t])} and other channels are not, which channels=coupling "
+                    "cannot model; use channels=autoregressive"
                 )

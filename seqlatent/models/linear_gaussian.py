@@ -2,17 +2,16 @@
 
     z_1 ~ N(m0, P0),    z_t = A z_{t-1} + N(0, Q),    x_t = C z_t + d + E u_t + N(0, R)
 
-with covariates u_t, fitted by maximum likelihood: gradients run through the filter. It is the floor
-that a deep model must beat, and the oracle that estimates are tested against.
+with covariates u_t, fitted by maximum likelihood, with gradients through the filter. It is the
+baseline for deep models, and the exact answer that estimates are tested against.
 
-Only the distribution of x can be learned, so one basis of z is as good as another. We take the one
-in which the stationary distribution of z is N(0, I), which every stable system with noise in all
-directions has:
+The data identify z only up to a change of basis. We use the basis in which the stationary
+distribution of z is N(0, I); every stable system with noise in all directions has one:
 
     L L^T = I + M M^T,    A = L^{-1} M,    Q = L^{-1} L^{-T} = I - A A^T
 
-Any M then gives a system that is stable and whose Q is positive definite (A contracts, and its
-spectral radius approaches 1 as M grows). A, Q and C are left free up to a rotation of z.
+Any M then gives a stable system with a positive definite Q (A is a contraction, whose spectral
+radius approaches 1 as M grows). A, Q and C are unconstrained up to a rotation of z.
 """
 
 import math
@@ -31,12 +30,14 @@ from seqlatent.errors import InputError
 from seqlatent.inference.protocols import ExactDensity, ExactPosterior, ModelState
 from seqlatent.models.emission_model import EmissionModel, EmissionModelOptions
 
-DOUBLE = torch.float64  # the recursions subtract covariances that are nearly equal
+DOUBLE = torch.float64  # the recursions subtract nearly equal covariances
 
 
 @dataclass(frozen=True)
 class LinearGaussianOptions(EmissionModelOptions):
-    latent_dim: int = field(default=8, metadata={"help": "dimensions of the state z_t", "min": 1})
+    latent_dim: int = field(
+        default=8, metadata={"help": "number of dimensions of the latent state z_t", "min": 1}
+    )
 
 
 class System(NamedTuple):
@@ -52,15 +53,15 @@ class System(NamedTuple):
 
 
 class Filtering(NamedTuple):
-    """What the filter knows at every step; covariances do not depend on the values, so that b is 1
-    where no sequence has missing values and all share them, and B elsewhere.
+    """The results of the filter at every step. Covariances do not depend on the values: where no
+    value is missing all sequences share them and b = 1, elsewhere b = B.
 
     Attributes:
         m, P: (B, T, Z), (b, T, Z, Z) mean and covariance of p(z_t | x_{<t}).
         v: (B, T, D) innovation x_t - E[x_t | x_{<t}], 0 where missing.
-        L, whiten: (b, T, D, D) Cholesky factor of its covariance S, and the inverse of that.
+        L, whiten: (b, T, D, D) Cholesky factor of its covariance S, and the inverse of L.
         K: (b, T, Z, D) Kalman gain.
-        C, R: (b, T, D, Z), (b, T, D, D) what is observed of z_t, and the noise of that.
+        C, R: (b, T, D, Z), (b, T, D, D) loadings and noise covariance of the observed channels.
         after: m (B, Z) and P (b, Z, Z) of the step after the last.
     """
 
@@ -80,12 +81,12 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
 
         x_t = C z_t + d + noise,    z_t = A z_{t-1} + noise
 
-    Use it as the floor that a deep model must beat, on short data, and where the posterior of the
-    latents and of missing values has to be exact.
+    Use it as the baseline for deep models, for small data, and where the posterior of latents or of
+    missing values must be exact.
     """
 
     family, Options = "linear-gaussian", LinearGaussianOptions
-    learning_rate = 0.03  # few parameters, whose gradient is nearly that of the whole data
+    learning_rate = 0.03  # few parameters, whose gradients have little noise
     options: LinearGaussianOptions
 
     def __init__(self, options: LinearGaussianOptions, description: DataDescription):
@@ -103,8 +104,8 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         assert isinstance(self.value_distribution, LocationScale)
         if options.channels == "coupling":
             raise InputError(
-                "model 'linear-gaussian' has one covariance for all channels: channels=coupling is "
-                "for models with networks"
+                "model 'linear-gaussian' has one covariance matrix for all channels: "
+                "channels=coupling is for models with networks; use channels=auto or independent"
             )
         independent = options.channels == "independent"  # R is then diagonal
         self.R_factor = CholeskyFactor(
@@ -117,16 +118,16 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
 
     @classmethod
     def choose_emission(cls, description: DataDescription) -> tuple[str, str]:
-        return "normal", "the model has no other"
+        return "normal", "the only one of this model"
 
     @classmethod
     def unused_options(cls, options: LinearGaussianOptions) -> dict[str, str]:
-        applies = "models with networks; this one has a full covariance"
+        applies = "models with networks; this one has a full covariance matrix"
         rest = dict.fromkeys(("coupling_order", "channel_dim", "channel_dropout"), applies)
         return super().unused_options(options) | rest
 
     def system(self) -> System:
-        """The matrices that the parameters stand for."""
+        """The matrices of the system, from the parameters."""
         eye = torch.eye(self.latent_dim, dtype=DOUBLE, device=self.M.device)
         L = torch.linalg.cholesky(eye + self.M @ self.M.mT)
         A, Q_factor = torch.linalg.solve_triangular(
@@ -141,13 +142,13 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
     # -- the filter and the smoother --------------------------------------------------------------
 
     def _offset(self, covariates: Tensor) -> Tensor:
-        """(B, T, D) d + E u_t, of (B, T, .) covariates."""
+        """(B, T, D) d + E u_t for (B, T, .) covariates."""
         if self.E is None:
             return self.d
         return self.d + self.covariate_scaler(covariates).to(DOUBLE) @ self.E.mT
 
     def _filter(self, batch: SequenceBatch, state: ModelState, seen: Tensor) -> Filtering:
-        """Read a batch, of whose values (B, T, D) those that are `seen` count."""
+        """Filter a batch, treating as observed the values where `seen` (B, T, D) is true."""
         s = self.system()
         B, T, D = batch.x.shape
         m, P = state.network or (s.m0.expand(B, -1), s.P0[None])
@@ -157,14 +158,14 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         if len(P) == 1 and bool(seen.all()):
             seen = seen[:1]
         b = len(seen)
-        # A missing channel becomes one that sees nothing of z, has unit noise and no surprise: it
-        # then adds nothing to the gain, nor to log |S|.
+        # A missing channel gets zero loadings, unit noise and a zero innovation, and so contributes
+        # nothing to the gain or to log |S|.
         C = s.C * seen[..., None]
         both = seen[..., None] & seen[..., None, :]
         R = torch.where(both, s.R, torch.eye(D, dtype=DOUBLE, device=r.device))
 
         # Covariances:  S = C P C' + R = L L',  W = L^-1 C P,  P <- A (P - W'W) A' + Q.
-        # The difference is safe in double precision: unless P0 is large, P <= I, and Q is added.
+        # The subtraction is safe in double precision: unless P0 is large, P <= I, and Q is added.
         A, Q, P = s.A.expand(b, -1, -1), s.Q.expand(b, -1, -1), P.expand(b, -1, -1)
         steps = []
         for C_t, R_t in zip(C.unbind(1), R.unbind(1), strict=True):
@@ -183,7 +184,7 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
 
         # Means:  m <- A (m + K v) = F m + G r,  with K = W' L^-1, r = x - d - E u, v = r - C m.
         Gr = torch.einsum("btij,btj->tbi", G, r).reshape(T, b, -1, self.latent_dim)
-        m = m.reshape(b, -1, self.latent_dim)  # rows of one covariance side by side
+        m = m.reshape(b, -1, self.latent_dim)  # sequences that share a covariance in one row
         means = []
         for Gr_t, F_t in zip(Gr.unbind(0), F.unbind(1), strict=True):
             means.append(m)
@@ -195,8 +196,8 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
     def filter(
         self, batch: SequenceBatch, state: ModelState | None = None
     ) -> tuple[Tensor, Tensor, ModelState]:
-        """Mean (B, T, Z) and covariance (b, T, Z, Z) of p(z_t | x_{1:t}), and the state after;
-        b is 1 where all sequences share their covariances."""
+        """Mean (B, T, Z) and covariance (b, T, Z, Z) of p(z_t | x_{1:t}), and the state after; b is
+        1 if all sequences share their covariances, else B."""
         state = state or self.begin(batch)
         f = self._filter(batch, state, batch.observed)
         J = torch.eye(self.latent_dim, dtype=DOUBLE, device=f.m.device) - f.K @ f.C
@@ -207,8 +208,8 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
     def smoother(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
         """Mean (B, T, Z) and covariance (b, T, Z, Z) of p(z_t | x_{1:T}), as for `filter`.
 
-        Backwards from the filtered distributions (Rauch, Tung and Striebel 1965), where the
-        distribution of z_{t+1} given x_{1:t} is N(A m, A P A' + Q):
+        Backwards in time from the filtered distributions N(m, P), given which the distribution of
+        z_{t+1} is N(A m, A P A' + Q) (Rauch, Tung and Striebel 1965):
 
             G = P A' (A P A' + Q)^-1,   m^s = m + G (m^s_{t+1} - A m),
             P^s = (I - G A) P (I - G A)' + G (Q + P^s_{t+1}) G'
@@ -224,8 +225,8 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
     def sample_smoothed(self, batch: SequenceBatch, num_samples: int, noise: Noise) -> Tensor:
         """(S, B, T, Z) joint samples of p(z_{1:T} | x_{1:T}).
 
-        Backwards too: z_T from its filtered distribution, then each z_t given x_{1:t} and the
-        sampled z_{t+1}. (Carter and Kohn 1994.)
+        Backwards in time: z_T from its filtered distribution, then each z_t given x_{1:t} and the
+        sampled z_{t+1} (Carter and Kohn 1994).
         """
         m, P, ahead, G, kept = self._backwards(batch)
         B, T, _ = m.shape
@@ -243,8 +244,8 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         return torch.stack(steps[::-1], 2)
 
     def sample_missing(self, batch: SequenceBatch, num_samples: int, noise: Noise) -> Tensor:
-        """(S, B, T, D) joint samples, data units, of the missing values given all observed ones;
-        the observed ones are as they are.
+        """(S, B, T, D) values in data units: joint samples of the missing ones given all observed
+        ones, which are unchanged.
 
             x_t = C z_t + d + E u_t + e_t,  z ~ p(z_{1:T} | x),  e_t ~ N(0, R) given its observed
             channels o:  e = e' + R_{.o} R_{oo}^-1 (e_o - e'_o),  e' ~ N(0, R)
@@ -261,7 +262,7 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         return torch.where(seen, batch.x, scaling.inverse(level + e))
 
     def _backwards(self, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """What a pass back in time needs: the filtered m and P; and for every step but the last
+        """Terms of the backward recursions: the filtered m and P; and for every step but the last
         E[z_{t+1} | x_{1:t}], the gain G and the covariance of z_t given z_{t+1} and x_{1:t}."""
         s = self.system()
         m, P, _ = self.filter(batch)
@@ -272,11 +273,11 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         kept = J @ before @ J.mT + G @ s.Q @ G.mT
         return m, P, m[:, :-1] @ s.A.mT, G, kept
 
-    # -- the contract of a model ------------------------------------------------------------------
+    # -- the interface of a model -----------------------------------------------------------------
 
     def _score(self, batch: SequenceBatch, state: ModelState) -> Filtering:
-        # Steps of padding score nothing and nothing follows them: taken as seen, they leave the
-        # covariances to be shared.
+        # Padding is treated as observed, so that sequences can share covariances. It is not scored,
+        # and no step follows it.
         step = torch.arange(batch.x.shape[1], device=batch.x.device)
         padding = (step >= batch.lengths[:, None])[..., None]
         return self._filter(batch, state, batch.observed | padding)
@@ -303,7 +304,7 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         return {"log_prob": self.log_prob(batch)[0]}
 
     def at_floor(self, batch: SequenceBatch) -> Tensor:
-        """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor: the
+        """(B, T, D) to what extent, 0 to 1, the floor of the scale determines each density; the
         scale is that of a channel given those before it."""
         scale = self._score(batch, self.begin(batch)).L.diagonal(dim1=-2, dim2=-1)
         return (scale < 1.5 * self.R_factor.floor).to(scale).expand(batch.x.shape)
@@ -314,7 +315,7 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
     def sample_step(
         self, state: ModelState, covariates: Tensor, noise: Noise
     ) -> tuple[Tensor, ModelState]:
-        """z_t ~ N(m, P), x_t | z_t; the sampled z_t is what the path goes on from."""
+        """Sample z_t ~ N(m, P) and x_t given z_t; the path continues from the sampled z_t."""
         s = self.system()
         B = len(state.last)
         m, P = state.network or (s.m0.expand(B, -1), s.P0[None])
@@ -326,12 +327,12 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
 
 
 class CholeskyFactor(nn.Module):
-    """A lower-triangular L whose diagonal stays above a floor: L L^T is positive definite.
+    """A lower-triangular L with a diagonal above a floor, so that L L^T is positive definite.
 
     Args:
-        floor: (n,) the least that each entry of the diagonal can be.
-        start: what it begins at, plus the floor; the rest begins at 0.
-        diagonal: whether the rest stays 0.
+        floor: (n,) lower bounds of the diagonal.
+        start: initial value of the diagonal, less the floor; the other entries start at 0.
+        diagonal: whether L is diagonal.
     """
 
     floor: Tensor
@@ -340,13 +341,13 @@ class CholeskyFactor(nn.Module):
         super().__init__()
         n = len(floor)
         self.register_buffer("floor", floor.to(DOUBLE))
-        raw = math.log(math.expm1(start))  # softplus of it is `start`
+        raw = math.log(math.expm1(start))  # softplus(raw) = start
         self.diagonal = nn.Parameter(torch.full((n,), raw, dtype=DOUBLE))
         size = 0 if diagonal else n * (n - 1) // 2
         self.lower = nn.Parameter(torch.zeros(size, dtype=DOUBLE)) if size else None
 
     def forward(self) -> Tensor:
-        """(n, n)."""
+        """The matrix L (n, n)."""
         L = torch.diag_embed(self.floor + softplus(self.diagonal))
         if self.lower is None:
             return L
@@ -355,20 +356,20 @@ class CholeskyFactor(nn.Module):
 
 
 def _oscillators(Z: int) -> Tensor:
-    """(Z, Z) M for which A turns a plane for every two latents, damped by 0.9 a step.
+    """(Z, Z) M for which A rotates the plane of every two latents, damped by 0.9 per step.
 
-    The angles, 0 first, are spread over all frequencies, closer at the slow ones: a likelihood has
-    an optimum near each true frequency, which gradients find only from nearby.
+    The angles, 0 first, cover all frequencies, more densely the low ones. The likelihood has an
+    optimum near each true frequency, which gradients find only from nearby.
     """
     damping, planes = 0.9, (Z + 1) // 2
     angle = math.pi * (torch.arange(planes, dtype=DOUBLE) / planes) ** 2
     cos, sin = angle.cos(), angle.sin()
     turns = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
-    A = torch.block_diag(*turns)[-Z:, -Z:]  # of an odd number, the first one's angle is 0
+    A = torch.block_diag(*turns)[-Z:, -Z:]  # for odd Z, 1 x 1 of the first block
     return damping / math.sqrt(1 - damping**2) * A
 
 
 def _gaussian(factor: Tensor, num: int, noise: Noise) -> Tensor:
-    """(num, n) samples of N(0, L L'), of one factor L (n, n) or of one for each."""
+    """(num, n) samples of N(0, L L'), for one factor L (n, n) or (num, n, n), one per sample."""
     eps = noise.normal((num, factor.shape[-1], 1), factor)
     return (factor @ eps)[..., 0]

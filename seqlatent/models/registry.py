@@ -32,15 +32,15 @@ def register_model(cls: M) -> M:
     """Add a model to the table; a class decorator.
 
     Raises:
-        TypeError: for a class that does not say how it is trained, or what it is chosen by.
-        InputError: for a name that another model has.
+        TypeError: for a class that does not declare how it is trained and selected.
+        InputError: if another model has that name.
     """
     if not any(issubclass(cls, kind) for kind in (LossTraining, OwnTraining)):
         raise TypeError(f"{cls.__name__} must be a LossTraining or an OwnTraining")
     if not any(issubclass(cls, kind) for kind in (Density, EstimatedDensity, OwnSelection)):
         raise TypeError(
             f"{cls.__name__} must be an ExactDensity, a DensityBound, an EstimatedDensity or an "
-            "OwnSelection: training keeps the parameters that do best by it"
+            "OwnSelection, by which training selects the best parameters"
         )
     MODELS.add(cls.family, cls)
     return cls
@@ -61,10 +61,10 @@ for _model in (
 
 
 def build_model(family: str, options: Any, description: DataDescription) -> SequenceModel:
-    """A model with fresh parameters, drawn from torch's global generator.
+    """A model with new parameters, sampled with torch's global generator.
 
     Raises:
-        InputError: for an unknown name, or an option that the model would ignore.
+        InputError: for an unknown name, or an option that has no effect on this model.
     """
     cls = MODELS[family]
     defaults = {f.name: f.default for f in dataclasses.fields(options)}

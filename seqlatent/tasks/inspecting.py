@@ -158,8 +158,8 @@ def _look(model: LatentModel, batch: SequenceBatch, seed: int) -> _Look:
         torch.manual_seed(seed)
         r, prior, posterior = model.sites(batch)
         z = posterior.rsample(torch.Size([NUM_SAMPLES]))
-        assert posterior.drawn is not None
-        _, own, log_q = posterior.drawn
+        assert posterior.sampled is not None
+        _, own, log_q = posterior.sampled
         distribution = prior.distribution(z)
         exact = isinstance(distribution, DiagonalNormal) and own.normal is not None
         if exact:

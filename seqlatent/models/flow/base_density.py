@@ -3,9 +3,10 @@
     z_t = loc_t + scale_t e_t,    (loc_t, scale_t) = net(z_{<t}),    e_t ~ N(0, I)
     log p(z_t | z_{<t}) = log N(e_t; 0, I) - sum_d log scale_td
 
-It is a second flow, affine, on top of the first (Papamakarios et al. 2017): what of the past the
-maps f_t left in z, the base can take out. The code of a sequence is then e, standard normal and
-independent where the model is right. e is found in parallel over time, z from e step by step.
+This is a second, affine flow on top of the first (Papamakarios et al. 2017): it models the
+dependence over time that the maps f_t leave in z. The latents of a sequence are then e, which are
+standard normal and independent if the model is true. e is computed from z in parallel over time, z
+from e step by step.
 """
 
 from typing import NamedTuple
@@ -23,17 +24,17 @@ from seqlatent.nn.recurrent import Recurrent
 
 
 class BaseState(NamedTuple):
-    """What the base remembers: the (B, 1, 2 D) embedding of the last z, and its network's state."""
+    """The state of the base: the (B, 1, 2 D) embedding of the last z, and that of its network."""
 
     last: Tensor
     network: State
 
 
 class AutoregressiveBase(nn.Module):
-    """z to e and back.
+    """The map from z to e, and its inverse.
 
     Args:
-        dim: D, channels of z.
+        dim: D, the number of channels.
         hidden_dim: size of the network.
     """
 
@@ -42,19 +43,20 @@ class AutoregressiveBase(nn.Module):
         self.dim = dim
         self.network = Recurrent(2 * dim, hidden_dim)
         self.out = nn.Linear(hidden_dim + 2 * dim, 2 * dim)
-        with torch.no_grad():  # begin near N(0, I)
+        with torch.no_grad():  # start near N(0, I)
             self.out.weight.mul_(0.1)
             self.out.bias.zero_()
 
     def begin(self, size: int) -> BaseState:
-        """The state before the first of `size` sequences' steps."""
+        """The state of `size` sequences before the first step."""
         return BaseState(self.out.weight.new_zeros(size, 1, 2 * self.dim), None)
 
     def _embed(self, z: Tensor, observed: Tensor) -> Tensor:
         return torch.cat([soft_clip(z) * observed, observed.to(z)], -1)
 
-    def _law(self, before: Tensor, network: State) -> tuple[Tensor, Tensor, State]:
-        """loc and log scale of the steps after the embeddings `before`; scales of 1/10 to 10."""
+    def _loc_and_log_scale(self, before: Tensor, network: State) -> tuple[Tensor, Tensor, State]:
+        """loc and log scale of each step, given the embeddings `before` it; scales lie between 1/10
+        and 10."""
         h, network = self.network(before, network)
         loc, raw = self.out(torch.cat([h, before], -1)).chunk(2, -1)
         return loc, 2.3 * torch.tanh(raw / 2.3), network
@@ -62,18 +64,18 @@ class AutoregressiveBase(nn.Module):
     def forward(
         self, z: Tensor, observed: Tensor, state: BaseState
     ) -> tuple[Tensor, Tensor, BaseState]:
-        """(B, T, D) z, and which of them there are -> e and log de/dz, (B, T, D) each; the state
-        after."""
+        """(B, T, D) z and whether each value is observed -> e and log de/dz, (B, T, D) each, and
+        the state after."""
         embedding = self._embed(z, observed)
         before = torch.cat([state.last.expand(len(z), -1, -1), embedding[:, :-1]], 1)
-        loc, log_scale, network = self._law(before, state.network)
+        loc, log_scale, network = self._loc_and_log_scale(before, state.network)
         return (z - loc) * (-log_scale).exp(), -log_scale, BaseState(embedding[:, -1:], network)
 
     def inverse(self, e: Tensor, state: BaseState) -> tuple[Tensor, BaseState]:
-        """(B, T, D) e -> z, step by step; the state after."""
+        """(B, T, D) e -> (B, T, D) z, step by step, and the state after."""
         last, network, steps = state.last.expand(len(e), -1, -1), state.network, []
         for now in e.split(1, 1):
-            loc, log_scale, network = self._law(last, network)
+            loc, log_scale, network = self._loc_and_log_scale(last, network)
             steps.append(loc + log_scale.exp() * now)
             last = self._embed(steps[-1], torch.ones_like(now, dtype=torch.bool))
         return torch.cat(steps, 1), BaseState(last, network)
@@ -86,18 +88,18 @@ class AutoregressiveBase(nn.Module):
         state: BaseState,
         noise: Noise,
     ) -> tuple[Tensor, Tensor, BaseState]:
-        """`StepDistribution.fill` of one step of maps whose z has this base for its distribution.
+        """`StepDistribution.fill` for one step of maps whose latents z have this base density.
 
         Args:
-            distributions: the maps, of (B, 1) steps.
-            y: (B, 1, D) values, of which the missing ones are not looked at.
+            distributions: the maps, with batch shape (B, 1).
+            y: (B, 1, D) values; the missing ones are ignored.
             observed: (D,) bool.
             state: before the step.
             noise: of the samples.
 
         Returns:
-            the completed values; (B, 1) nats, the sum over the observed channels of their
-            log-density given the past and the channels before them; the state after.
+            the completed values; (B, 1) the sum over the observed channels of their log density
+            given the past and the channels before them, in nats; and the state after.
         """
         log_prob, everywhere = y.new_zeros(y.shape[:-1]), torch.ones_like(y, dtype=torch.bool)
         sampled, _ = self.inverse(noise.normal(y.shape, y), state)
@@ -117,5 +119,5 @@ class AutoregressiveBase(nn.Module):
             z, _ = distributions.map(y)
         e, slope, state = self(z, everywhere, state)
         assert isinstance(distributions.family, Transformed)
-        of_codes = torch.where(observed, distributions.family.base_log_prob(e) + slope, 0.0).sum(-1)
-        return y, log_prob + of_codes, state
+        log_base = torch.where(observed, distributions.family.base_log_prob(e) + slope, 0.0).sum(-1)
+        return y, log_prob + log_base, state

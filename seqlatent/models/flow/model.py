@@ -1,21 +1,21 @@
-"""The conditional flow: a sequence and its latent code are the same thing, seen twice.
+"""The conditional flow: an invertible map between sequences of values and of latents.
 
     z_t = f_t(x_t ; past),    f_t invertible: triangular over the channels, or of coupling layers
     log p(x_{1:T}) = sum_t log N(z_t; 0, I) + log |det d f_t / d x_t|                    (exact)
     sample: z ~ N(0, I),    x_t = f_t^{-1}(z_t ; past)
 
-The past is x_{<t} or z_{<t}: they are in bijection, so that either gives an exact density. A causal
-network sees it and a head makes the maps' parameters. Each form has a parallel and a sequential
-direction, and they are each other's mirror:
+The past is x_{<t} or z_{<t}; there is a bijection between them, so that either gives an exact
+density. A causal network summarises the past and a head computes the maps' parameters. One
+direction runs in parallel over time and the other step by step:
 
-    observations:  coding (density) in parallel,  decoding (sampling) step by step
-    latents:       decoding (sampling) in parallel,  coding (density) step by step
+    observations:  encoding (density) in parallel,  decoding (sampling) step by step
+    latents:       decoding (sampling) in parallel,  encoding (density) step by step
 
-Conditioned on observations with one network this is the distribution of an autoregressive model
-with the same emission; what the flow adds is the code. Where the model is right, the codes of
-sequences are standard normal and independent. A base p(z_t | z_{<t}) may stand for N(0, I)
-(flow_base.py): it is one more map of codes. (Normalising flows: Rezende and Mohamed 2015;
-autoregressive ones: Papamakarios et al. 2017, and their mirror, Kingma et al. 2016.)
+Conditioned on observations, this is the same distribution as an autoregressive model with the same
+network and emission; in addition the flow has latents. If the model is true, the latents are
+standard normal and independent. A base p(z_t | z_{<t}) can replace N(0, I) (base_density.py); it is
+a further map of the latents. (Normalising flows: Rezende and Mohamed 2015; autoregressive ones:
+Papamakarios et al. 2017, and in the inverse direction Kingma et al. 2016.)
 """
 
 from collections.abc import Callable
@@ -42,8 +42,8 @@ from seqlatent.nn.build import build_network, network_names
 
 CONDITIONS = ("observations", "latents")
 BASES = ("normal", "autoregressive")
-# By measurement: against a spline or sinh-arcsinh alone it lost the fewest nats on heavy tails, and
-# on two modes no more than the spline.
+# In our measurements it lost fewer nats on heavy tails than spline or sinh-arcsinh alone, and no
+# more than the spline on two modes.
 DEFAULT_EMISSION = "sinh-arcsinh-spline"
 
 
@@ -52,29 +52,36 @@ class FlowOptions(EmissionModelOptions):
     condition_on: str = field(
         default="observations",
         metadata={
-            "help": "the past that f_t sees: observations (density in parallel, sampling step by "
-            "step) or latents (the other way round)",
+            "help": "what the maps are conditioned on: past observations (density in parallel, "
+            "sampling step by step) or past latents (sampling in parallel, density step by step)",
             "choices": CONDITIONS,
         },
     )
     network: str = field(
-        default="gru", metadata={"help": "what reads the past", "choices": network_names}
+        default="gru",
+        metadata={"help": "network that summarises the past", "choices": network_names},
     )
     base: str = field(
         default="normal",
         metadata={
-            "help": "density of z: normal, N(0, I), or autoregressive, p(z_t | z_{<t}) by a GRU "
-            "(sampling then goes step by step)",
+            "help": "density of the latents: normal, N(0, I); or autoregressive, p(z_t | z_{<t}) "
+            "by a GRU (sampling is then step by step)",
             "choices": BASES,
         },
     )
-    hidden_dim: int = field(default=64, metadata={"help": "size of the network", "min": 1})
+    hidden_dim: int = field(
+        default=64, metadata={"help": "size of the network's features", "min": 1}
+    )
     num_layers: int = field(
-        default=1, metadata={"help": "layers of the network", "min": 1, "max": 20}
+        default=1, metadata={"help": "number of layers of the network", "min": 1, "max": 20}
     )
     dropout: float = field(
         default=0.0,
-        metadata={"help": "share of features dropped in training", "min": 0, "below": 1},
+        metadata={
+            "help": "share of the network's features dropped in training",
+            "min": 0,
+            "below": 1,
+        },
     )
 
 
@@ -83,8 +90,8 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
 
         log p(x_{1:T}) = sum_t log p(z_t) + log |det d f_t / d x_t|,    z_t = f_t(x_t; past)
 
-    Use it for real values where the latents themselves are wanted: as residuals that are standard
-    normal and independent where the model is right, or to decode.
+    Use it for real values where the latents themselves are of interest: as residuals, which are
+    standard normal and independent if the model is true, or to decode other latents.
     """
 
     family, Options = "flow", FlowOptions
@@ -94,7 +101,7 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
     def __init__(self, options: FlowOptions, description: DataDescription):
         super().__init__(options, description)
         self.latent_dim = description.num_channels
-        self.in_parallel = options.condition_on == "observations"  # the density, that is
+        self.in_parallel = options.condition_on == "observations"  # whether the density is
         o = options
         self.network = build_network(
             o.network,
@@ -103,7 +110,7 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
             num_layers=o.num_layers,
             dropout=o.dropout,
         )
-        # As in the autoregressive models, the maps also see the last step without a network.
+        # As in the autoregressive models, the maps also depend on the last step directly.
         self.head = self.build_head(self.network.out_dim + self.input_dim)
         autoregressive = options.base == "autoregressive"
         self.base = (
@@ -116,25 +123,25 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
 
     @classmethod
     def choose_emission(cls, description: DataDescription) -> tuple[str, str]:
-        """The default map for real values.
+        """The default emission for real values.
 
         Raises:
-            InputError: for counts, labels and zeros and ones, which no invertible map of z fits.
+            InputError: for counts, labels, and zeros and ones, which have no invertible map.
         """
         name, reason = choose_emission(description)
         if name != "mixture":
             raise InputError(
                 f"model 'flow' is for real values, and here {reason}: fit --model rnn, whose "
-                f"emission would be {name}, or name an emission such as sinh-arcsinh to treat "
+                f"emission would be {name}, or choose an emission such as sinh-arcsinh to treat "
                 "them as real"
             )
         return DEFAULT_EMISSION, reason
 
     def check(self, data: SequenceDataset) -> None:
-        """Refuse what the model cannot read.
+        """Refuse data that the model cannot read.
 
         Raises:
-            InputError: for a missing value when z_t is to be conditioned on: it has no code.
+            InputError: for a missing value if the model is conditioned on latents.
         """
         if self.in_parallel:
             return super().check(data)
@@ -143,17 +150,17 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
             if missing.any():
                 t, d = (int(i) for i in missing.nonzero()[0])
                 raise InputError(
-                    f"{data.name}: series {s.unique_id} lacks '{data.targets[d]}' at step "
+                    f"{data.name}: in series {s.unique_id}, '{data.targets[d]}' is missing at step "
                     f"{show_step(s.ds[t])}; a missing value has no latent to condition on: use "
                     "condition_on=observations"
                 )
 
     # -- the two directions -----------------------------------------------------------------------
 
-    def _laws(
+    def _maps(
         self, last: Tensor, covariates: Tensor, observed: Tensor | None, network: object
     ) -> tuple[StepDistribution, object]:
-        """The maps of T steps, given the (B, T, F) embeddings of the step before each."""
+        """The maps of T steps, given the (B, T, F) embedding of the step before each."""
         u = torch.cat([last, covariates], -1)
         h, network = self.network(u, network)
         return self.head(torch.cat([h, u], -1), observed), network
@@ -161,10 +168,10 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
     def _pass(
         self, given: Tensor, observed: Tensor, covariates: Tensor, state: ModelState
     ) -> tuple[StepDistribution, ModelState]:
-        """All steps at once, each conditioned on `given` at the steps before it."""
+        """The maps of all steps at once, each conditioned on `given` at the steps before it."""
         embedding = self.embed(given, observed)
         last = torch.cat([state.last.expand(len(given), -1, -1), embedding[:, :-1]], 1)
-        distributions, network = self._laws(last, covariates, observed, state.network)
+        distributions, network = self._maps(last, covariates, observed, state.network)
         return distributions, ModelState(state.scaling, embedding[:, -1:], network)
 
     def _walk(
@@ -174,17 +181,17 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         state: ModelState,
         result: Callable[[StepDistribution, Tensor], Tensor],
     ) -> ModelState:
-        """Step by step from x to z or from z to x, feeding back the result."""
+        """Map x to z or z to x step by step, conditioning each step on the results before it."""
         last, network = state.last.expand(len(source), -1, -1), state.network
         for t in range(source.shape[1]):
             now = slice(t, t + 1)
-            distributions, network = self._laws(last, covariates[:, now], None, network)
+            distributions, network = self._maps(last, covariates[:, now], None, network)
             value = result(distributions, source[:, now])
             last = self.embed(value, torch.ones_like(value, dtype=torch.bool))
         return ModelState(state.scaling, last, network)
 
     def _read(self, batch: SequenceBatch, state: ModelState | None) -> "_Reading":
-        """The codes of a batch, with the parts of its density."""
+        """The latents of a batch, with the terms of its density."""
         state = state or self.begin(batch)
         network, base = state.network or (None, None)
         y, within = state.scaling.forward(batch), state._replace(network=network)
@@ -197,12 +204,12 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         else:
             parts: list[tuple[Tensor, Tensor]] = []
 
-            def code(distribution: StepDistribution, now: Tensor) -> Tensor:
+            def latents(distribution: StepDistribution, now: Tensor) -> Tensor:
                 distributions.append(distribution)
                 parts.append(distribution.map(now))
                 return parts[-1][0]
 
-            after = self._walk(y, covariates, within, code)
+            after = self._walk(y, covariates, within, latents)
             z, log_det = (torch.cat(part, 1) for part in zip(*parts, strict=True))
         log_det = log_det - state.scaling.log_scale(batch.observed)
         slope = torch.zeros_like(z)
@@ -215,18 +222,18 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
     def encode(
         self, batch: SequenceBatch, state: ModelState | None = None
     ) -> tuple[Tensor, ModelState]:
-        """(B, T, D) codes of the values, N(0, I) where the model is right, NaN where there is none,
-        and the state after."""
+        """(B, T, D) latents of the values, NaN where the value is missing, and the state after. If
+        the model is true, the latents are N(0, I)."""
         r = self._read(batch, state)
-        return torch.where(batch.observed, r.code, torch.nan), r.after
+        return torch.where(batch.observed, r.latents, torch.nan), r.after
 
     def decode(self, z: Tensor, covariates: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
-        """The values that codes stand for, the exact inverse of `encode`.
+        """The values of latents: the exact inverse of `encode`.
 
         Args:
-            z: (B, T, D) codes.
+            z: (B, T, D) latents.
             covariates: (B, T, C), as in a batch.
-            history: of the steps before; `begin` gives the empty one.
+            state: after the steps before; from `begin` if there are none.
 
         Returns:
             (B, T, D) values in data units, and the state after.
@@ -252,7 +259,7 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         x = state.scaling.inverse(y)
         return x, after._replace(network=(after.network, base)).at(x[:, -1:])
 
-    # -- the contract of every model --------------------------------------------------------------
+    # -- the interface of every model -------------------------------------------------------------
 
     def log_prob(
         self, batch: SequenceBatch, state: ModelState | None = None
@@ -266,7 +273,7 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
     ) -> tuple[dict[str, Tensor], ModelState]:
         """log p(z_t | z_{<t}) and log |det df_t / dx_t|, (B, T) each."""
         r = self._read(batch, state)
-        base = self.value_distribution.base_log_prob(r.code) + r.base_slope
+        base = self.value_distribution.base_log_prob(r.latents) + r.base_slope
         base = torch.where(batch.observed, base, 0.0).sum(-1)
         terms = {"base": base, "log_det": r.log_det}
         return {k: torch.where(batch.scored, v, 0.0) for k, v in terms.items()}, r.after
@@ -278,7 +285,7 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         return -self.log_prob(batch)[0].sum() / batch.scored.sum().clamp(min=1)
 
     def at_floor(self, batch: SequenceBatch) -> Tensor:
-        """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor."""
+        """(B, T, D) to what extent, 0 to 1, the floor of the scale determines each density."""
         r = self._read(batch, None)
         steps = r.y.split(r.y.shape[1] if self.in_parallel else 1, 1)
         return torch.cat(
@@ -303,7 +310,7 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         """See `Fillable`; only where the maps are conditioned on observations."""
         network, base = state.network or (None, None)
         scaled = self.covariate_scaler(covariates)
-        distributions, network = self._laws(state.last, scaled, None, network)
+        distributions, network = self._maps(state.last, scaled, None, network)
         y = y.to(scaled)
         if self.base is None:
             y, log_prob = distributions.fill(y, observed, noise)
@@ -316,7 +323,8 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
     def sample_steps(
         self, state: ModelState, covariates: Tensor, noise: Noise
     ) -> tuple[Tensor, ModelState]:
-        """Sample T steps: (B, T, C) covariates -> (B, T, D) values in data units."""
+        """Sample T steps: (B, T, C) covariates -> (B, T, D) values in data units, and the state
+        after them."""
         size, steps = len(covariates), covariates.shape[1]
         shape = (size, 1, self.latent_dim)
         z = [noise.normal(shape, state.last) for _ in range(steps)]
@@ -324,20 +332,20 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
 
 
 class _Reading(NamedTuple):
-    """What a pass over a batch gives.
+    """The results of a pass over a batch.
 
     Attributes:
         y: (B, T, D) scaled values.
-        distributions: of all steps at once, or one for each.
-        code: (B, T, D) what is N(0, I): z, or e where the base is autoregressive.
-        base_slope: (B, T, D) log de/dz; 0 where the base is N(0, I).
+        distributions: one for all steps, or one for each step.
+        latents: (B, T, D) z, or e if the base is autoregressive; N(0, I) if the model is true.
+        base_slope: (B, T, D) log de/dz; 0 if the base is N(0, I).
         log_det: (B, T) log |det df_t / dx_t|, x in data units.
         after: the state after.
     """
 
     y: Tensor
     distributions: list[StepDistribution]
-    code: Tensor
+    latents: Tensor
     base_slope: Tensor
     log_det: Tensor
     after: ModelState

@@ -3,29 +3,30 @@
     p(x_{1:T}, z_{1:T}) = prod_t p(z_t | .) p(x_t | history, z_t)
     q(z_{1:T} | x_{1:T}) = prod_t q(z_t | x, z_{<t})
 
-It is put together from slots; `seqlatent models latent` lists them all.
+The model has four configurable parts; `seqlatent models latent` lists all options.
 
 prior p(z_t | .)
     `independent` N(0, I); `mixture` of normals, learned or fixed; `autoregressive` p(z_t | z_{<t});
-    `conditional` p(z_t | z_{<t}, x_{<t}). The last two by a GRU or by a gated step from z_{t-1}
+    `conditional` p(z_t | z_{<t}, x_{<t}). The last two use a GRU or a gated step from z_{t-1}
     (`transition`).
 history in p(x_t | history, z_t)
-    `all` of x_{<t}, the default; `last` x_{t-1}; `none`. With `last` and an independent prior x is
-    a first-order Markov process, which cannot follow a longer memory.
+    `all` of x_{<t}, the default; `last`, x_{t-1}; or `none`. With `last` and an independent prior,
+    x is a first-order Markov process and has no longer memory.
 guide q(z_t | x, z_{<t})
-    a `cnn`, `rnn`, `transformer` or `mlp` over x_{1:t}; with `smoothing=true` also x_{>t}.
-    `guide_conditioning=noise`, the default, sees the noise behind z_{<t} and draws all steps in one
-    pass; `latents` sees z_{<t} and goes step by step: the same family of distributions.
-    `guide_distribution` is `normal`, or bent by an invertible map, `sinh-arcsinh`, `spline` or
-    both.
+    A `cnn`, `rnn`, `transformer` or `mlp` over x_{1:t}; with `smoothing=true` it also sees x_{>t}.
+    With `guide_conditioning=noise`, the default, it sees the noise behind z_{<t} and samples all
+    steps in one pass; with `latents` it sees z_{<t} and samples step by step. Both are the same
+    family of distributions. `guide_distribution` is `normal`, or transformed by an invertible map:
+    `sinh-arcsinh`, `spline` or `sinh-arcsinh-spline`.
 objective
-    `elbo`: an exact KL where it has a closed form, annealed, with `free_bits`; `iwae`: the
-    importance bound of several particles, step by step where the posterior factorises; `fivo`:
-    resampled particles. By default `iwae` where the posterior factorises over time, else `elbo`.
+    `elbo`: the KL is exact where it has a closed form, its weight is annealed, and `free_bits` are
+    possible. `iwae`: the importance-weighted bound of several particles, step by step where the
+    posterior factorises. `fivo`: that of resampled particles. The default is `iwae` where the
+    posterior factorises over time, else `elbo`.
 
 `vrnn` (Chung et al. 2015), `srnn` (Fraccaro et al. 2016) and `dmm` (Krishnan et al. 2017) are
-choices of slots; `presets.py` says which, and how each differs from its paper. Options that make no
-sense together are refused with the reason.
+presets of these options; `presets.py` lists their choices and how each differs from its paper.
+Options that contradict each other are refused with the reason.
 """
 
 from seqlatent.models.latent.model import LatentModel

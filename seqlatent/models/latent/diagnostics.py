@@ -1,4 +1,4 @@
-"""How much the latents of a model are used."""
+"""How much a model uses its latents."""
 
 import torch
 
@@ -10,8 +10,8 @@ NUM_SAMPLES = 16  # of the guide, for each sequence
 
 @torch.no_grad()
 def prior_kl(model: LatentModel, batch: SequenceBatch) -> float:
-    """KL between guide and prior, nats per scored step: in closed form where there is one, given
-    sampled z_{<t}, and elsewhere by samples."""
+    """KL(guide || prior) in nats per scored step, at sampled z_{<t}: in closed form where there is
+    one, elsewhere estimated from samples."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         sites = model.sites(batch)

@@ -1,12 +1,11 @@
-"""The distribution of one step's latents in the guide: a normal distribution, or one that is
-stretched and bent.
+"""The distribution of one step's latents in the guide: normal, or transformed by a map.
 
     z = loc + scale f^{-1}(eps),    eps ~ N(0, I)
     log q(z) = log N(eps; 0, I) + sum_z log f'(y) - log scale,    y = (z - loc) / scale
 
-f is the identity, or an increasing map of each latent with parameters of its own
-(distributions/bijections.py): the guide can then follow posteriors that are skewed, heavy-tailed or
-have two modes. (Rezende and Mohamed 2015; here each step's flow also sees x_{1:t} and z_{<t}.)
+f is the identity, or an increasing map of each latent with its own parameters
+(distributions/bijections.py), with which the guide can fit posteriors that are skewed, heavy-tailed
+or bimodal. (Rezende and Mohamed 2015; here each step's flow also depends on x_{1:t} and z_{<t}.)
 """
 
 import math
@@ -30,7 +29,7 @@ GUIDE_DISTRIBUTIONS: dict[str, Bijection] = {
 
 
 class TransformedNormal(NamedTuple):
-    """Distributions of z_t, independent over its Z latents given the past.
+    """A distribution of z_t whose Z latents are independent given the past.
 
     Attributes:
         loc, scale: (..., Z).
@@ -45,7 +44,7 @@ class TransformedNormal(NamedTuple):
 
     @staticmethod
     def cat(distributions: "list[TransformedNormal]") -> "TransformedNormal":
-        """The distributions of steps that follow one another: (..., T_i, Z) each."""
+        """Join the distributions of consecutive steps, (..., T_i, Z) each."""
         loc = torch.cat([distribution.loc for distribution in distributions], -2)
         scale = torch.cat([distribution.scale for distribution in distributions], -2)
         return TransformedNormal(
@@ -56,21 +55,21 @@ class TransformedNormal(NamedTuple):
         )
 
     def detach(self) -> "TransformedNormal":
-        """The same distributions, through whose parameters no gradient passes."""
+        """The same distribution, without gradients through its parameters."""
         return TransformedNormal(
             self.loc.detach(), self.scale.detach(), self.params.detach(), self.shape
         )
 
     @property
     def normal(self) -> DiagonalNormal | None:
-        """The same as a normal distribution, if f is the identity."""
+        """The same as a `DiagonalNormal`; None unless f is the identity."""
         return None if self.shape.num_params else DiagonalNormal(self.loc, self.scale)
 
     def mean(self) -> Tensor:
-        """(..., Z) E[z], by quadrature over eps where f bends it away from loc."""
+        """(..., Z) E[z]: loc if f is the identity, else by quadrature over eps."""
         if self.normal is not None:
             return self.loc
-        points = torch.linspace(-6, 6, MEAN_POINTS)  # evenly: f need not be smooth
+        points = torch.linspace(-6, 6, MEAN_POINTS)  # evenly spaced: f need not be smooth
         weights = torch.softmax(-0.5 * points**2, 0)
         values = (w * self.z(torch.full_like(self.loc, e)) for e, w in
                   zip(points.tolist(), weights.tolist(), strict=True))  # fmt: skip
@@ -81,21 +80,21 @@ class TransformedNormal(NamedTuple):
         return self.loc + self.scale * self.shape.inverse(self.params, eps)
 
     def noise(self, z: Tensor) -> Tensor:
-        """(..., Z) latents -> the noise that they come from."""
+        """(..., Z) latents -> the noise that yields them."""
         return self.shape.forward(self.params, (z - self.loc) / self.scale)[0]
 
     def sample(self, eps: Tensor) -> tuple[Tensor, Tensor]:
-        """(..., Z) noise -> latents, and (...) their density in nats."""
+        """(..., Z) noise -> latents, and (...) their log density in nats."""
         y = self.shape.inverse(self.params, eps)
         _, log_slope = self.shape.forward(self.params, y)
         return self.loc + self.scale * y, self._log_density(eps, log_slope).sum(-1)
 
     def each_log_prob(self, z: Tensor) -> Tensor:
-        """(..., Z) nats of every latent."""
+        """(..., Z) latents -> (..., Z) log density of each, in nats."""
         return self._log_density(*self.shape.forward(self.params, (z - self.loc) / self.scale))
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """(..., Z) latents -> (...) nats."""
+        """(..., Z) latents -> (...) log density in nats."""
         return self.each_log_prob(z).sum(-1)
 
     def _log_density(self, eps: Tensor, log_slope: Tensor) -> Tensor:

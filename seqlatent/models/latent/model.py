@@ -5,11 +5,11 @@
     maximise  E_q[log p(x, z) - log q(z | x)]                                        (ELBO)
 
 With history `last` the emission is p(x_t | x_{t-1}, z_t); with `all` it also sees a causal summary
-of x_{<t}, with `none` z_t alone. The prior sees nothing, z_{<t}, or z_{<t} and x_{<t}.
+of x_{<t}, with `none` only z_t. The prior sees nothing, z_{<t}, or z_{<t} and x_{<t}.
 
-Where it sees no latents, the *posterior factorises*: z_t is independent of the others given x, and
-log p(x) can be estimated step by step (inference/bounds.py). Elsewhere sequential Monte Carlo takes
-over (inference/smc.py).
+If the prior sees no latents, the *posterior factorises*: z_t is independent of the others given x,
+and log p(x) can be estimated step by step (inference/bounds.py). Otherwise it is estimated by
+sequential Monte Carlo (inference/smc.py).
 
 The Pyro model and guide have two sites, z and x; scores and samples come from plain torch.
 """
@@ -46,8 +46,8 @@ from seqlatent.nn.causal import State, map_state, repeat_state
 from seqlatent.nn.feedforward import mlp
 from seqlatent.nn.recurrent import Recurrent
 
-FILL_SAMPLES = 16  # of a step's latents, where they are independent over time
-FILTER_PARTICLES = 256  # at the least, when a history is filtered to forecast from
+FILL_SAMPLES = 16  # of a step's latents, if the posterior factorises
+FILTER_PARTICLES = 256  # at least, to filter the past before a forecast
 
 
 class LatentModel(EmissionModel, EstimatedDensity, Fillable):
@@ -55,8 +55,8 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
 
         p(x_{1:T}, z_{1:T}) = prod_t p(z_t | .) p(x_t | history, z_t),    guide q(z_t | x, z_{<t})
 
-    Use it where values have causes that are not observed, and where a step's distribution is too
-    odd for an emission. It is put together from slots: prior, history, guide, objective.
+    Use it where values have unobserved causes, and where no emission fits the distribution of a
+    step. Its parts are configurable: prior, history, guide, objective.
     """
 
     family, Options = "latent", LatentOptions
@@ -68,8 +68,8 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         o, hidden = options, options.hidden_dim
         self.latent_dim = o.latent_dim
         self.factorises, self.smoothing = not o.dependent, o.smoothing
-        # The recurrent transition of a conditional prior reads x_{<t} itself, and shares what it
-        # makes of (x_{<t}, z_{<t}) with an emission that sees all of the history.
+        # The recurrent transition of a conditional prior reads x_{<t} itself. An emission with
+        # history=all uses that network's summary of (x_{<t}, z_{<t}).
         recurrent = o.prior == "conditional" and o.transition == "rnn"
         self.shares = recurrent and o.history == "all"
         summarised = (o.history == "all" or o.prior == "conditional") and not recurrent
@@ -79,11 +79,11 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         self.prior = build_prior(
             o.prior,
             o.latent_dim,
-            o.prior_components,
-            o.learn_prior,
-            known_dim if o.prior == "conditional" else num_covariates,
-            o.transition,
-            hidden,
+            num_components=o.prior_components,
+            learned=o.learn_prior,
+            context_dim=known_dim if o.prior == "conditional" else num_covariates,
+            transition=o.transition,
+            hidden_dim=hidden,
         )
         emission_dim = {"none": num_covariates, "last": self.input_dim, "all": known_dim}
         self.context_dim = emission_dim[o.history]
@@ -119,8 +119,8 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         return torch.cat([u, h], -1), state
 
     def _contexts(self, known: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, .) what the emission and the prior see of what is known; u begins with x_{t-1}
-        and ends with the covariates."""
+        """(B, T, .) the parts of `known` that the emission and the prior see. `known` begins with
+        u_t, which is the embedding of x_{t-1} and the covariates."""
         covariates = known[..., self.embedding_dim : self.input_dim]
         emission = covariates if self.options.history == "none" else known[..., : self.context_dim]
         return emission, known if self.options.prior == "conditional" else covariates
@@ -128,8 +128,8 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
     def _emission(
         self, context: Tensor, z: Tensor, past: Tensor | None, observed: Tensor | None
     ) -> StepDistribution:
-        """p(x_t | history, z_t), from a (B, T, .) context, (..., B, T, Z) latents, and what a prior
-        shares of the past."""
+        """p(x_t | history, z_t), from a (B, T, .) context, (..., B, T, Z) latents, and the features
+        of the past that the prior shares."""
         h = self.from_latents(z)
         if self.from_context is not None:
             h = h + self.from_context(context)
@@ -139,7 +139,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         return self.head(h + self.decoder(F.silu(h)), observed)
 
     def reading(self, batch: SequenceBatch, state: ModelState | None = None) -> Reading:
-        """What the networks over x make of a batch; latents have no part in it."""
+        """What the networks over x compute from a batch, without latents."""
         state = state or self.begin(batch)
         y, embedding, u = self.inputs(batch, state)
         known, summary = self._know(u, state.network[0] if state.network else None)
@@ -159,12 +159,12 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
     def propose(
         self, r: Reading, eps: Tensor, particles: State = None, branched: bool = False
     ) -> tuple[LatentSample, State]:
-        """Sample latents from the guide and weigh them.
+        """Sample latents from the guide and compute their weights.
 
         Args:
             r: of B sequences and T steps (all, or the next ones).
             eps: (K, B, T, Z) standard normal noise.
-            particles: what an earlier call returned, to go on with the next steps.
+            particles: what an earlier call returned, to continue with the next steps.
             branched: see `Guide.sample`; only where the posterior factorises.
 
         Returns:
@@ -184,7 +184,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         return LatentSample(z, log_x, distribution.log_prob(z), log_q), prior
 
     def at(self, r: Reading, z: Tensor, log_q: Tensor | None = None) -> LatentSample:
-        """The same densities at latents (..., B, T, Z) that are given, and log q where known."""
+        """The densities at given latents (..., B, T, Z), with log q if it is known already."""
         if log_q is None:
             log_q = self.guide_network.log_prob(r.seen, z)
         return self._weigh(r, z, log_q, None)[0]
@@ -256,7 +256,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         )
 
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
-        """Negative bound in nats per scored step; what latents cost is weighted while annealed."""
+        """The negative bound in nats per scored step; the KL weight is annealed over steps."""
         num_scored = batch.scored.sum().clamp(min=1)
         anneal = self.options.kl_anneal_steps
         weight = 1.0 if step is None or step >= anneal else (step + 1) / (anneal + 1)
@@ -278,14 +278,14 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         return -estimate(weights).log_prob.sum() / num_scored
 
     def _negative_elbo(self, batch: SequenceBatch, weight: float) -> Tensor:
-        """-E_q[log p(x | z)] + weight KL, summed; the KL is exact where it has a closed form."""
+        """-E_q[log p(x | z)] + weight * KL, summed; the KL is exact where it has a closed form."""
         sites = self.sites(batch)  # the networks over x run once for model and guide
         with pyro.validation_enabled(False):
             loss = TraceMeanField_ELBO().differentiable_loss(
                 self.model, self.guide, batch, weight, sites
             )
         assert isinstance(loss, Tensor)
-        if self.options.free_bits > 0:  # max(weight KL, free) in place of weight KL
+        if self.options.free_bits > 0:  # max(weight * KL, free) replaces weight * KL
             free = self.options.free_bits * batch.scored.sum()
             kl = torch.where(sites.reading.counted, sites.kl(), 0.0).sum()
             loss = loss + F.relu(free - weight * kl)
@@ -303,7 +303,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
     def _filter(
         self, r: Reading, size: int, uniforms: Tensor, noise: Noise, kl_weight: float = 1.0
     ) -> tuple[Estimate, Particles]:
-        """Sequential Monte Carlo over a reading, with fresh noise."""
+        """A particle filter over a reading."""
         shape = (len(r.y), size, 1, self.latent_dim)
 
         def propose(t: int, particles: State) -> tuple[Tensor, State]:
@@ -315,8 +315,8 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         return particle_filter(propose, uniforms, size)
 
     def filtered_paths(self, batch: SequenceBatch, num_paths: int, noise: Noise) -> ModelState:
-        """States (B num_paths, ...) to go on from, with latents sampled from p(z_{1:T} | x_{1:T})
-        by a particle filter for each sequence."""
+        """States (B * num_paths, ...) to continue from, with latents sampled from
+        p(z_{1:T} | x_{1:T}) by a particle filter for each sequence."""
         r = self.reading(batch)
         uniforms = noise.uniform((len(r.y), r.y.shape[1] + 1), r.y)
         size = max(num_paths, FILTER_PARTICLES)
@@ -329,14 +329,14 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         return ModelState(scaling, last, (network[0], prior))
 
     def at_floor(self, batch: SequenceBatch) -> Tensor:
-        """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor."""
+        """(B, T, D) to what extent, 0 to 1, the floor of the scale determines each density."""
         r = self.reading(batch)
         z, _, _ = self.guide_network.sample(r.seen, r.y.new_zeros(*r.y.shape[:2], self.latent_dim))
         _, past, _ = self.prior(z, r.prior)
         return self._emission(r.emission, z, past, batch.observed).at_floor(r.y)
 
     def read(self, batch: SequenceBatch, state: ModelState | None = None) -> ModelState:
-        """The history without its latents: enough where the posterior factorises, and elsewhere
+        """The state without latents: sufficient if the posterior factorises; otherwise
         `filtered_paths` samples them."""
         return self.reading(batch, state).after
 
@@ -349,7 +349,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
     def sample_latent_step(
         self, state: ModelState, covariates: Tensor, noise: Noise
     ) -> tuple[Tensor, Tensor, ModelState]:
-        """Sample the next step with its latents: (B, 1, C) covariates -> z (B, 1, Z), x (B, 1, D)
+        """Sample the next step and its latents: (B, 1, C) covariates -> z (B, 1, Z), x (B, 1, D)
         in data units, and the state after."""
         summary, prior = state.network or (None, None)
         known, summary = self._know(self.next_input(state, covariates), summary)
@@ -361,8 +361,8 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
     def fill_step(
         self, state: ModelState, y: Tensor, observed: Tensor, covariates: Tensor, noise: Noise
     ) -> tuple[Tensor, Tensor, ModelState]:
-        """See `Fillable`. Latents of a step without any value come from the prior; the others from
-        the guide, as if the sequence ended there: what paths are judged by."""
+        """See `Fillable`. Latents of a step without values are sampled from the prior, others from
+        the guide as if the sequence ended with the step."""
         summary, prior, guide = state.network or (None, None, None)
         y, u = y.to(state.last), self.next_input(state, covariates)
         known, summary = self._know(u, summary)
@@ -380,7 +380,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
             y, log_weight = self._emission(emission, z, past, None).fill(y, observed, noise)
             guide = self.guide_network.given(seen(~observed), z, guide)[1]
             return y, log_weight[:, 0], self._filled(state, y, (summary, prior, guide))
-        # Several samples a path, where they leave no trace: their mean weight has less noise.
+        # Several samples per path if the next step does not depend on them: less noisy weights.
         size = FILL_SAMPLES if self.factorises else 1
         eps = noise.normal((len(u), size, 1, self.latent_dim), u).movedim(0, 1)
         prior, guide = (map_state(lambda s: s[None], part) for part in (prior, guide))

@@ -1,4 +1,4 @@
-"""Options of the latent-variable model, and which of them go together."""
+"""Options of the latent-variable model, and which of them exclude each other."""
 
 from dataclasses import dataclass, field
 
@@ -16,103 +16,125 @@ OBJECTIVES = ("auto", "elbo", "iwae", "fivo")
 
 @dataclass(frozen=True)
 class LatentOptions(EmissionModelOptions):
-    latent_dim: int = field(default=4, metadata={"help": "latent dimensions of a step", "min": 1})
+    latent_dim: int = field(
+        default=4, metadata={"help": "number of latents of each step", "min": 1}
+    )
     prior: str = field(
         default="independent",
         metadata={
-            "help": "of z_t: independent N(0, I), a mixture of normals, autoregressive "
-            "p(z_t | z_{<t}), or conditional p(z_t | z_{<t}, x_{<t})",
+            "help": "prior of z_t: independent, N(0, I); mixture, of normals; autoregressive, "
+            "p(z_t | z_{<t}); or conditional, p(z_t | z_{<t}, x_{<t})",
             "choices": PRIORS,
         },
     )
     prior_components: int = field(
-        default=8, metadata={"help": "parts of a mixture prior", "min": 1, "max": 1000}
+        default=8, metadata={"help": "components of a mixture prior", "min": 1, "max": 1000}
     )
     learn_prior: bool = field(
-        default=True, metadata={"help": "whether a mixture prior is learned, or fixed at random"}
+        default=True,
+        metadata={"help": "whether a mixture prior is learned; else it stays as initialised"},
     )
     transition: str = field(
         default="rnn",
         metadata={
-            "help": "of an autoregressive or conditional prior: a network over all of z_{<t} (rnn) "
-            "or a gated step from z_{t-1}",
+            "help": "transition of an autoregressive or conditional prior: rnn, a GRU over all of "
+            "z_{<t}; or gated, a gated step from z_{t-1}",
             "choices": TRANSITIONS,
         },
     )
     history: str = field(
         default="all",
         metadata={
-            "help": "what p(x_t | history, z_t) sees: last value, all values by a GRU, or none",
+            "help": "past values that the emission p(x_t | history, z_t) sees: last, x_{t-1}; all, "
+            "through a GRU; or none",
             "choices": HISTORIES,
         },
     )
     guide: str = field(
         default="cnn",
-        metadata={"help": "network of q(z_t | x_{1:t}, z_{<t})", "choices": network_names},
+        metadata={
+            "help": "network of the guide q(z_t | x_{1:t}, z_{<t})",
+            "choices": network_names,
+        },
     )
     guide_conditioning: str = field(
         default="noise",
         metadata={
-            "help": "the guide sees earlier noise (parallel) or latents (ancestral)",
+            "help": "what the guide sees of earlier steps: noise (it samples all steps in "
+            "parallel) or latents (it samples step by step)",
             "choices": CONDITIONINGS,
         },
     )
     guide_distribution: str = field(
         default="normal",
         metadata={
-            "help": "of each latent in the guide: normal, or bent by an invertible map as in the "
-            "emissions of the same names",
+            "help": "distribution of each latent in the guide: normal, or transformed by the "
+            "invertible map of the emission with the same name",
             "choices": tuple(GUIDE_DISTRIBUTIONS),
         },
     )
     smoothing: bool = field(
         default=False,
-        metadata={"help": "whether the guide also sees x_{>t}, by a GRU from the end"},
+        metadata={"help": "whether the guide also sees later values, through a backward GRU"},
     )
-    hidden_dim: int = field(default=64, metadata={"help": "size of every network", "min": 1})
+    hidden_dim: int = field(
+        default=64, metadata={"help": "size of the features of every network", "min": 1}
+    )
     guide_layers: int = field(
-        default=1, metadata={"help": "layers of the guide", "min": 1, "max": 20}
+        default=1,
+        metadata={"help": "number of layers of the guide's network", "min": 1, "max": 20},
     )
     dropout: float = field(
         default=0.0,
-        metadata={"help": "share of features dropped in training", "min": 0, "below": 1},
+        metadata={
+            "help": "share of the features of guide and emission dropped in training",
+            "min": 0,
+            "below": 1,
+        },
     )
     objective: str = field(
         default="auto",
         metadata={
-            "help": "of training: the elbo, the importance bound of several particles (iwae, step "
-            "by step where the posterior factorises), or that of resampled particles (fivo); auto: "
-            "iwae where the posterior factorises, else elbo",
+            "help": "training objective: elbo; iwae, the importance-weighted bound of several "
+            "particles (step by step if the posterior factorises over time); fivo, that of "
+            "resampled particles; auto: iwae if the posterior factorises, else elbo",
             "choices": OBJECTIVES,
         },
     )
     objective_particles: int = field(
-        default=8, metadata={"help": "particles of iwae and fivo", "min": 2}
+        default=8,
+        metadata={"help": "number of particles of objective=iwae or fivo", "min": 2},
     )
     kl_anneal_steps: int = field(
         default=100,
-        metadata={"help": "training steps over which the KL weight is annealed", "min": 0},
+        metadata={
+            "help": "number of training steps over which the KL weight rises to 1",
+            "min": 0,
+        },
     )
     free_bits: float = field(
         default=0.0,
-        metadata={"help": "nats of KL per step that cost the elbo nothing", "min": 0},
+        metadata={
+            "help": "nats of KL per step that objective=elbo does not penalise",
+            "min": 0,
+        },
     )
 
     @property
     def dependent(self) -> bool:
-        """Whether z_t depends on earlier latents."""
+        """Whether the prior of z_t depends on earlier latents."""
         return self.prior in ("autoregressive", "conditional")
 
     @property
     def bound(self) -> str:
-        """The objective, chosen where it is `auto`: by measurement, the per-step importance bound
-        trains better than the elbo where it can be had."""
+        """The objective, with `auto` resolved. In our measurements the per-step importance bound
+        trains better than the ELBO where it applies."""
         if self.objective != "auto":
             return self.objective
         return "elbo" if self.dependent or self.free_bits > 0 else "iwae"
 
     def __post_init__(self) -> None:
-        """Refuse options that make no sense together.
+        """Refuse options that contradict each other.
 
         Raises:
             InputError: with the reason.
@@ -120,11 +142,11 @@ class LatentOptions(EmissionModelOptions):
         if self.history == "none" and not self.dependent:
             raise InputError(
                 f"history=none with prior={self.prior} has no memory at all: every step would be "
-                "drawn alone; use prior=autoregressive, or history=last"
+                "independent of the others; use prior=autoregressive, or history=last"
             )
         if self.smoothing and not self.dependent:
             raise InputError(
-                f"smoothing=true helps nothing with prior={self.prior}: given x_{{1:t}}, z_t does "
+                f"smoothing=true has no use with prior={self.prior}: given x_{{1:t}}, z_t does "
                 "not depend on later values; use prior=autoregressive or conditional"
             )
         if self.objective == "fivo" and not self.dependent:
@@ -134,8 +156,8 @@ class LatentOptions(EmissionModelOptions):
             )
         if self.objective == "fivo" and self.smoothing:
             raise InputError(
-                "objective=fivo judges particles by the past alone and would drop those that a "
-                "smoothing guide chose for the future; use objective=iwae, or smoothing=false"
+                "objective=fivo resamples particles by past values only and would drop those that "
+                "a smoothing guide chose for later values; use objective=iwae, or smoothing=false"
             )
         if self.free_bits > 0 and self.bound != "elbo":
             raise InputError(
@@ -144,7 +166,7 @@ class LatentOptions(EmissionModelOptions):
             )
 
     def unused(self) -> dict[str, str]:
-        """Options that are ignored as the others are, and what each applies to."""
+        """Options without effect given the others, and what each applies to."""
         unused = {}
         if self.prior != "mixture":
             unused |= dict.fromkeys(("prior_components", "learn_prior"), "prior=mixture")

@@ -1,4 +1,4 @@
-"""What the latent-variable model hands from one of its parts to another."""
+"""Data that the parts of the latent-variable model exchange."""
 
 from typing import NamedTuple
 
@@ -8,16 +8,17 @@ from seqlatent.inference.protocols import ModelState
 
 
 class Reading(NamedTuple):
-    """What the networks over x make of a batch.
+    """What the networks over x compute from a batch.
 
     Attributes:
         y, observed: (B, T, D) scaled values, and whether each was observed.
-        origin: (B, T, D) the values, in data units, that are 0 when scaled.
-        log_scale: (B, T) that takes log-densities to data units.
+        origin: (B, T, D) the values, in data units, that scale to 0.
+        log_scale: (B, T) nats to subtract from log densities in scaled units to get data units.
         emission, prior, seen: (B, T, .) what emission, prior and guide see besides latents.
-        inside: (B, T) bool, the steps that weigh: all up to the sequence's end, or only the scored
-            ones where the posterior factorises, as the others' latents then change nothing.
-        counted: those of them that come after the context, and so enter the loss.
+        inside: (B, T) bool, the steps with weights: all up to the sequence's end or, if the
+            posterior factorises, only the scored ones, because the others' latents then have no
+            effect.
+        counted: (B, T) bool, those of them after the context, which enter the loss.
         after: the state after the last step, without latents.
     """
 
@@ -37,7 +38,7 @@ class Reading(NamedTuple):
         return Reading(*(part[:, start:stop] for part in self[:-1]), self.after)  # type: ignore[arg-type]
 
     def inverse(self, y: Tensor) -> Tensor:
-        """(..., B, T, D) scaled values of these steps in data units, each on the past as given."""
+        """(..., B, T, D) scaled values of these steps -> data units, given the batch's past."""
         return self.origin + y.to(self.origin) * self.after.scaling.scale
 
 
@@ -55,5 +56,5 @@ class LatentSample(NamedTuple):
         return self.annealed(1.0)
 
     def annealed(self, kl_weight: float) -> Tensor:
-        """The same with part of the price that the latents pay, as while training begins."""
+        """`log_weight` with a weight on the KL, which is below 1 early in training."""
         return self.log_x + kl_weight * (self.log_prior - self.log_q)

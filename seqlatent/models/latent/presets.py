@@ -1,13 +1,13 @@
-"""Well-known models, put together from the latent-variable model's slots.
+"""Well-known models, as presets of the latent-variable model's options.
 
     preset   prior                        emission sees      guide          after
     vrnn     p(z_t | z_{<t}, x_{<t})      x_{<t}, z_{<=t}    filtering      Chung et al. 2015
     srnn     p(z_t | z_{t-1}, x_{<t})     x_{<t}, z_t        smoothing      Fraccaro et al. 2016
     dmm      p(z_t | z_{t-1})             z_t                smoothing      Krishnan et al. 2017
 
-What differs from the papers, in all three: the guide is a network of its own, conditioned on the
-noise behind z_{<t} in place of the prior's state, so that all steps are sampled in one pass; and
-the emission is whatever fits the data.
+All three differ from the papers in two respects. The guide is a separate network, conditioned on
+the noise behind z_{<t} instead of the prior's state, so that all steps are sampled in one pass; and
+the emission is chosen to suit the data.
 """
 
 from dataclasses import dataclass, field, fields
@@ -18,7 +18,7 @@ from seqlatent.models.latent.options import LatentOptions
 
 
 def _default(name: str, value: Any) -> Any:
-    """An option of the latent-variable model with another default."""
+    """A field of `LatentOptions` with another default."""
     original = next(f for f in fields(LatentOptions) if f.name == name)
     return field(default=value, metadata=original.metadata)
 
@@ -57,7 +57,7 @@ class VRNNModel(LatentModel):
 
         p(z_t | z_{<t}, x_{<t}) p(x_t | z_{<=t}, x_{<t}),    both from a GRU over (x_{<t}, z_{<t})
 
-    Use it where hidden causes have a memory of their own, as volatility or regimes have.
+    Use it where unobserved causes have their own memory, such as volatility or regimes.
     """
 
     family, Options = "vrnn", VRNNOptions
@@ -68,8 +68,8 @@ class SRNNModel(LatentModel):
 
         p(z_t | z_{t-1}, x_{<t}) p(x_t | z_t, x_{<t}),    a GRU over x_{<t} under a chain of latents
 
-    Use it like vrnn, where the chain of latents is to be kept apart from the memory of the values;
-    its guide also sees later values.
+    Use it like vrnn, where the chain of latents should be separate from the memory of the values.
+    Its guide also sees later values.
     """
 
     family, Options = "srnn", SRNNOptions
@@ -80,7 +80,7 @@ class DMMModel(LatentModel):
 
         p(z_t | z_{t-1}) p(x_t | z_t),    x_t depends on the past through z_t alone
 
-    Use it where the latents are to be the whole state; its guide also sees later values.
+    Use it where the latents should be the whole state. Its guide also sees later values.
     """
 
     family, Options = "dmm", DMMOptions

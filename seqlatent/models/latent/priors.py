@@ -2,16 +2,17 @@
 
     independent      N(0, I)
     mixture          sum_k w_k N(m_k, diag s_k^2), the same at every step, learned or fixed
-    autoregressive   p(z_t | z_{<t}):  normal, its mean and scale by a transition
-    conditional      p(z_t | z_{<t}, x_{<t}):  likewise
+    autoregressive   p(z_t | z_{<t}), normal with mean and scale from a transition
+    conditional      p(z_t | z_{<t}, x_{<t}), likewise
 
-A transition (transitions.py) is a recurrent network over z_{<t}, or sees z_{t-1} alone. Either way
-the distributions of all T steps of *given* latents come from one parallel pass, and sampling
-latents walks through time.
+A transition (transitions.py) is a recurrent network over z_{<t}, or depends on z_{t-1} only. In
+both cases the distributions of all T steps of *given* latents come from one parallel pass, and
+latents are sampled step by step.
 
-A mixture lets latents carry modes: from N(0, I) an emission has to tear the modes apart by a steep
-function of z, which a normal guide can hardly follow. Its KL from the guide has no closed form and
-is estimated from the guide's own samples; that of the normal distributions is exact.
+With a mixture, latents can represent modes. From N(0, I) an emission must separate the modes by a
+steep function of z, whose posterior a normal guide can hardly approximate. The KL between guide and
+mixture has no closed form and is estimated from the guide's samples; that between normal
+distributions is exact.
 """
 
 from typing import ClassVar
@@ -32,14 +33,15 @@ PRIORS = ("independent", "mixture", "autoregressive", "conditional")
 
 
 class Prior(nn.Module):
-    """N(0, I) over Z latents, and the base of the others.
+    """N(0, I) over Z latents, and the base class of the other priors.
 
     Args:
         latent_dim: Z.
 
     Attributes:
-        dependent: whether z_t depends on z_{<t}; if so, so does its posterior.
-        feature_dim: size of what the prior knows of the past, which an emission may share; or 0.
+        dependent: whether z_t depends on z_{<t}; if so, the posterior does not factorise.
+        feature_dim: size of the prior's features of the past, which an emission can share; 0 if it
+            has none.
     """
 
     dependent: ClassVar[bool] = False
@@ -53,16 +55,16 @@ class Prior(nn.Module):
     def forward(
         self, z: Tensor, context: Tensor, state: State = None
     ) -> tuple[LatentDistribution, Tensor | None, State]:
-        """The distributions of T steps, of which the latents are given.
+        """The distributions of z_t at T steps whose latents are given.
 
         Args:
-            z: (..., B, T, Z) latents; the distribution of z_t sees those before it.
-            context: (B, T, C) what else it sees at each step.
-            state: what an earlier call returned, to go on with the next steps.
+            z: (..., B, T, Z) latents; the distribution of z_t depends on those before it.
+            context: (B, T, C) what else it depends on at each step.
+            state: what an earlier call returned, to continue with the next steps.
 
         Returns:
-            the distribution, batch shape (..., B, T); the features (..., B, T, H) or None; the
-            state.
+            the distributions, with batch shape (..., B, T); the features (..., B, T, H) or None;
+            and the state after.
         """
         zeros: Tensor = self.zeros  # type: ignore[assignment]
         return DiagonalNormal(zeros, zeros + 1), None, None
@@ -70,15 +72,14 @@ class Prior(nn.Module):
     def sample(
         self, context: Tensor, state: State, noise: Noise
     ) -> tuple[Tensor, Tensor | None, State]:
-        """Sample one step: (B, 1, C) context -> z (B, 1, Z), features or None, state."""
+        """Sample one step: (B, 1, C) context -> z (B, 1, Z), features or None, state after."""
         shape = torch.Size((*context.shape[:-1], self.latent_dim))
         distribution, _, _ = self(torch.zeros(shape), context)
         return distribution.sample(shape, noise), None, None
 
 
 class MixturePrior(Prior):
-    """A mixture of K normals; begun as K distributions spread over N(0, I), and learned unless
-    fixed."""
+    """A mixture of K normals, learned or fixed; initialised with means sampled from N(0, I)."""
 
     def __init__(self, latent_dim: int, num_components: int, learned: bool = True):
         super().__init__(latent_dim)
@@ -101,13 +102,13 @@ class MixturePrior(Prior):
 
 
 class SequentialPrior(Prior):
-    """p(z_t | z_{<t}, c_t): a normal distribution by a transition, with a learned z_0.
+    """p(z_t | z_{<t}, c_t), a normal distribution from a transition, with a learned z_0.
 
     Args:
         latent_dim: Z.
-        context_dim: C, of c_t; 0 for none.
+        context_dim: C, the size of c_t; 0 for none.
         transition: `rnn` or `gated`.
-        hidden_dim: of the transition.
+        hidden_dim: size of the transition's network.
     """
 
     dependent = True
@@ -118,7 +119,7 @@ class SequentialPrior(Prior):
         self.transition = build_transition(transition, latent_dim, context_dim, hidden_dim)
         self.feature_dim = self.transition.feature_dim
 
-    def _laws(
+    def _distributions(
         self, before: Tensor, context: Tensor, state: State
     ) -> tuple[DiagonalNormal, Tensor | None, State]:
         loc, scale, features, state = self.transition(before, context, state)
@@ -129,14 +130,14 @@ class SequentialPrior(Prior):
     ) -> tuple[LatentDistribution, Tensor | None, State]:
         network, last = state or (None, self.first.expand(*z.shape[:-2], 1, -1))
         before = torch.cat([last, z[..., :-1, :]], -2)
-        distribution, features, network = self._laws(before, context, network)
+        distribution, features, network = self._distributions(before, context, network)
         return distribution, features, (network, z[..., -1:, :])
 
     def sample(
         self, context: Tensor, state: State, noise: Noise
     ) -> tuple[Tensor, Tensor | None, State]:
         network, last = state or (None, self.first.expand(*context.shape[:-2], 1, -1))
-        distribution, features, network = self._laws(last, context, network)
+        distribution, features, network = self._distributions(last, context, network)
         z = distribution.sample(distribution.loc.shape, noise)
         return z, features, (network, z)
 
@@ -144,13 +145,14 @@ class SequentialPrior(Prior):
 def build_prior(
     name: str,
     latent_dim: int,
+    *,
     num_components: int,
     learned: bool,
     context_dim: int,
     transition: str,
     hidden_dim: int,
 ) -> Prior:
-    """A prior by its name; see the classes for the arguments."""
+    """A prior by its name, one of `PRIORS`; see the classes for the other arguments."""
     if name == "independent":
         return Prior(latent_dim)
     if name == "mixture":
@@ -161,8 +163,8 @@ def build_prior(
 class PriorDistribution(TorchDistribution):
     """p(z_{1:T}) as one Pyro site: batch shape (B, T), event shape (Z,).
 
-    It remembers what it made of the last latents that it was shown, or drew: their distributions
-    serve the density, the KL and, by `features`, the emission. (`expand`: see `GuideDistribution`.)
+    It keeps the distributions given the last latents it was called with, which the density, the KL
+    and, through `features`, the emission all need. (For `expand` see `GuideDistribution`.)
     """
 
     arg_constraints: ClassVar[dict] = {}  # pyright: ignore
@@ -190,7 +192,7 @@ class PriorDistribution(TorchDistribution):
         return self._read(z)[0]
 
     def features(self, z: Tensor) -> Tensor | None:
-        """(B, T, H) what the prior knows of the past of each step, if it has a network for it."""
+        """(B, T, H) the prior's features of the past of each step; None if it has none."""
         return self._read(z)[1]
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""What Pyro is told of the model and its guide: parameters, plates and the sites' distributions.
+"""What Pyro needs of the model and its guide: parameters, plates and the sites' distributions.
 
-Pyro trains the parameters that its global store holds, and finds them there by name. A second
-model with the names of a first one would not be trained, without a word: each module gets a name of
-its own, and a copy of it another one. Our own training does without the store.
+Pyro trains the parameters in its global store, where it finds them by name. A second model with the
+same names would silently not be trained: therefore each module, and each copy of one, gets a unique
+name. Our own training does not use the store.
 """
 
 import itertools
@@ -24,8 +24,8 @@ _numbers: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
 
 def register(module: nn.Module, family: str) -> None:
-    """Put a module's parameters into Pyro's store, as `latent-1$$$head.linear.weight`; those with
-    `requires_grad=False` stay out of it."""
+    """Put a module's parameters into Pyro's store, with names such as
+    `latent-1$$$head.linear.weight`; those with `requires_grad=False` are left out."""
     if module not in _numbers:
         _numbers[module] = next(_counter)
     pyro.module(f"{family}-{_numbers[module]}", module)
@@ -43,18 +43,18 @@ def sequences_and_steps(batch: SequenceBatch) -> Iterator[None]:
 
 
 class Sites(NamedTuple):
-    """One reading of a batch, and the distributions of z in model and guide on it."""
+    """One reading of a batch, and the distributions of z in model and guide given it."""
 
     reading: Reading
     prior: PriorDistribution
     posterior: GuideDistribution
 
     def kl(self) -> Tensor:
-        """(..., B, T) KL between guide and prior at the latents that the guide drew last: in closed
-        form where there is one, elsewhere log q - log p."""
+        """(..., B, T) KL(guide || prior) at the guide's last sample, in nats: in closed form where
+        there is one, elsewhere log q - log p."""
         try:
             return kl_to_prior(self.posterior, self.prior)
         except NotImplementedError:
-            assert self.posterior.drawn is not None
-            z, _, log_q = self.posterior.drawn
+            assert self.posterior.sampled is not None
+            z, _, log_q = self.posterior.sampled
             return log_q - self.prior.log_prob(z)

@@ -1,12 +1,12 @@
-"""Transitions: the distribution of z_t from the latents before it, as mean and scale of a normal.
+"""Transitions: the mean and scale of a normal z_t given the latents before it.
 
     rnn      h_t = GRU(h_{t-1}, [z_{t-1}, c_t]),  z_t ~ N(loc(h_t), scale(h_t))
              (the prior of the variational RNN: Chung et al. 2015)
     gated    z_t ~ N((1 - g) * (W z_{t-1} + b) + g * m, s)
              (the gated transition of the deep Markov model: Krishnan et al. 2017)
 
-g, m and s are networks of [z_{t-1}, c_t], and c_t is what else the distribution sees. `rnn`
-remembers all of z_{<t}, and an emission may share its h_t; `gated` sees z_{t-1} alone.
+g, m and s are networks of [z_{t-1}, c_t], where c_t is what else z_t depends on. `rnn` depends on
+all of z_{<t}, and an emission can share its h_t; `gated` depends on z_{t-1} only.
 """
 
 import torch
@@ -19,7 +19,7 @@ from seqlatent.nn.layers import SOFTPLUS_ONE, soft_clip
 from seqlatent.nn.recurrent import Recurrent
 
 TRANSITIONS = ("rnn", "gated")
-FLOOR = 1e-2  # of the scale: a transition that is sure of z_t is a spike that no guide can meet
+FLOOR = 1e-2  # of the scale: no guide can fit a prior that is nearly deterministic
 
 
 class RecurrentTransition(nn.Module):
@@ -30,7 +30,7 @@ class RecurrentTransition(nn.Module):
         self.feature_dim = hidden_dim
         self.network = Recurrent(latent_dim + context_dim, hidden_dim)
         self.out = nn.Linear(hidden_dim, 2 * latent_dim)
-        with torch.no_grad():  # begin near N(0, I)
+        with torch.no_grad():  # start near N(0, I)
             self.out.weight.mul_(0.1)
             self.out.bias.zero_()
 
@@ -44,7 +44,7 @@ class RecurrentTransition(nn.Module):
 
 
 class GatedTransition(nn.Module):
-    """A step that is linear where the gate is closed; it begins as a gentle pull to 0."""
+    """A step that is linear where the gate is closed; initially it shrinks z towards 0."""
 
     feature_dim = 0
 
@@ -65,7 +65,7 @@ class GatedTransition(nn.Module):
         self, before: Tensor, context: Tensor, state: State
     ) -> tuple[Tensor, Tensor, None, State]:
         """z_{t-1} (..., B, T, Z), c_t (B, T, C) -> loc and scale (..., B, T, Z), None, None."""
-        # A linear map fed back to itself can run away; latents live within a few units of 0.
+        # An iterated linear map can diverge; the latents stay within a few units of 0.
         before = soft_clip(before, 20.0)
         u = _join(before, context)
         gate, move = self.gate(u).sigmoid(), self.move(u)
