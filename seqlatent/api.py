@@ -209,7 +209,15 @@ class Model(Fitted, Summary):
         try:
             with progress_bar(options, progress) as report:
                 self.result = train_model(
-                    module, train, held_out, options, seed, device, folder, resume, report
+                    module,
+                    train,
+                    held_out,
+                    options,
+                    seed=seed,
+                    device=device,
+                    run=folder,
+                    resume=resume,
+                    report=report,
                 )
         except BaseException:
             with suppress(OSError):  # not empty, where there is something to go on from

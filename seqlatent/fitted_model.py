@@ -11,7 +11,7 @@ from seqlatent.errors import InputError
 from seqlatent.inference.imputation import LAG
 from seqlatent.models.base import SequenceModel
 from seqlatent.tasks.decoding import decode
-from seqlatent.tasks.encoding import Latents, codes
+from seqlatent.tasks.encoding import Latents, infer_latents
 from seqlatent.tasks.forecasting import Forecast, forecast, sample
 from seqlatent.tasks.imputing import Imputation, impute
 from seqlatent.tasks.inspecting import inspect, reconstruct
@@ -149,7 +149,7 @@ class Fitted:
                 self.module, data, num_samples=num_samples, seed=seed, progress=count, lag=lag
             )
 
-    def codes(
+    def latents(
         self,
         data: Any,
         *,
@@ -158,10 +158,10 @@ class Fitted:
         progress: bool = False,
         posterior: str = "auto",
     ) -> Latents:
-        """Latents of sequences, with their draws; see `seqlatent.tasks.encoding.codes`."""
+        """Latents of sequences, with samples; see `seqlatent.tasks.encoding.infer_latents`."""
         data = self._load(data)
         with counting("encoding", len(data), progress) as count:
-            return codes(
+            return infer_latents(
                 self.module,
                 data,
                 num_samples=num_samples,
@@ -179,8 +179,8 @@ class Fitted:
         progress: bool = False,
         posterior: str = "auto",
     ) -> pd.DataFrame:
-        """Mean and scale of every latent, a row per step: the frame of `codes`."""
-        return self.codes(
+        """Mean and scale of every latent, a row per step: the frame of `latents`."""
+        return self.latents(
             data, num_samples=num_samples, seed=seed, progress=progress, posterior=posterior
         ).to_frame()
 
@@ -198,23 +198,24 @@ class Fitted:
         `seqlatent.tasks.inspecting.inspect`."""
         return inspect(self.module, self._load(data), num_particles=num_particles, seed=seed)
 
-    def decode(self, codes: Any, *, progress: bool = False) -> SequenceDataset:
-        """The sequences that codes stand for; the inverse of `encode`, of a model whose code is
-        exact.
+    def decode(self, latents: Any, *, progress: bool = False) -> SequenceDataset:
+        """The sequences of given latents; the inverse of `encode`, for a model with exact latents.
 
         Args:
-            codes: a table or frame as `encode` gives it, with the columns `z1_mean, z2_mean, ...`
+            latents: a table or frame as `encode` gives it, with the columns `z1_mean, z2_mean, ...`
                 and, where the model has any, those of its covariates; or a `SequenceDataset`.
             progress: show a bar.
 
         Raises:
-            InputError: for a model without an exact code, or codes that do not fit it.
+            InputError: for a model without exact latents, or latents that do not fit it.
         """
-        if not isinstance(codes, SequenceDataset):
+        if not isinstance(latents, SequenceDataset):
             targets = [f"z{d + 1}_mean" for d in range(getattr(self.module, "latent_dim", 1))]
-            codes = load(codes, targets=targets, covariates=self.covariates, calendar=self.calendar)
-        with counting("decoding", len(codes), progress) as count:
-            return decode(self.module, codes, count)
+            latents = load(
+                latents, targets=targets, covariates=self.covariates, calendar=self.calendar
+            )
+        with counting("decoding", len(latents), progress) as count:
+            return decode(self.module, latents, count)
 
     @property
     def covariates(self) -> tuple[str, ...]:

@@ -161,8 +161,8 @@ def test_what_needs_a_density_is_refused_in_one_sentence(data):
         (lambda: model.log_prob(data), "model 'adversary' has no likelihood to score sequences by"),
         (lambda: model.encode(data), "model 'adversary' has no latent"),
         (lambda: model.inspect(data), "model 'adversary' has no latents"),
-        (lambda: model.impute(data), "model 'adversary' has no distribution of a missing value"),
-        (lambda: sl.Adversary().fit(data, max_steps=1, l2=0.1), "training steps of its own"),
+        (lambda: model.impute(data), "model 'adversary' has no distribution of missing values"),
+        (lambda: sl.Adversary().fit(data, max_steps=1, l2=0.1), "its own training steps"),
     ):
         with pytest.raises(InputError, match=words) as refused:
             ask()

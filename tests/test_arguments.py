@@ -18,7 +18,7 @@ CALLS: dict[str, Callable[[Any, SequenceDataset, dict], object]] = {
     "forecast": lambda m, data, given: m.forecast(data, **{"prediction_length": 2, **given}),
     "sample": lambda m, data, given: m.sample(**{"num_samples": 2, "length": 2, **given}),
     "impute": lambda m, data, given: m.impute(data, **given),
-    "codes": lambda m, data, given: m.codes(data, **given),
+    "latents": lambda m, data, given: m.latents(data, **given),
     "encode": lambda m, data, given: m.encode(data, **given),
     "reconstruct": lambda m, data, given: m.reconstruct(data, **given),
     "inspect": lambda m, data, given: m.inspect(data, **given),
@@ -32,7 +32,7 @@ COUNTS = [
     ("sample", "length"),
     ("impute", "num_samples"),
     ("impute", "lag"),
-    ("codes", "num_samples"),
+    ("latents", "num_samples"),
     ("encode", "num_samples"),
     ("reconstruct", "num_samples"),
     ("inspect", "num_particles"),
@@ -100,7 +100,7 @@ def test_arguments_that_are_easily_confused_go_by_name(model, data):
         lambda: model.score(data, 8),
         lambda: model.forecast(data, 2, 8),
         lambda: model.impute(data, 8),
-        lambda: model.codes(data, 8),
+        lambda: model.latents(data, 8),
         lambda: sl.RNN().fit(data, 0.2),
     ):
         with pytest.raises(TypeError, match="positional"):

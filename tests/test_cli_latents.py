@@ -50,8 +50,8 @@ def test_encode_by_an_exact_code(run):
     run("encode", "run", "elnino:test", "--out", "z.parquet", "--plot-map", "map.png")
     check_picture("map.png")
     truth = seqlatent.load("elnino:test").to_frame()
-    for codes in ("z.csv", "z.parquet"):
-        out, _ = run("decode", "run", codes, "--out", "x.csv")
+    for latents in ("z.csv", "z.parquet"):
+        out, _ = run("decode", "run", latents, "--out", "x.csv")
         assert out.startswith("wrote ") and out.endswith(" to x.csv\n")
         decoded = pd.read_csv("x.csv", parse_dates=["ds"])
         assert list(decoded) == list(truth)
@@ -66,16 +66,18 @@ def test_decode_says_what_it_cannot(run, capsys, latent_run):
         return capsys.readouterr().err
 
     run("encode", latent_run, "elnino:test", "--out", "z.csv", "--num-samples", 2)
-    assert "no exact code" in refused("decode", latent_run, "z.csv", "--out", "x.csv")
+    assert "no exact latents" in refused("decode", latent_run, "z.csv", "--out", "x.csv")
     assert "no map from values" in refused(
         "encode", latent_run, "elnino:test", "--out", "y.csv", "--plot-map", "m.png"
     )
     run("fit", "elnino:train", "--model", "flow", "--out", "run", *TINY)
-    codes = pd.read_csv("z.csv")
-    codes.loc[3, "z1_mean"] = np.nan
-    codes.to_csv("gap.csv", index=False)
-    assert "lacks the code 'z1_mean'" in refused("decode", "run", "gap.csv", "--out", "x.csv")
-    codes.drop(columns="z1_mean").to_csv("none.csv", index=False)
+    latents = pd.read_csv("z.csv")
+    latents.loc[3, "z1_mean"] = np.nan
+    latents.to_csv("gap.csv", index=False)
+    assert "the latent 'z1_mean' is missing" in refused(
+        "decode", "run", "gap.csv", "--out", "x.csv"
+    )
+    latents.drop(columns="z1_mean").to_csv("none.csv", index=False)
     assert "z1_mean" in refused("decode", "run", "none.csv", "--out", "x.csv")
 
 

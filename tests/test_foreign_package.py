@@ -106,7 +106,7 @@ def test_without_the_package_its_run_is_refused_in_one_sentence(seqlatent):
     seqlatent("fit", "nile", "--model", "smoother", "--max-steps", "2", "--out", "alone", "-q")
     done = python(None, seqlatent.folder, "-m", "seqlatent", "score", "alone", "nile")
     assert done.returncode == 2
-    assert "model 'smoother' comes from the module smoother" in done.stderr
+    assert "model 'smoother' is defined in the module smoother" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

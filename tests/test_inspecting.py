@@ -143,8 +143,8 @@ def test_scaling_by_each_series_leaves_one_direction_unknown():
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("rnn", "'rnn' has no latents; to be inspected are latent, vrnn, srnn and dmm"),
-        ("flow", "'flow' has an exact code"),
+        ("rnn", "'rnn' has no latents; inspect is for latent, vrnn, srnn and dmm"),
+        ("flow", "'flow' has exact latents"),
         ("linear-gaussian", "computes the posterior of its latents exactly"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Latents given the values against exact answers: linear-Gaussian laws written as latent models."""
+"""Latents given the values, against exact answers of linear-Gaussian latent models."""
 
 import logging
 
@@ -14,7 +14,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.posterior import weighted_posterior
-from seqlatent.tasks.encoding import codes
+from seqlatent.tasks.encoding import infer_latents
 
 STEPS = 6
 
@@ -26,11 +26,11 @@ def values(steps: int = STEPS) -> SequenceDataset:
 
 
 def check(p, mean: np.ndarray, scale: np.ndarray, what: str) -> None:
-    """Means and scales within five standard errors; the draws too."""
+    """Means and scales within five standard errors, and means of the samples."""
     error = scale / np.sqrt(p.ess.numpy())
     assert np.all(np.abs(p.mean[:, 0].numpy() - mean) < 5 * error), what
     assert np.all(np.abs(p.scale[:, 0].numpy() - scale) < 5 * error), what
-    # Systematic resampling adds less noise than independent draws would.
+    # Systematic resampling adds less noise than independent samples would.
     own = error + scale / np.sqrt(len(p.samples))
     assert np.all(np.abs(p.samples[..., 0].mean(0).numpy() - mean) < 5 * own), what
 
@@ -40,8 +40,8 @@ def test_the_emission_set_by_hand_is_linear():
     r = m.reading(batch)
     z = torch.full((1, STEPS, 1), 2.0)
     before = torch.cat([torch.zeros(1, 1, 1), batch.x[:, :-1].float()], 1)
-    law = torch.distributions.Normal(SLOPE * before + 2 * LOADING, NOISE)
-    expected = torch.where(batch.observed, law.log_prob(batch.x.float()), 0.0)[..., 0]
+    normal = torch.distributions.Normal(SLOPE * before + 2 * LOADING, NOISE)
+    expected = torch.where(batch.observed, normal.log_prob(batch.x.float()), 0.0)[..., 0]
     torch.testing.assert_close(
         m._emission(r.emission, z, None, batch.observed).log_prob(r.y), expected,
         rtol=0, atol=1e-5,
@@ -51,7 +51,7 @@ def test_the_emission_set_by_hand_is_linear():
 @pytest.mark.parametrize("smoothing", [False, True])
 def test_where_the_posterior_factorises(smoothing: bool):
     """N(LOADING r / (LOADING^2 + NOISE^2), NOISE^2 / (LOADING^2 + NOISE^2)) with the residual
-    r = x_t - SLOPE x_{t-1}; the prior where no value is."""
+    r = x_t - SLOPE x_{t-1}; the prior where the value is missing."""
     data = values()
     p = weighted_posterior(
         last_value(), collate(data.sequences), "a", num_samples=2000, smoothing=smoothing, seed=0
@@ -80,11 +80,11 @@ def test_a_chain_of_latents_is_the_kalman_filter_and_smoother(smoothing, guide_s
         known = np.concatenate([np.full(STEPS, np.nan), x])
         if not smoothing:
             known[STEPS + t + 1 :] = np.nan
-        law = given(mean, covariance, known)
-        means[t], scales[t] = law[0][t], np.sqrt(law[1][t, t])
+        posterior = given(mean, covariance, known)
+        means[t], scales[t] = posterior[0][t], np.sqrt(posterior[1][t, t])
     check(p, means, scales, f"smoothing={smoothing}, guide {guide_smooths}")
     assert p.ess.min() > 100
-    if smoothing:  # whole trajectories: neighbours hang together as they should
+    if smoothing:  # whole trajectories: neighbouring steps have the right covariances
         whole = given(mean, covariance, np.concatenate([np.full(STEPS, np.nan), x]))[1]
         seen = np.cov(p.samples[..., 0].numpy().T)
         allowed = 3 / float(p.ess.min()) ** 0.5
@@ -92,7 +92,7 @@ def test_a_chain_of_latents_is_the_kalman_filter_and_smoother(smoothing, guide_s
 
 
 @pytest.mark.parametrize("process", PROCESSES.values(), ids=list(PROCESSES))
-def test_smoothed_draws_have_the_dense_conditional_moments(process):
+def test_smoothed_samples_have_the_dense_conditional_moments(process):
     steps, num = 5, 20_000
     x, Z = sequences(process, steps, 0.4)[:2], len(process.A)
     m = true_model(process)
@@ -115,39 +115,43 @@ def test_smoothed_draws_have_the_dense_conditional_moments(process):
 
 
 @pytest.mark.parametrize("name", ["latent", "vrnn", "dmm", "linear-gaussian"])
-@pytest.mark.parametrize("law", ["filtering", "smoothing"])
-def test_codes_have_their_shapes_and_seeds(name: str, law: str):
+@pytest.mark.parametrize("posterior", ["filtering", "smoothing"])
+def test_latents_have_their_shapes_and_seeds(name: str, posterior: str):
     m, data = model(name), dataset(num=2, steps=5)
-    a, b, c = (codes(m, data, num_samples=3, seed=seed, posterior=law) for seed in (0, 0, 1))
+    a, b, c = (
+        infer_latents(m, data, num_samples=3, seed=seed, posterior=posterior) for seed in (0, 0, 1)
+    )
     size = m.latent_dim
-    for s, code in zip(data, a.series, strict=True):
-        assert code.draws.shape == (3, len(s), size)
-        assert code.mean.shape == code.scale.shape == (len(s), size)
-        assert (code.scale > 0).all()
-    np.testing.assert_array_equal(a.series[1].draws, b.series[1].draws)
-    assert not np.array_equal(a.series[1].draws, c.series[1].draws)
-    alone = codes(m, data[[1]], num_samples=3, seed=0, posterior=law)
-    np.testing.assert_allclose(alone.series[0].draws, a.series[1].draws, rtol=1e-5)
+    for s, latents in zip(data, a.series, strict=True):
+        assert latents.samples.shape == (3, len(s), size)
+        assert latents.mean.shape == latents.scale.shape == (len(s), size)
+        assert (latents.scale > 0).all()
+    np.testing.assert_array_equal(a.series[1].samples, b.series[1].samples)
+    assert not np.array_equal(a.series[1].samples, c.series[1].samples)
+    alone = infer_latents(m, data[[1]], num_samples=3, seed=0, posterior=posterior)
+    np.testing.assert_allclose(alone.series[0].samples, a.series[1].samples, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("name", "law", "reason"),
+    ("name", "posterior", "reason"),
     [
         ("latent", "backwards", "'backwards' is not one of auto, guide, filtering, smoothing"),
-        ("flow", "smoothing", "the code of model 'flow' is exact"),
+        ("flow", "smoothing", "the latents of model 'flow' are exact"),
         ("linear-gaussian", "guide", "has no guide"),
-        ("rnn", "auto", "'rnn' has no latent code"),
+        ("rnn", "auto", "'rnn' has no latents"),
     ],
 )
-def test_laws_that_a_model_does_not_have(name: str, law: str, reason: str):
+def test_distributions_that_a_model_does_not_have_are_refused(
+    name: str, posterior: str, reason: str
+):
     with pytest.raises(InputError, match=reason):
-        codes(model(name), dataset(num=2), posterior=law)
+        infer_latents(model(name), dataset(num=2), posterior=posterior)
 
 
-def test_trajectories_that_degenerate_are_warned_of(caplog: pytest.LogCaptureFixture):
+def test_there_is_a_warning_of_degenerate_trajectories(caplog: pytest.LogCaptureFixture):
     m, data = chain(smoothing=False), values(400)
     with caplog.at_level(logging.WARNING, "seqlatent"):
-        codes(m, data, num_samples=10, posterior="filtering")
-        assert "effective draws" not in caplog.text
-        codes(m, data, num_samples=10, posterior="smoothing")
-    assert "effective draws" in caplog.text
+        infer_latents(m, data, num_samples=10, posterior="filtering")
+        assert "effective samples" not in caplog.text
+        infer_latents(m, data, num_samples=10, posterior="smoothing")
+    assert "effective samples" in caplog.text

@@ -87,10 +87,10 @@ def test_results_are_short(latent, data):
     fc = latent.forecast(data, 9, num_samples=5)
     check(fc, "a<b", "(30)", "9", "5", "y")
     check(fc[3], "series '3'", "9, from 8 to 16", "5")
-    found = latent.codes(data, num_samples=5)
+    found = latent.latents(data, num_samples=5)
     check(found, "(30)", "240", "2", "5")
     check(found.series[3], "series '3'", "8, from 0 to 7")
-    smooth = latent.codes(data[:1], num_samples=5, posterior="smoothing")
+    smooth = latent.latents(data[:1], num_samples=5, posterior="smoothing")
     check(smooth.series[0], "effective samples", f"{smooth.series[0].ess:.1f}")
     filled = latent.impute(data, num_samples=5)
     check(filled, "2 values in 1 of 30 series", "5", "y")
@@ -101,7 +101,7 @@ def test_results_are_short(latent, data):
 
 def test_exact_latents_say_so(data):
     flow = sl.Flow(hidden_dim=4).fit(data[10:], max_steps=1, progress=False)
-    check(flow.codes(data[10:12]), "exact")
+    check(flow.latents(data[10:12]), "exact")
 
 
 def test_many_targets_are_not_all_named(data):

@@ -74,13 +74,13 @@ def encode(
             "fit --model flow"
         )
     loaded = load_like(data, model.module.description, id_column, time_column)
-    codes = model.codes(
+    latents = model.latents(
         loaded, num_samples=num_samples, seed=seed, progress=show(quiet), posterior=posterior
     )
-    frame = codes.to_frame()
+    frame = latents.to_frame()
     write_table(frame, out)
     if samples_out:
-        write_table(codes.samples_frame(), samples_out)
+        write_table(latents.samples_frame(), samples_out)
     if plot:
         (plot_exact_latents if has_exact_latents(frame) else plot_latents)(frame, plot)
     if plot_map:

@@ -1,55 +1,61 @@
-"""What a fitted model is asked: scores, forecasts, imputations, latents.
+"""What a fitted model computes: scores, forecasts, imputations, latents.
 
 Scores
 ------
 A score is log p(x_{1:T}) of a sequence, in nats.
 
-- *Data units*: in other units it moves by exactly the log-Jacobian.
-- *Kind*: `exact`; or an estimate that is a lower bound in expectation, with its standard error, the
-  effective sample size of its particles (`ess`) and how far they raise the bound over that of one
-  particle (`gap`). `iwae` is importance sampling, step by step where the posterior of the latents
-  factorises over time; `smc` is four particle filters, where latents depend on earlier ones; `elbo`
-  is one particle. `estimator` overrides the choice, `num_particles` says how many, and
-  `target_error=0.01` raises their number until the standard error per step is below it.
-- *Steps*: every observed step counts, the first too, and averages are flat over steps. A missing
-  value is left out. The other sequences in the data do not change a sequence's score. Where
-  training had no missing values and the data to score has, a warning says so; `hide=0.05` in
-  training makes a model practise.
-- *Scaling*: scalers are fitted on training data alone; with `scaling=prefix`, on each series' own
-  first `context_length` steps, which are conditioned on and not scored. Where successive values are
-  close, as exchange rates are, a model of the level loses to a random walk: `scaling=increments`
-  with `context_length=1` lets every model read each value less the one before it. The density is
-  still one of the values, given the first. `fit` says when it may help.
-- *Grids*: values recorded on a grid can be given an unbounded density. Scales have a floor tied to
-  the grid, and a warning says when a likelihood rests on it.
+- *Units*: scores are in data units. In other units they differ by exactly the log-Jacobian.
+- *Kind*: `exact`, a computed `bound`, or an estimate. Estimates are lower bounds in expectation.
+  They have a standard error, the effective sample size of the particles (`ess`), and the difference
+  between the estimate and the bound with one particle (`gap`). `iwae` is importance sampling, step
+  by step where the posterior of the latents factorises over time; `smc` is four particle filters,
+  for latents that depend on earlier ones; `elbo` has one particle. `estimator` overrides the
+  choice, `num_particles` sets the number of particles, and `target_error=0.01` raises it until the
+  standard error per step is at most 0.01.
+- *Steps*: every observed step counts, the first one too, and averages are over all steps. Missing
+  values are left out. The other sequences in the data do not change a sequence's score. If the data
+  has missing values and the training data had none, there is a warning; with `hide=0.05` in
+  training a model learns to read gaps.
+- *Scaling*: scalers are fitted to the training data only or, with `scaling=prefix`, to each series'
+  own first `context_length` steps, which are conditioned on and not scored. Where successive values
+  are close, as those of exchange rates are, a model of the level is worse than a random walk. With
+  `scaling=increments` and `context_length=1`, every model reads each value less the one before it.
+  The density is still that of the values, given the first one. `fit` says when this may help.
+- *Grids*: on values that are recorded on a grid, a density can become arbitrarily high. Therefore
+  scales have a floor tied to the grid, and a warning says when it determines a likelihood.
 
 Forecasts
 ---------
-Joint sample paths of what comes after each sequence, drawn step by step.
+Joint sample paths of the steps after each sequence, sampled step by step.
 
-Latents ------- `encode` gives the mean and scale of every latent at every step, and samples on
-request. By default they are the guide's, for `linear-gaussian` those of p(z_t | x_{1:T}), by the
-smoother. With `posterior="filtering"` they are those of p(z_t | x_{1:t}), with `smoothing` those of
-p(z_{1:T} | x_{1:T}): exact for `linear-gaussian`, elsewhere the guide's samples, weighted. A
-warning says where too few samples count. For `flow` they are exact codes, and `decode` goes back.
+Latents
+-------
+`encode` gives the mean and scale of every latent at every step, and samples on request. By default
+they are those of the guide, or for `linear-gaussian` those of p(z_t | x_{1:T}) by the smoother.
+With `posterior="filtering"` they are those of p(z_t | x_{1:t}), and with `"smoothing"` those of
+p(z_{1:T} | x_{1:T}): exact for `linear-gaussian`, elsewhere by weighted samples of the guide. A
+warning says where the effective number of samples is small. The latents of `flow` are exact, and
+`decode` is the inverse.
 
-`inspect` says how `latent` and its presets use their latents: the KL between guide and prior, of
-each latent and by step; how many latents are active (Burda et al. 2016); how far the guide is from
-the posterior, KL(q(z | x) || p(z | x)) on the data and KL(p(z | x) || q(z | x)) on sequences that
-the model draws itself; and what is left of the values in p(x_t | history, z_t), which `reconstruct`
+`inspect` shows how `latent` and its presets use their latents: the KL between guide and prior, by
+latent and by step; the number of active latents (Burda et al. 2016); how far the guide is from the
+posterior, by KL(q(z | x) || p(z | x)) on the data and KL(p(z | x) || q(z | x)) on sequences sampled
+from the model; and how well p(x_t | history, z_t) reconstructs the values, which `reconstruct`
 gives as a frame.
 
-Gaps ---- `impute` samples missing values given all observed ones, before and after: exactly for
-`linear-gaussian`, elsewhere by at least 1024 weighted paths. Channels that are missing beside
-observed ones are sampled given them. A gap's samples are settled 32 observed steps after it
-(`lag`). A flow that is conditioned on latents cannot do it.
+Gaps
+----
+`impute` samples missing values given all observed ones, before and after: exactly for
+`linear-gaussian`, elsewhere by at least 1024 weighted paths. If only some channels of a step are
+missing, they are sampled given the observed ones. The samples of a gap are final 32 observed steps
+after it (`lag`). A flow that is conditioned on latents cannot impute.
 
 Music
 -----
 A piano roll is a table with a column of 0 and 1 for each key, as in the bundled `four-voices`; the
-emission is then `subset`. Pictures draw more than eight channels as rolls. Helpful in training:
-`shift_channels=5` moves each piece up or down by as many semitones, `average=0.99` keeps a moving
-average of the parameters, and `recall_heads=4` reads passages that return.
+emission is then `subset`. Pictures show more than eight channels as rolls. Helpful in training:
+`shift_channels=5` transposes each piece by up to five semitones, `average=0.99` keeps a moving
+average of the parameters, and with `recall_heads=4` a model can read passages that return.
 """
 
 from seqlatent.tasks.decoding import decode

@@ -1,4 +1,4 @@
-"""From exact codes back to sequences, and the maps between the two."""
+"""From exact latents back to sequences, and the maps between the two."""
 
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -21,58 +21,57 @@ from seqlatent.nn.scaling import OF_EACH_SERIES
 
 def decode(
     model: SequenceModel,
-    codes: SequenceDataset,
+    latents: SequenceDataset,
     progress: Callable[[int], None] | None = None,
 ) -> SequenceDataset:
-    """The sequences that codes stand for: the exact inverse of `encode`, to rounding.
+    """The sequences of given latents: the inverse of `encode`, exact up to rounding.
 
     Args:
-        model: a fitted model with an exact code (`flow`).
-        codes: z1, z2, ... as channels, with the model's covariates.
+        model: a fitted model with exact latents (`flow`).
+        latents: z1, z2, ... as channels, with the model's covariates.
         progress: called with 1 for every finished series.
 
     Returns:
-        The training data's channels in data units, on the codes' steps.
+        The training data's channels in data units, at the steps of the latents.
 
     Raises:
-        InputError: for another model, codes that do not fit it, or a code that is missing.
+        InputError: for another model, latents that do not fit it, or a missing latent.
     """
     description = model.description
     if not isinstance(model, InvertibleLatents):
-        raise InputError(
-            f"model '{model.family}' has no exact code to go back from; fit --model flow to decode"
-        )
+        raise InputError(f"model '{model.family}' has no exact latents to decode; fit --model flow")
     if model.scaler.scaling in OF_EACH_SERIES:
         raise InputError(
-            f"the model goes by each sequence's own first steps (scaling={model.scaler.scaling}), "
-            "which codes alone do not hold"
+            f"the model needs each sequence's own first steps (scaling={model.scaler.scaling}), "
+            "which latents do not contain; fit one with scaling=global to decode"
         )
-    if codes.num_channels != model.latent_dim:
+    if latents.num_channels != model.latent_dim:
         raise InputError(
-            f"{codes.name} holds {codes.num_channels} latents, and the model has {model.latent_dim}"
+            f"{latents.name} has {latents.num_channels} latents, and the model has "
+            f"{model.latent_dim}"
         )
-    for s in codes:
+    for s in latents:
         missing = ~np.isfinite(s.x)
         if missing.any():
             t, d = np.argwhere(missing)[0]
             raise InputError(
-                f"{codes.name}: series {s.unique_id} lacks the code '{codes.targets[d]}' at step "
-                f"{show_step(s.ds[t])}, of a value that was missing: there is nothing to decode"
+                f"{latents.name}: in series {s.unique_id}, the latent '{latents.targets[d]}' is "
+                f"missing at step {show_step(s.ds[t])}, as its value was: it cannot be decoded"
             )
     model.eval()
     sequences = []
-    for s in codes:
+    for s in latents:
         sequences.append(replace(s, x=_values(model, s)))
         if progress:
             progress(1)
     return replace(
-        codes, sequences=tuple(sequences), targets=description.targets, name="decoded sequences"
+        latents, sequences=tuple(sequences), targets=description.targets, name="decoded sequences"
     )
 
 
 @torch.no_grad()
 def _values(model: InvertibleLatents, s: Sequence) -> np.ndarray:
-    """(T, D) values that a sequence of codes stands for."""
+    """(T, D) values of a sequence of latents."""
     parameter = next(model.parameters())
     batch = collate([s]).to(parameter.device)
     state, values = model.begin(None), []
@@ -97,9 +96,9 @@ def step_maps(
 
     Returns:
         A frame with a row for each point of each channel and step: `step` (in words), `target`,
-        `value` (data units), its latent `z`, its `density` p(x_t | x_{<t}), of all channels, but
-        for a factor (its integral is 1); and the value that was seen with its latent, `seen_value`
-        and `seen_z`.
+        `value` (data units), its latent `z`, and its `density` p(x_t | x_{<t}) as a function of
+        this channel, normalised to integrate to 1; and `seen_value` and `seen_z`, the observed
+        value and its latent.
     """
     size = latents[[c for c in latents if c.endswith("_mean")]].abs().max(axis=1)
     place = int(size.to_numpy().argmax()) if size.notna().any() else 0
@@ -122,8 +121,9 @@ def step_maps(
 def step_map(
     model: SequenceModel, s: Sequence, step: int, channel: int, num_points: int = 201
 ) -> pd.DataFrame:
-    """The map f_t from a channel's value to its latent at a step of a sequence, as `step_maps` has
-    it; the points span the values whose latents lie within about 4 standard deviations.
+    """The map f_t from a channel's value to its latent at a step of a sequence; see `step_maps`.
+
+    The points cover the values whose latents lie within about 4 standard deviations.
     """
     assert isinstance(model, InvertibleLatents) and isinstance(model, ExactDensity)
     model.eval()
@@ -143,17 +143,17 @@ def step_map(
         )
         many = replace(many, x=x)
         past = expand_state(state, n)
-        code, log_prob = model.encode(many, past)[0], model.log_prob(many, past)[0]
-        return code[:, 0, channel].double().cpu().numpy(), log_prob[:, 0].double().cpu().numpy()
+        z, log_prob = model.encode(many, past)[0], model.log_prob(many, past)[0]
+        return z[:, 0, channel].double().cpu().numpy(), log_prob[:, 0].double().cpu().numpy()
 
     scale = model.description.channels[channel].scale
     wide = value + scale * np.sinh(np.linspace(-4, 4, 401))  # fine near the value, and far out
     inside = wide[np.abs(at(wide)[0]) < 4]
     low, high = (inside.min(), inside.max()) if len(inside) > 1 else (value - scale, value + scale)
     points = np.linspace(min(low, value), max(high, value), num_points)
-    codes, log_prob = at(points)
+    z, log_prob = at(points)
     density = np.exp(log_prob - log_prob.max())
     density = density / np.trapezoid(density, points)
     seen_z = float(at(np.array([value]))[0][0])
-    columns = {"value": points, "z": codes, "density": density}
+    columns = {"value": points, "z": z, "density": density}
     return pd.DataFrame(columns | {"seen_value": value, "seen_z": seen_z})

@@ -1,4 +1,4 @@
-"""Latents of sequences: means, scales and draws of a guide or the posterior; exact codes."""
+"""Latents of sequences: means, scales and samples from a guide or the posterior, or exact ones."""
 
 import logging
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from seqlatent.text import Summary, shortened
 logger = logging.getLogger("seqlatent")
 
 POSTERIORS = ("auto", "guide", "filtering", "smoothing")
-FEW = 10.0  # effective draws, under which a mean is a guess
+FEW = 10.0  # effective samples; with fewer, means and scales are unreliable
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,15 +37,15 @@ class SeriesLatents(Summary):
         unique_id: the series.
         ds: (T,) its steps.
         mean, scale: (T, Z).
-        draws: (S, T, Z); (1, T, Z) where the code is exact.
-        ess: effective number of draws that the means rest on, at the worst step; NaN where none.
+        samples: (S, T, Z); (1, T, Z) for exact latents.
+        ess: effective sample size at the worst step; NaN where samples have no weights.
     """
 
     unique_id: str
     ds: np.ndarray
     mean: np.ndarray
     scale: np.ndarray
-    draws: np.ndarray
+    samples: np.ndarray
     ess: float = float("nan")
 
     def _facts(self) -> tuple[str, list[tuple[str, str]]]:
@@ -60,7 +60,7 @@ class SeriesLatents(Summary):
 
 
 def _number_of_samples(latents: SeriesLatents) -> str:
-    number = len(latents.draws)
+    number = len(latents.samples)
     return "exact" if number == 1 else str(number)
 
 
@@ -90,16 +90,16 @@ class Latents(Summary):
         return pd.concat(parts, ignore_index=True)
 
     def samples_frame(self) -> pd.DataFrame:
-        """`unique_id, ds, sample_id, z1, z2, ...`, a row per draw and step."""
+        """`unique_id, ds, sample_id, z1, z2, ...`, a row per sample and step."""
         parts = []
         for s in self.series:
-            num_samples, steps, size = s.draws.shape
+            num_samples, steps, size = s.samples.shape
             columns = {
                 "unique_id": s.unique_id,
                 "ds": np.tile(s.ds, num_samples),
                 "sample_id": np.repeat(np.arange(num_samples), steps),
             }
-            latents = {f"z{k + 1}": s.draws[..., k].ravel() for k in range(size)}
+            latents = {f"z{k + 1}": s.samples[..., k].ravel() for k in range(size)}
             parts.append(pd.DataFrame(columns | latents))
         return pd.concat(parts, ignore_index=True)
 
@@ -113,13 +113,13 @@ def encode(
     progress: Callable[[int], None] | None = None,
     posterior: str = "auto",
 ) -> pd.DataFrame:
-    """Mean and scale of every latent, a row per step: the frame of `codes`."""
-    return codes(
+    """Mean and scale of every latent, a row per step: the frame of `infer_latents`."""
+    return infer_latents(
         model, data, num_samples=num_samples, seed=seed, progress=progress, posterior=posterior
     ).to_frame()
 
 
-def codes(
+def infer_latents(
     model: SequenceModel,
     data: SequenceDataset,
     *,
@@ -130,44 +130,42 @@ def codes(
 ) -> Latents:
     """Latents of sequences.
 
-    Which distribution they are of:
+    Their distribution is one of
 
         guide       q(z_t | x_{1:t}, z_{<t}), as it was trained
         filtering   p(z_t | x_{1:t}), given the values so far
-        smoothing   p(z_t | x_{1:T}), given all of them
+        smoothing   p(z_t | x_{1:T}), given all values
 
-    `auto` is the guide's where there is one, and smoothing where the model computes that exactly
-    (`linear-gaussian`, which computes filtering too). Elsewhere the posterior's draws are weighted
-    ones of the guide, and a warning says where too few of them count (posterior.py). Smoothing
-    draws are whole trajectories, unless the latents of different steps are independent.
+    `auto` selects the guide or, for a model that computes the posterior (`linear-gaussian`),
+    smoothing. Other models sample filtering and smoothing by weighted samples of the guide, and a
+    warning says where the effective number of samples is small (inference/posterior.py). Samples of
+    smoothing are whole trajectories, unless the latents of different steps are independent.
 
-    The code of an invertible model is exact: its standard deviation is 0. It is NaN where no value
-    was observed.
+    Latents of an invertible model are exact, with scale 0, and NaN where the value is missing.
 
     Args:
         model: a fitted model with latents.
         data: sequences with the training data's channels.
-        num_samples: S, draws of the latents; at least 2, for their scale.
-        seed: of the draws.
+        num_samples: S, samples of the latents; at least 2, to estimate their scale.
+        seed: of the samples.
         progress: called with 1 for every finished series.
         posterior: `auto`, `guide`, `filtering` or `smoothing`.
 
     Raises:
-        InputError: when an argument is out of range, for a model without latents or without the
-            distribution that is asked for, or data that do not fit it.
+        InputError: when an argument is out of range, for a model without latents or without this
+            distribution, or data that do not fit the model.
     """
     num_samples, seed = check_count("num_samples", num_samples, minimum=2), check_seed(seed)
     if not isinstance(model, ExactPosterior | EstimatedDensity | InvertibleLatents):
         raise InputError(
-            f"model '{model.family}' has no latent code; fit --model latent or flow to encode "
-            "sequences"
+            f"model '{model.family}' has no latents; fit --model latent or flow to encode sequences"
         )
     chosen = _choose(model, posterior)
     data = check_data(model, data)
     model.eval()
     series = []
     for s in data:
-        series.append(_code(model, s, num_samples, seed, chosen))
+        series.append(_infer(model, s, num_samples, seed, chosen))
         if progress:
             progress(1)
     _warn_of_few(series)
@@ -175,14 +173,14 @@ def codes(
 
 
 def _choose(model: SequenceModel, posterior: str) -> str:
-    """The distribution of the latents by name."""
+    """The distribution of the latents, with `auto` resolved; `exact` for an invertible model."""
     if posterior not in POSTERIORS:
         raise InputError(f"posterior '{posterior}' is not one of {', '.join(POSTERIORS)}")
     if isinstance(model, InvertibleLatents):
         if posterior != "auto":
             raise InputError(
-                f"the code of model '{model.family}' is exact: given the values nothing about it "
-                f"is left to chance; leave posterior={posterior} out"
+                f"the latents of model '{model.family}' are exact, without a posterior "
+                f"distribution; leave posterior={posterior} out"
             )
         return "exact"
     if isinstance(model, ExactPosterior):
@@ -200,9 +198,9 @@ def _warn_of_few(series: list[SeriesLatents]) -> None:
     if few:
         worst = min(few, key=lambda s: s.ess)
         logger.warning(
-            "in %d of %d series some step's latents rest on fewer than %g effective draws "
+            "in %d of %d series the latents of some step have fewer than %g effective samples "
             "(%.1f in series %s): the guide is far from the posterior, or the sequence long; means "
-            "and scales there are rough",
+            "and scales there are inaccurate",
             len(few),
             len(series),
             FEW,
@@ -212,21 +210,21 @@ def _warn_of_few(series: list[SeriesLatents]) -> None:
 
 
 @torch.no_grad()
-def _code(
+def _infer(
     model: SequenceModel, s: Sequence, num_samples: int, seed: int, posterior: str
 ) -> SeriesLatents:
     batch = collate([s]).to(model.device)
     ess = float("nan")
     if isinstance(model, InvertibleLatents):
-        mean = _exact_code(model, batch)
-        scale, draws = torch.zeros_like(mean), mean[None]
+        mean = _exact_latents(model, batch)
+        scale, samples = torch.zeros_like(mean), mean[None]
     elif isinstance(model, ExactPosterior):
-        mean, scale, draws = _computed(model, batch, s.unique_id, num_samples, seed, posterior)
+        mean, scale, samples = _computed(model, batch, s.unique_id, num_samples, seed, posterior)
     else:
         assert isinstance(model, EstimatedDensity)
         if posterior == "guide":
-            draws = guide_samples(model, batch, s.unique_id, num_samples, seed).double()
-            mean, scale = draws.mean(0), draws.std(0)
+            samples = guide_samples(model, batch, s.unique_id, num_samples, seed).double()
+            mean, scale = samples.mean(0), samples.std(0)
         else:
             p = weighted_posterior(
                 model,
@@ -236,13 +234,13 @@ def _code(
                 smoothing=posterior == "smoothing",
                 seed=seed,
             )
-            mean, scale, draws, ess = p.mean, p.scale, p.samples, float(p.ess.min())
-    arrays = (part.double().cpu().numpy() for part in (mean, scale, draws))
+            mean, scale, samples, ess = p.mean, p.scale, p.samples, float(p.ess.min())
+    arrays = (part.double().cpu().numpy() for part in (mean, scale, samples))
     return SeriesLatents(s.unique_id, s.ds, *arrays, ess=ess)
 
 
-def _exact_code(model: InvertibleLatents, batch: SequenceBatch) -> Tensor:
-    """(T, Z)."""
+def _exact_latents(model: InvertibleLatents, batch: SequenceBatch) -> Tensor:
+    """(T, Z) latents of a batch of one sequence."""
     state, parts = model.begin(batch), []
     for start in range(0, batch.x.shape[1], CHUNK):
         z, state = model.encode(batch.steps(start, start + CHUNK), state)
@@ -258,17 +256,17 @@ def _computed(
     seed: int,
     posterior: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Exact means and scales (T, Z), and draws (S, T, Z) of the same distribution."""
+    """Exact means and scales (T, Z), and samples (S, T, Z) of the same distribution."""
     noise = SequenceNoise([name], seed)
     if posterior == "smoothing":
         mean, covariance = model.smoother(batch)
-        draws = model.sample_smoothed(batch, num_samples, noise)[:, 0]
+        samples = model.sample_smoothed(batch, num_samples, noise)[:, 0]
     else:
         mean, covariance, _ = model.filter(batch)
         factor = torch.linalg.cholesky(covariance[0])
         eps = noise.normal((num_samples, *mean.shape[1:], 1), mean)
-        draws = mean[0] + (factor @ eps)[..., 0]
-    return mean[0], covariance[0].diagonal(dim1=-2, dim2=-1).sqrt(), draws
+        samples = mean[0] + (factor @ eps)[..., 0]
+    return mean[0], covariance[0].diagonal(dim1=-2, dim2=-1).sqrt(), samples
 
 
 @torch.no_grad()
@@ -281,6 +279,6 @@ def guide_samples(
     for start in range(0, batch.x.shape[1], CHUNK):
         chunk, part = batch.steps(start, start + CHUNK), reading.steps(start, start + CHUNK)
         eps = particle_noise(noise, chunk, num_samples, model.latent_dim)
-        draw, particles = model.propose(part, eps, particles)
-        parts.append(draw.z[:, 0])
+        sample, particles = model.propose(part, eps, particles)
+        parts.append(sample.z[:, 0])
     return torch.cat(parts, 1)

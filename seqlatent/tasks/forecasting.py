@@ -2,9 +2,9 @@
 
     x_{T+1} ~ p(. | x_{1:T}),  x_{T+2} ~ p(. | x_{1:T}, x_{T+1}),  ...
 
-Every model reads the history once and goes on from its state (`seqlatent.inference.paths`). Each
-series has a stream of noise of its own, seeded by its name: its paths do not depend on which others
-are forecast with it.
+Every model reads the history once and continues from the state after it
+(`seqlatent.inference.paths`). Each series has its own stream of noise, seeded by its name: its
+paths do not depend on which other series are forecast with it.
 """
 
 import re
@@ -162,16 +162,16 @@ def forecast(
     future: SequenceDataset | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Forecast:
-    """Sample joint paths of what comes after each sequence.
+    """Sample joint paths of the steps after each sequence.
 
     Args:
         model: a fitted model.
         data: histories with the training data's channels.
         prediction_length: H, steps ahead.
-        num_samples: S, paths for each series.
-        seed: of the draws.
-        future: for covariates other than the calendar's, the H steps ahead of every series (their
-            targets are not looked at).
+        num_samples: S, paths of each series.
+        seed: of the samples.
+        future: covariates of the H steps ahead of every series, needed unless all are computed from
+            the calendar; its targets are ignored.
         progress: called with 1 for every finished series.
 
     Raises:
@@ -200,13 +200,13 @@ def sample(
     seed: int = 0,
     start: str | None = None,
 ) -> SequenceDataset:
-    """Draw whole sequences from nothing.
+    """Sample whole sequences, without a history.
 
     Args:
         model: a fitted model.
-        num_samples: N, how many.
-        length: T, steps of each.
-        seed: of the draws.
+        num_samples: N, the number of sequences.
+        length: T, the number of steps of each.
+        seed: of the samples.
         start: the first step, a timestamp or an integer; by default that of the training data.
 
     Raises:
@@ -219,13 +219,13 @@ def sample(
     named = from_data(description.covariate_names)
     if named:
         raise InputError(
-            f"the model was fitted with the covariate '{named[0]}', which a sample from nothing "
-            "does not have; use forecast"
+            f"the model was fitted with the covariate '{named[0]}', which a sample without a "
+            "history does not have; use forecast"
         )
     if model.scaler.scaling in OF_EACH_SERIES:
         raise InputError(
-            f"the model goes by each sequence's own first steps (scaling={model.scaler.scaling}), "
-            "which a sample from nothing does not have; use forecast"
+            f"the model needs each sequence's own first steps (scaling={model.scaler.scaling}), "
+            "which a sample without a history does not have; use forecast"
         )
     ds = _sample_steps(start, length, description)
     covariates = _calendar(ds, description.covariate_names)
@@ -245,7 +245,8 @@ def sample(
 def _future_covariates(
     data: SequenceDataset, s: Sequence, ds: np.ndarray, future: SequenceDataset | None
 ) -> np.ndarray:
-    """(H, C) covariates of the steps ahead: the calendar's are computed, others looked up."""
+    """(H, C) covariates of the steps ahead: those of the calendar are computed, others looked
+    up."""
     names = data.covariate_names
     named = from_data(names)
     if not named:
@@ -258,7 +259,7 @@ def _future_covariates(
     match = next((f for f in future if f.unique_id == s.unique_id), None)
     if match is None or match.ds.dtype.kind != ds.dtype.kind or not np.isin(ds, match.ds).all():
         raise InputError(
-            f"{future.name}: series '{s.unique_id}' lacks covariates for the steps "
+            f"{future.name}: covariates of series '{s.unique_id}' are missing for the steps "
             f"{show_step(ds[0])} to {show_step(ds[-1])}"
         )
     places = np.searchsorted(match.ds, ds)
@@ -276,7 +277,7 @@ def _calendar(ds: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
 
 
 def _sample_steps(start: str | None, length: int, description: DataDescription) -> np.ndarray:
-    """Timestamps or integers, as the training data has them."""
+    """The steps of a sample: timestamps or integers, as in the training data."""
     usual = description.start or "0"
     start = usual if start is None else str(start)
     integers = re.fullmatch(r"-?\d+", usual) is not None

@@ -1,18 +1,18 @@
 """Missing values given all observed ones, those before and those after.
 
-`linear-gaussian` draws them exactly, by its smoother. Elsewhere particles do it (Gordon et al.
-1993): K paths walk through the sequence, each with its gaps filled as it goes:
+`linear-gaussian` samples them exactly, by its smoother. Other models use particles (Gordon et al.
+1993): K paths move through the sequence, and each has its own values in the gaps.
 
-    at a missing value      each path draws it from the model, and goes on as if it had been seen
-    at an observed value    each path is weighed by the probability that it gave to it
-    where the weights'      paths are resampled in proportion to their weights
-    effective size < K/2
+    at a missing value      each path samples it from the model, and continues as if it was observed
+    at an observed value    each path's weight is multiplied by the probability it gave to the value
+    if the effective        paths are resampled in proportion to their weights
+    sample size < K/2
 
-A latent-variable model weighs by an unbiased estimate of that probability, which leaves the paths'
-distribution what it is (Andrieu et al. 2010). Channels that are missing where others are observed
-are drawn given them. Paths that are resampled again and again soon share one past: the draws of a
-gap are therefore settled a fixed number of observed steps after it (the lag; Kitagawa 2001). What
-comes later than that no longer counts for them; a longer lag counts more and draws fewer distinct
+A latent-variable model uses an unbiased estimate of that probability, which does not change the
+distribution of the paths (Andrieu et al. 2010). Missing channels of a partially observed step are
+sampled given the observed ones. Paths that are resampled many times share their distant past. The
+samples of a gap are therefore taken a fixed number of observed steps after it (the lag; Kitagawa
+2001). Later values do not affect them: a longer lag uses more values but leaves fewer distinct
 paths.
 """
 
@@ -40,14 +40,14 @@ from seqlatent.text import Summary, counted, shortened
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SeriesImputation(Summary):
-    """Draws of one series' missing values.
+    """Samples of one series' missing values.
 
     Attributes:
-        place: the series' place in the data set.
-        steps: (M,) the steps that lack a value, counted from 0.
-        missing: (M, D) which values they lack.
-        samples: (S, M, D) those steps, data units: draws of what is missing, beside what was
-            observed. Within a gap each of the S is one path.
+        place: index of the series in the data set.
+        steps: (M,) indices, from 0, of the steps with a missing value.
+        missing: (M, D) bool, which of their values are missing.
+        samples: (S, M, D) values of those steps in data units: samples where missing, the observed
+            value elsewhere. Within a gap, each of the S samples is a joint path.
     """
 
     place: int
@@ -65,12 +65,12 @@ class SeriesImputation(Summary):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Imputation(Summary):
-    """Draws of a data set's missing values.
+    """Samples of a data set's missing values.
 
     Attributes:
-        data: with its gaps.
-        series: those that have gaps, in the data's order.
-        discrete: whether values are counts or codes.
+        data: the data with its gaps.
+        series: those with gaps, in the data's order.
+        discrete: whether values are counts or codes of categories.
     """
 
     data: SequenceDataset
@@ -100,14 +100,14 @@ class Imputation(Summary):
             s, channels = self.data.sequences[f.place], []
             for d, target in enumerate(self.data.targets):
                 here = f.missing[:, d]
-                ds, draws = s.ds[f.steps[here]], f.samples[:, here, d]
-                channels.append(summary_rows(self.data, s.unique_id, ds, target, draws))
+                ds, samples = s.ds[f.steps[here]], f.samples[:, here, d]
+                channels.append(summary_rows(self.data, s.unique_id, ds, target, samples))
             parts.append(pd.concat(channels).sort_values("ds", kind="stable"))
         return pd.concat(parts, ignore_index=True)
 
     def samples_frame(self) -> pd.DataFrame:
-        """`unique_id, ds, sample_id` and the target columns, a row per draw of each step that lacks
-        a value; what was observed there stands beside it."""
+        """`unique_id, ds, sample_id` and the target columns, a row per sample of each step with a
+        missing value, observed values of that step included."""
         parts = []
         for f in self.series:
             s = self.data.sequences[f.place]
@@ -115,22 +115,22 @@ class Imputation(Summary):
         return pd.concat(parts, ignore_index=True)
 
     def filled(self) -> SequenceDataset:
-        """The data without gaps: the draws' mean for real values, the most frequent one for labels,
-        the (lower) median for counts."""
+        """The data without gaps: filled with the samples' mean for real values, the most frequent
+        label for labels, and the (lower) median for counts."""
         sequences = list(self.data.sequences)
         for f in self.series:
             s = sequences[f.place]
             x = s.x.copy()
             for d, target in enumerate(self.data.targets):
                 here = f.missing[:, d]
-                draws = f.samples[:, here, d]
+                samples = f.samples[:, here, d]
                 if target in self.data.categories:
                     codes = range(len(self.data.categories[target]))
-                    value = np.stack([(draws == c).mean(0) for c in codes]).argmax(0)
+                    value = np.stack([(samples == c).mean(0) for c in codes]).argmax(0)
                 elif self.discrete:
-                    value = np.quantile(draws, 0.5, axis=0, method="inverted_cdf")
+                    value = np.quantile(samples, 0.5, axis=0, method="inverted_cdf")
                 else:
-                    value = draws.mean(0)
+                    value = samples.mean(0)
                 x[f.steps[here], d] = value
             sequences[f.place] = replace(s, x=x)
         return replace(self.data, sequences=tuple(sequences))
@@ -150,31 +150,31 @@ def impute(
     progress: Callable[[int], None] | None = None,
     lag: int = LAG,
 ) -> Imputation:
-    """Draw the missing values of every sequence, given all of its observed ones.
+    """Sample the missing values of every sequence given all of its observed ones.
 
     Args:
-        model: a fitted model that can go on from values given in part (all can but a flow that is
+        model: a fitted model that can read partially observed steps (all but a flow that is
             conditioned on latents).
         data: sequences with the training data's channels.
-        num_samples: S, draws.
-        seed: of the draws; a sequence's do not depend on which others are asked for.
+        num_samples: S, samples of each missing value.
+        seed: of the samples; those of a sequence do not depend on the other sequences.
         progress: called with 1 for every finished series.
-        lag: observed steps after a gap at which its draws are settled; without a part in exact
-            answers.
+        lag: number of observed steps after a gap that its samples take into account; exact samples
+            take all into account.
 
     Raises:
-        InputError: when an argument is out of range, for data without missing values, or that do
-            not fit the model, and for a model that cannot do it.
+        InputError: when an argument is out of range, for data without missing values or that do
+            not fit the model, and for a model that cannot impute.
     """
     num_samples, lag = check_count("num_samples", num_samples), check_count("lag", lag)
     seed = check_seed(seed)
     if not isinstance(model, ExactPosterior | Fillable):
         raise InputError(
-            f"model '{model.family}' has no distribution of a missing value to draw from"
+            f"model '{model.family}' has no distribution of missing values to sample from"
         )
     if model.scaler.scaling == "increments":
         raise InputError(
-            "the model reads each value less the one observed before it (scaling=increments): it "
+            "the model reads each value less the one observed before it (scaling=increments) and "
             "has no distribution of a value between two observed ones; fit one with "
             "scaling=global to impute"
         )

@@ -1,16 +1,17 @@
-"""How a model uses its latents, and how near its guide is to the posterior.
+"""How a model uses its latents, and how close its guide is to the posterior.
 
-    KL(q || prior)             what the latents are used for, nats per step and of each latent
-    active units               latents z_k for which the mean of q(z_k | x) varies by more than 0.01
-                               over the data (Burda et al. 2016)
-    KL(q(z | x) || p(z | x))   = log p(x) - E_q[log p(x, z) - log q(z | x)], on the data: what the
-                               guide is fitted by; small where it stays inside the posterior
-    KL(p(z | x) || q(z | x))   = E_p[log p(x, z) - log q(z | x)] - E_p[log p(x)], on sequences that
-                               the model draws, whose latents are known: small where the guide
+    KL(q || prior)             how much the latents are used, in nats per step, in total and for
+                               each latent
+    active units               latents z_k for which the variance of the mean of q(z_k | x) over the
+                               data exceeds 0.01 (Burda et al. 2016)
+    KL(q(z | x) || p(z | x))   = log p(x) - E_q[log p(x, z) - log q(z | x)], on the data. The ELBO
+                               minimises it; it is small if q is small wherever the posterior is
+    KL(p(z | x) || q(z | x))   = E_p[log p(x, z) - log q(z | x)] - E_p[log p(x)], on sequences
+                               sampled from the model, whose latents are known. It is small if q
                                covers the whole posterior
 
-log p(x) is the estimate that `score` makes, a lower bound in expectation: the first of the two
-directions is estimated from below by as much, the second from above.
+log p(x) is estimated as by `score`, as a lower bound in expectation. The first of the last two KLs
+is therefore underestimated, and the second overestimated, by the bound's bias.
 """
 
 from dataclasses import dataclass, replace
@@ -35,15 +36,15 @@ from seqlatent.models.latent.guide_distribution import TransformedNormal
 from seqlatent.models.latent.model import LatentModel
 from seqlatent.nn.causal import expand_state
 from seqlatent.options import check_count, check_seed
-from seqlatent.tasks.encoding import codes, guide_samples
+from seqlatent.tasks.encoding import guide_samples, infer_latents
 from seqlatent.tasks.inspection import Inspection
 from seqlatent.tasks.prepare import check_data
 from seqlatent.tasks.scoring import score
 from seqlatent.tasks.tables import summary_rows
 
-RECONSTRUCTIONS = 64
-TOGETHER = 16  # sequences
-OWN_SEQUENCES, OWN_STEPS = 64, 128  # drawn from the model, at the most
+RECONSTRUCTIONS = 64  # samples of the latents to reconstruct values from
+BATCH = 16  # sequences
+OWN_SEQUENCES, OWN_STEPS = 64, 128  # sampled from the model, at most
 
 
 def inspect(
@@ -54,15 +55,15 @@ def inspect(
     seed: int = 0,
     max_sequences: int = 256,
 ) -> Inspection:
-    """Look at the latents of a model of the latent-variable family.
+    """Diagnose the latents of a latent-variable model and its guide.
 
     Args:
         model: `latent`, `vrnn`, `srnn` or `dmm`, fitted.
         data: sequences with the training data's channels.
         num_particles: of the estimates of log p(x).
-        seed: of all draws.
-        max_sequences: at most so many are looked at, evenly spread over the data, and the first
-            1024 steps of each.
+        seed: of all samples.
+        max_sequences: at most this many sequences are used, evenly spread over the data, and the
+            first 1024 steps of each.
 
     Raises:
         InputError: when an argument is out of range, for another model, or data that do not fit it.
@@ -71,12 +72,12 @@ def inspect(
     max_sequences = check_count("max_sequences", max_sequences)
     latent = _latent(model)
     chosen = np.unique(np.linspace(0, len(data) - 1, max_sequences).round().astype(int))
-    data = check_data(latent, data[chosen], reads_gaps=False)  # of gaps, `score` warns
+    data = check_data(latent, data[chosen], reads_gaps=False)  # `score` warns of gaps
     data = replace(data, sequences=tuple(s.slice(0, CHUNK, s.context) for s in data))
     latent.eval()
     looks = []
-    for start in range(0, len(data), TOGETHER):
-        batch = collate(data.sequences[start : start + TOGETHER])
+    for start in range(0, len(data), BATCH):
+        batch = collate(data.sequences[start : start + BATCH])
         looks.append(_look(latent, batch.to(latent.device), seed + start))
     steps = max(1, sum(int(look.scored.sum()) for look in looks))
     kl = np.concatenate([look.kl[look.counted] for look in looks])
@@ -88,11 +89,11 @@ def inspect(
     elbo = np.concatenate([look.elbo for look in looks], 1)  # (S, N)
     scores, _ = score(latent, data, num_particles=num_particles, seed=seed)
     reverse, reverse_error, why_not = reverse_gap(latent, data, num_particles, seed)
-    draws = [
+    samples = [
         guide_samples(latent, collate([s]).to(latent.device), s.unique_id, RECONSTRUCTIONS, seed)
         for s in data
     ]
-    frame = _reconstructed(latent, data, draws, seed)
+    frame = _reconstructed(latent, data, samples, seed)
     return Inspection(
         family=model.family,
         kl=kl.sum(0) / steps,
@@ -120,13 +121,12 @@ def inspect(
 def _latent(model: SequenceModel) -> LatentModel:
     if not isinstance(model, LatentModel):
         what = {
-            "linear-gaussian": "computes the posterior of its latents exactly, and has no guide to "
-            "hold against it",
-            "flow": "has an exact code, one for each sequence: encode --plot holds it against the "
-            "prior",
+            "linear-gaussian": "computes the posterior of its latents exactly and has no guide to "
+            "compare with it",
+            "flow": "has exact latents: compare them with N(0, 1) by encode --plot",
         }.get(model.family, "has no latents")
         raise InputError(
-            f"model '{model.family}' {what}; to be inspected are latent, vrnn, srnn and dmm"
+            f"model '{model.family}' {what}; inspect is for latent, vrnn, srnn and dmm"
         )
     return model
 
@@ -136,9 +136,18 @@ def _latent(model: SequenceModel) -> LatentModel:
 
 @dataclass(frozen=True)
 class _Look:
-    """Of B sequences: (B, T, Z) KLs, means and variances of the guide's distributions' means, one
-    draw of the guide and of the prior; (B, T) total KL; (S, B) bounds of each draw; (B, T) which
-    steps count, and which are scored; whether the KLs are closed forms."""
+    """The results for a batch of B sequences.
+
+    Attributes:
+        kl: (B, T, Z) KL(q || prior) of each latent.
+        mean, spread: (B, T, Z) average and variance, over samples of the earlier latents, of the
+            guide's mean.
+        z, prior_z: (B, T, Z) one sample of the guide and of the prior.
+        total: (B, T) KL(q || prior) of all latents.
+        elbo: (S, B) log p(x, z) - log q(z | x) at each sample.
+        counted, scored: (B, T) bool, the steps whose latents count, and the scored ones.
+        exact: whether the KLs are closed forms.
+    """
 
     kl: np.ndarray
     mean: np.ndarray
@@ -181,7 +190,7 @@ def _look(model: LatentModel, batch: SequenceBatch, seed: int) -> _Look:
 def _marginal_kl(
     own: TransformedNormal, distribution: DiagonalNormal | NormalMixture, z: Tensor
 ) -> Tensor:
-    """(B, T, Z) mean of log q(z_k) - log p(z_k) over the draws, p of each latent on its own."""
+    """(B, T, Z) mean over the samples of log q(z_k) - log p(z_k), with the marginals p(z_k)."""
     parts = [distribution.latent(k).log_prob(z[..., k : k + 1]) for k in range(z.shape[-1])]
     return (own.each_log_prob(z) - torch.stack(parts, -1)).mean(0)
 
@@ -204,19 +213,24 @@ def _by_step(looks: list[_Look]) -> np.ndarray:
 def reverse_gap(
     model: LatentModel, data: SequenceDataset, num_particles: int, seed: int
 ) -> tuple[float | None, float | None, str]:
-    """KL(p(z | x) || q(z | x)), nats per step, on sequences that the model draws with the data's
-    lengths and covariates; its standard error; or None and why it cannot draw any."""
+    """KL(p(z | x) || q(z | x)) on sequences sampled from the model with the data's lengths and
+    covariates.
+
+    Returns:
+        the KL in nats per step, its standard error and an empty string; or None, None and the
+        reason if the model cannot sample sequences without a history.
+    """
     try:
         start = model.begin(None)
     except InputError as error:
         return None, None, str(error)
     chosen = data.sequences[:OWN_SEQUENCES]
     differences, steps = [], 0
-    for first in range(0, len(chosen), TOGETHER):
-        like = [s.slice(0, OWN_STEPS) for s in chosen[first : first + TOGETHER]]
+    for first in range(0, len(chosen), BATCH):
+        like = [s.slice(0, OWN_STEPS) for s in chosen[first : first + BATCH]]
         like = [replace(s, unique_id=f"drawn like {s.unique_id}", prefix=None) for s in like]
         noise = SequenceNoise([s.unique_id for s in like], seed)
-        batch, z = _draw(model, start, like, noise)
+        batch, z = _sample_like(model, start, like, noise)
         r = model.reading(batch)
         joint = torch.where(r.inside, model.at(r, z).log_weight, 0.0).double().sum(-1)
         names = [s.unique_id for s in like]
@@ -235,10 +249,10 @@ def reverse_gap(
     return float(difference.sum()) / steps, float(error) / steps, ""
 
 
-def _draw(
+def _sample_like(
     model: LatentModel, start: Any, like: list[Sequence], noise: SequenceNoise
 ) -> tuple[SequenceBatch, Tensor]:
-    """Sequences of the same lengths and covariates from the model, and their latents."""
+    """Sample sequences of the same lengths and covariates from the model, with their latents."""
     blank = collate([replace(s, x=np.zeros_like(s.x)) for s in like]).to(model.device)
     state = expand_state(start, len(like))
     x, z = [], []
@@ -246,7 +260,7 @@ def _draw(
         z_t, x_t, state = model.sample_latent_step(state, blank.covariates[:, t : t + 1], noise)
         z.append(z_t)
         x.append(x_t)
-    values = torch.where(blank.observed, torch.cat(x, 1), 0.0)  # nothing behind a sequence's end
+    values = torch.where(blank.observed, torch.cat(x, 1), 0.0)  # 0 for padding
     return replace(blank, x=values), torch.cat(z, 1)
 
 
@@ -261,14 +275,14 @@ def reconstruct(
     seed: int = 0,
     posterior: str = "smoothing",
 ) -> pd.DataFrame:
-    """p(x_t | history, z_t) with latents drawn given the values.
+    """Samples of p(x_t | history, z_t) with latents sampled given the values.
 
     Args:
-        model: of the latent-variable family, fitted.
+        model: `latent`, `vrnn`, `srnn` or `dmm`, fitted.
         data: sequences with the training data's channels.
-        num_samples: S, draws of the latents, each with one of x; at least 2.
-        seed: of the draws.
-        posterior: what they are drawn from: `smoothing`, the posterior, or `guide`.
+        num_samples: S, samples of the latents, with one sample of x for each; at least 2.
+        seed: of the samples.
+        posterior: the distribution of the latents, `smoothing` (the posterior) or `guide`.
 
     Returns:
         A frame with a row per step and channel: `unique_id, ds, target, y` (the value, NaN where
@@ -281,22 +295,22 @@ def reconstruct(
     latent = _latent(model)
     if posterior not in ("guide", "smoothing"):
         raise InputError(
-            f"posterior={posterior}: values are reconstructed from whole trajectories of latents, "
-            "of smoothing or of the guide"
+            f"posterior={posterior} does not give whole trajectories of latents, from which values "
+            "are reconstructed; use smoothing or guide"
         )
-    found = codes(latent, data, num_samples=num_samples, seed=seed, posterior=posterior)
+    found = infer_latents(latent, data, num_samples=num_samples, seed=seed, posterior=posterior)
     data = check_data(latent, data, reads_gaps=False)
-    draws = [torch.from_numpy(code.draws) for code in found.series]
-    return _reconstructed(latent, data, draws, seed)
+    samples = [torch.from_numpy(series.samples) for series in found.series]
+    return _reconstructed(latent, data, samples, seed)
 
 
 @torch.no_grad()
 def _reconstructed(
-    model: LatentModel, data: SequenceDataset, draws: list[Tensor], seed: int
+    model: LatentModel, data: SequenceDataset, samples: list[Tensor], seed: int
 ) -> pd.DataFrame:
-    """The frame of `reconstruct`, of each sequence's (S, T, Z) latents."""
+    """The frame of `reconstruct`, from the (S, T, Z) latents of each sequence."""
     parts = []
-    for s, z in zip(data, draws, strict=True):
+    for s, z in zip(data, samples, strict=True):
         batch = collate([s]).to(model.device)
         noise = SequenceNoise([s.unique_id], seed)
         z = z.to(batch.x.device, torch.get_default_dtype())[:, None]
@@ -309,7 +323,8 @@ def _reconstructed(
 
 
 def _errors(frame: pd.DataFrame, data: SequenceDataset) -> dict[str, tuple[float, float]]:
-    """By target: root mean square error of the reconstruction, standard deviation of the values."""
+    """By target, the root mean square error of the reconstruction and the values' standard
+    deviation."""
     found = {}
     for target in data.targets:
         if target in data.categories:

@@ -1,4 +1,4 @@
-"""What an inspection of latents finds: numbers, text and a picture."""
+"""The result of an inspection of latents: numbers, text and a picture."""
 
 import math
 from dataclasses import dataclass
@@ -16,33 +16,32 @@ from seqlatent.text import Summary, counted, text_table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ACTIVE = 0.01  # variance of a mean over the data (Burda et al. 2016)
+ACTIVE = 0.01  # least variance over the data of an active latent's mean (Burda et al. 2016)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Inspection(Summary):
-    """What `inspect` finds; KLs and log-probabilities are nats per scored step.
+    """The result of `inspect`; KLs and log-probabilities are in nats per scored step.
 
     Attributes:
-        family: of the model.
-        kl: (Z,) KL(q || prior) of each latent, and `total_kl` of all of them.
-        exact_kl: whether these come from closed forms; unless guide and prior are both normal they
-            are averages over samples, and those of single latents are against the marginals of the
-            prior.
-        variance: (Z,) over the data, of the mean of q(z_k | x).
+        family: name of the model.
+        kl, total_kl: (Z,) KL(q || prior) of each latent, and that of all latents.
+        exact_kl: whether these are closed forms, as they are if guide and prior are normal. Else
+            they are averages over samples, and `kl` is against the marginals of the prior.
+        variance: (Z,) variance over the data of the mean of q(z_k | x).
         kl_over_time: (T, Z) KL by step, averaged over the sequences.
-        log_prob, elbo: of the data; `kind` and `num_particles` of the former.
+        log_prob, elbo: of the data; `kind` and `num_particles` describe the estimate `log_prob`.
         gap: KL(q(z | x) || p(z | x)).
-        reverse_gap: KL(p(z | x) || q(z | x)); None where the model cannot sample sequences
-            without a history, and `why_not` says why.
-        reconstruction: by target, the root mean square of x_t - E[x_t | history, z_t], z from the
-            guide, and the standard deviation of the values.
-        posterior_samples, prior_samples: (N, Z) latents of all sequences and steps; the prior's
-            where it depends on earlier latents given those of the guide.
-        reconstructed: the first sequence's frame, see `reconstruct`.
-        data: what was looked at.
+        reverse_gap: KL(p(z | x) || q(z | x)); None if the model cannot sample sequences without a
+            history, for the reason `why_not`.
+        reconstruction: by target, the root mean square of x_t - E[x_t | history, z_t] with z from
+            the guide, and the standard deviation of the values.
+        posterior_samples, prior_samples: (N, Z) latents of all sequences and steps; a prior that
+            depends on earlier latents is sampled given those of the guide.
+        reconstructed: the frame of `reconstruct` for the first sequence.
+        data: the sequences that were used.
 
-    Every number has a standard error of the same name with `_error`.
+    The standard errors of estimates have the same names with `_error`.
     """
 
     family: str
@@ -76,12 +75,12 @@ class Inspection(Summary):
 
     @property
     def active(self) -> np.ndarray:
-        """(Z,) bool."""
+        """(Z,) bool, which latents are active."""
         return self.variance > ACTIVE
 
     @property
     def warning(self) -> str:
-        """Where the latents have collapsed; else nothing."""
+        """A warning if the latents are unused; else empty."""
         return collapse_warning(self.total_kl)
 
     def _facts(self) -> tuple[str, list[tuple[str, str]]]:
@@ -116,7 +115,7 @@ class Inspection(Summary):
         }  # fmt: skip
 
     def to_text(self) -> str:
-        """The same for reading."""
+        """The numbers as text."""
         rows = [
             [f"z{k + 1}", float(self.kl[k]), float(self.variance[k]), "yes" if used else "no"]
             for k, used in enumerate(self.active)
@@ -152,7 +151,7 @@ class Inspection(Summary):
         return "\n".join(lines)
 
     def plot(self, path: str | Path | None = None) -> "Figure":
-        """Draw it all in one picture; see `seqlatent.plots.inspection.plot_inspection`."""
+        """Draw all results in one picture; see `seqlatent.plots.inspection.plot_inspection`."""
         return plot_inspection(
             self.kl,
             self.total_kl,

@@ -1,4 +1,4 @@
-"""What every task asks of data before long work: the channels, labels and values of training."""
+"""Checks of data before long work: channels, labels and values must be those of training."""
 
 import logging
 from dataclasses import replace
@@ -20,14 +20,14 @@ logger = logging.getLogger("seqlatent")
 def check_data(
     model: SequenceModel, data: SequenceDataset, reads_gaps: bool = True
 ) -> SequenceDataset:
-    """The data as the model wants it: its channels in order, its labels, its steps, its context.
+    """The data as the model needs it: with the labels, steps and context of training.
 
-    What a series becomes depends on the series and the model alone, not on the data beside it.
+    A series is prepared independently of the other series.
 
     Args:
         model: fitted.
         data: to be checked.
-        reads_gaps: whether the model will be shown gaps, which it may not have learnt to read.
+        reads_gaps: whether to warn of missing values that the model has not learnt to read.
 
     Raises:
         InputError: when channels, covariates or labels are not those of training, or the model
@@ -63,11 +63,11 @@ def check_data(
 
 
 def _recode(data: SequenceDataset, description: DataDescription) -> SequenceDataset:
-    """Labels by the codes that they had in training.
+    """The data with the codes that labels had in training.
 
     Raises:
-        InputError: for a label that training did not have, and for numbers in place of labels or
-            the reverse: a code means nothing without its label.
+        InputError: for a label that the training data did not have, for numbers instead of labels,
+            and for labels instead of numbers.
     """
     sequences = list(data.sequences)
     for d, target in enumerate(data.targets):

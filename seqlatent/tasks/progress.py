@@ -1,4 +1,4 @@
-"""A progress bar for work that is counted in series."""
+"""A progress bar that counts series."""
 
 from contextlib import contextmanager
 

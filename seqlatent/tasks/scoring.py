@@ -27,7 +27,7 @@ from seqlatent.tasks.prepare import check_data
 
 logger = logging.getLogger("seqlatent")
 
-MAX_PARTICLES = 8_192  # of a sequence whose error is still above the target
+MAX_PARTICLES = 8_192  # with `target_error`
 
 
 def score(
@@ -45,12 +45,13 @@ def score(
     Args:
         model: a fitted model with a likelihood.
         data: sequences with the training data's channels.
-        num_particles: K of the estimate, for models whose density is not exact.
+        num_particles: K of the estimate, for models whose density is estimated.
         seed: of the estimate's noise.
         progress: called with the number of sequences of every finished batch.
-        estimator: `per-step`, `joint`, `smc`, or `auto` by the model's structure (estimating.py).
-        target_error: raise the particles of a sequence until its standard error, in nats per scored
-            step, is at most this; a warning says where that was not reached.
+        estimator: `per-step`, `joint`, `smc`, or `auto`, chosen by the model's structure
+            (inference/likelihood.py).
+        target_error: raise the number of particles of each sequence until its standard error, in
+            nats per scored step, is at most this; a warning says if that is not reached.
 
     Returns:
         A frame with a row per sequence, `unique_id, log_prob, std_error, kind, num_particles,
@@ -67,8 +68,8 @@ def score(
     computed = isinstance(model, Density)
     if not computed and not isinstance(model, EstimatedDensity):
         raise InputError(
-            f"model '{model.family}' has no likelihood to score sequences by; it can sample and "
-            "forecast (fit rnn, latent or flow to score)"
+            f"model '{model.family}' has no likelihood to score sequences by, only samples and "
+            "forecasts; fit rnn, latent or flow to score"
         )
     if computed and estimator != "auto":
         exactly = "exactly" if model.kind == "exact" else "as a bound"
@@ -94,7 +95,7 @@ def _raise_particles(
     seed: int,
     estimator: str,
 ) -> None:
-    """Score anew, with more particles, the sequences whose error is above the target."""
+    """Score again, with more particles, the sequences whose error is above the target."""
 
     def error(s: SequenceScore) -> float:
         value = s.std_error / max(1, int((~np.isnan(s.log_prob)).sum()))

@@ -1,7 +1,7 @@
-"""What is done to a training batch at random, so that a model learns what does not matter.
+"""Random changes to training batches, to which a model should become invariant or robust.
 
 Each is a function of the batch and of torch's global generator, which the trainer seeds for every
-step. Validation and scores never see any of it.
+step. Validation and scores use unchanged data.
 """
 
 from dataclasses import replace
@@ -17,11 +17,11 @@ from seqlatent.training.options import TrainingOptions
 
 
 def check_augmentation(model: SequenceModel, options: TrainingOptions) -> None:
-    """Refuse, before long work, what the data's kind does not allow.
+    """Refuse, before long work, augmentation that the data's kind does not allow.
 
     Raises:
-        InputError: for noise on values that are no real numbers, or shifts of channels that do not
-            mean the same at another place.
+        InputError: for noise on values that are not real numbers, or shifts of channels in which 0
+            does not stand for the absence of something.
     """
     if not isinstance(model, EmissionModel):
         if options.shift_channels:
@@ -37,8 +37,8 @@ def check_augmentation(model: SequenceModel, options: TrainingOptions) -> None:
         )
     if options.shift_channels and not emission.zero_is_nothing:
         raise InputError(
-            f"shift_channels={options.shift_channels} is for channels in which 0 means that "
-            f"nothing is there (0 and 1, or counts), not for emission={emission.name}"
+            f"shift_channels={options.shift_channels} is for channels in which 0 stands for the "
+            f"absence of something (0 and 1, or counts), not for emission={emission.name}"
         )
     if options.shift_channels >= model.description.num_channels:
         raise InputError(
@@ -48,15 +48,18 @@ def check_augmentation(model: SequenceModel, options: TrainingOptions) -> None:
 
 
 def augment(batch: SequenceBatch, options: TrainingOptions, model: SequenceModel) -> SequenceBatch:
-    """The batch with channels shifted, noise added and values hidden, as the options say."""
+    """The batch with channels shifted, noise added and values hidden, according to the options."""
     batch = shift_channels(batch, options.shift_channels)
     scales = [c.scale for c in model.description.channels]
     return hide(add_noise(batch, options.noise, torch.tensor(scales)), options.hide)
 
 
 def shift_channels(batch: SequenceBatch, most: int) -> SequenceBatch:
-    """Each sequence moved along its channels by a number of its own, drawn from -most..most, as far
-    as nothing but zeros falls off: music in another key."""
+    """Shift each sequence along its channels by a random number in -most..most.
+
+    The range is limited for each sequence so that only zeros leave at the ends. A piano roll is
+    thereby transposed.
+    """
     if most == 0:
         return batch
     num_channels = batch.x.shape[-1]
@@ -66,13 +69,13 @@ def shift_channels(batch: SequenceBatch, most: int) -> SequenceBatch:
     highest = torch.where(used, places, -1).amax(1)
     room = (num_channels - 1 - highest).clamp(max=most)
     shift = (torch.rand(len(used)) * (lowest + room + 1)).long() - lowest
-    # Zeros that leave on one side come in on the other.
+    # Zeros that leave at one end enter at the other.
     source = ((places - shift[:, None]) % num_channels)[:, None].expand_as(batch.x)
     return replace(batch, x=batch.x.gather(2, source), observed=batch.observed.gather(2, source))
 
 
 def add_noise(batch: SequenceBatch, size: float, scales: torch.Tensor) -> SequenceBatch:
-    """Normal noise on the values, `size` times each channel's (D,) standard deviation."""
+    """Add normal noise with a standard deviation of `size` times each channel's, `scales` (D,)."""
     if size == 0:
         return batch
     x = batch.x + size * scales * torch.randn(batch.x.shape)
@@ -80,7 +83,7 @@ def add_noise(batch: SequenceBatch, size: float, scales: torch.Tensor) -> Sequen
 
 
 def hide(batch: SequenceBatch, share: float) -> SequenceBatch:
-    """The batch with a share of its values gone, at random: practice in going on without them."""
+    """Mark a random share of the values as missing, so that the model learns to read gaps."""
     if share == 0:
         return batch
     kept = batch.observed & (torch.rand(batch.x.shape) >= share)

@@ -1,4 +1,4 @@
-"""The batches of training, a function of the seed and the step alone."""
+"""The batches of training."""
 
 import itertools
 
@@ -10,15 +10,15 @@ from seqlatent.data.splits import windows
 
 
 class TrainingBatches:
-    """The batches of training: a function of the seed and the step alone.
+    """The batches of training, as a function of the seed and the step only.
 
-    Nothing has to be remembered to go on after an interruption. Each epoch cuts long sequences into
-    windows at new places, shuffles, and groups sequences of like length, to pad little.
+    Resuming therefore needs no state. Each epoch cuts long sequences into windows at new random
+    places, shuffles them, and groups sequences of similar length to reduce padding.
 
     Args:
         data: training data.
         batch_size: sequences or windows in a batch.
-        window: (scored steps, context steps) of a window, or None to take sequences whole.
+        window: (scored steps, context steps) of a window, or None for whole sequences.
         seed: of cuts and order.
     """
 
@@ -46,13 +46,14 @@ class TrainingBatches:
         batches = []
         for start in range(0, len(pieces), pool):
             part = sorted(pieces[start : start + pool], key=len)
-            num = -(-len(part) // self.batch_size)  # of like size: a batch of the last two would
-            cuts = np.linspace(0, len(part), num + 1).astype(int)  # weigh as much as a full one
+            # Batches of similar size: a last batch of two would have the weight of a full one.
+            num = -(-len(part) // self.batch_size)
+            cuts = np.linspace(0, len(part), num + 1).astype(int)
             batches += [part[a:b] for a, b in itertools.pairwise(cuts)]
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def sequences(self, step: int) -> list[Sequence]:
-        """The sequences of training step `step` = 0, 1, ...; steps are asked for in order."""
+        """The sequences of training step `step` = 0, 1, ...; fast if called in order."""
         epoch, first, batches = self._epoch
         if step < first or epoch < 0:
             epoch, first, batches = 0, 0, self._batches_of(0)

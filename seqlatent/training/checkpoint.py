@@ -1,9 +1,9 @@
-"""Saved models and interrupted training: safetensors and JSON, never a pickle.
+"""Saved models and checkpoints of training, as safetensors and JSON, never pickles.
 
-RUN/config.json            family, options, description of the data, versions, how it was fitted
+RUN/config.json            model, options, description of the data, versions, how it was fitted
 RUN/model.safetensors      parameters and buffers
 RUN/training_curve.csv     the training curve
-RUN/checkpoint.*           while training is under way: all that it needs to go on
+RUN/checkpoint*            during training: all that is needed to resume it
 """
 
 import hashlib
@@ -35,7 +35,7 @@ STATE = "checkpoint.json"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file as a whole, so that a crash leaves the old one or the new one."""
+    """Replace a file so that a crash leaves either the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(content)
@@ -54,7 +54,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file.
 
     Raises:
-        InputError: when it is missing, truncated or something else.
+        InputError: when the file is missing, truncated or not a safetensors file.
     """
     try:
         return safetensors.torch.load(path.read_bytes())
@@ -96,8 +96,8 @@ def save_model(
 
     Args:
         model: any model.
-        run: the folder, made if it is not there.
-        fitted: what is known of its training, JSON-like.
+        run: the folder; created if it does not exist.
+        fitted: facts about its training, JSON-like.
 
     Raises:
         InputError: when the folder cannot be written.
@@ -122,7 +122,7 @@ def save_model(
 
 
 def load_model(run: str | Path) -> tuple[SequenceModel, dict[str, Any]]:
-    """A saved model, and what is known of its training.
+    """A saved model, and the facts about its training that were saved with it.
 
     Raises:
         InputError: when the folder is not a saved model, or is damaged or of another version.
@@ -132,7 +132,7 @@ def load_model(run: str | Path) -> tuple[SequenceModel, dict[str, Any]]:
         raise InputError(f"{run}: no such run; make one with 'seqlatent fit DATA --out {run}'")
     if not (run / CONFIG).is_file():
         unfinished = (run / STATE).is_file()
-        hint = "its fit has not finished: resume it with --resume" if unfinished else "not a run"
+        hint = "its fit has not finished; resume with --resume" if unfinished else "not a run"
         raise InputError(f"{run}: {hint} (it has no {CONFIG})")
     config = load_json(run / CONFIG)
     if config.get("format") != FORMAT:
@@ -143,8 +143,9 @@ def load_model(run: str | Path) -> tuple[SequenceModel, dict[str, Any]]:
     try:
         if config["family"] not in MODELS:
             raise InputError(
-                f"model '{config['family']}' comes from the module {config.get('module')}, which "
-                "is not installed here as a package that adds it: install it, or import it first"
+                f"model '{config['family']}' is defined in the module {config.get('module')}, and "
+                "no installed package registers it: install that package, or import the module "
+                "first"
             )
         options = make(MODELS[config["family"]].Options, config["options"])
         description = DataDescription.from_json(config["description"])
@@ -164,7 +165,7 @@ def load_model(run: str | Path) -> tuple[SequenceModel, dict[str, Any]]:
 
 
 def fingerprint(data: SequenceDataset) -> str:
-    """A digest of a data set's values, to tell whether training goes on with the same ones."""
+    """A digest of a data set's values, to check that training resumes with the same data."""
     digest = hashlib.blake2b(digest_size=16)
     for s in data:
         digest.update(f"{s.unique_id}/{s.context}".encode())
@@ -174,8 +175,11 @@ def fingerprint(data: SequenceDataset) -> str:
 
 
 def save_state(run: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write what training needs to go on. The JSON is written last and names the file of tensors
-    that belongs to it, so that a crash in between leaves the earlier pair."""
+    """Write a checkpoint from which training can resume.
+
+    The JSON is written last and names its file of tensors, so that a crash in between leaves the
+    previous pair intact.
+    """
     make_folder(run)
     name = f"checkpoint-{state['step']}.safetensors"
     save_tensors(run / name, tensors)
@@ -186,7 +190,7 @@ def save_state(run: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any
 
 
 def load_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """What `save_state` wrote, or None."""
+    """The checkpoint that `save_state` wrote, or None if there is none."""
     if not (run / STATE).is_file():
         return None
     state = load_json(run / STATE)
@@ -194,13 +198,13 @@ def load_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
 
 
 def clear_state(run: Path) -> None:
-    """Forget interrupted training."""
+    """Delete the checkpoint."""
     for old in [run / STATE, *run.glob("checkpoint-*.safetensors")]:
         old.unlink(missing_ok=True)
 
 
 def check_folder(run: Path, resume: bool, overwrite: bool) -> None:
-    """Refuse, before long work, to lose what a folder holds."""
+    """Refuse, before long work, to overwrite what a folder contains."""
     if run.exists() and not run.is_dir():
         raise InputError(f"{run} is a file; choose another folder (--out)")
     unfinished = resume and (run / STATE).is_file()

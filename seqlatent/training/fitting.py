@@ -1,4 +1,4 @@
-"""From fresh parameters to the best ones: the loop around a `Trainer`, with checkpoints."""
+"""The training loop around a `Trainer`, with checkpoints and the choice of the best parameters."""
 
 import math
 import time
@@ -25,16 +25,16 @@ CHECKPOINT_SECONDS = 15.0
 
 @dataclass(frozen=True, repr=False)
 class FitResult(Summary):
-    """How a fit went.
+    """Facts about a finished fit.
 
     Attributes:
         curve: a row per validation: step, seconds, train_loss, the validation score (`valid_` and
-            its name: `valid_log_prob` where the model has a density), learning_rate.
+            its name: `valid_log_prob` if the model has a density), learning_rate.
         best_step: the step whose parameters were kept.
-        valid_score: their validation score; of a density nats per step.
-        score_name: what that is: `log_prob`, or the model's own.
-        steps, seconds: how long training took.
-        stopped: why it ended.
+        valid_score: their validation score; in nats per step if the model has a density.
+        score_name: name of the score: `log_prob`, or that of the model's own.
+        steps, seconds: length of training.
+        stopped: why training ended.
     """
 
     curve: list[dict[str, float]]
@@ -57,7 +57,7 @@ class FitResult(Summary):
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that is unknown or not there."""
+    """Refuse a device that is unknown or not available."""
     if device not in ("auto", "cpu", "cuda"):
         raise InputError(f"device '{device}' is not one of auto, cpu, cuda")
     if device == "cuda" and not torch.cuda.is_available():
@@ -69,6 +69,7 @@ def fit(
     train: SequenceDataset,
     valid: SequenceDataset,
     options: TrainingOptions,
+    *,
     seed: int = 0,
     device: str = "auto",
     run: str | Path | None = None,
@@ -78,17 +79,17 @@ def fit(
     """Train a model in place; it ends with the parameters that scored best on `valid`.
 
     Args:
-        model: fresh parameters.
-        train, valid: data of the same channels.
+        model: with new parameters.
+        train, valid: data with the same channels.
         options: of training.
         seed: of batches and noise.
-        device: `auto` (a GPU where there is one), `cpu` or `cuda`.
-        run: folder for checkpoints; without one an interrupted fit is lost.
-        resume: go on from the folder's checkpoint, if there is one.
+        device: `auto` (a GPU if there is one), `cpu` or `cuda`.
+        run: folder for checkpoints; without one, an interrupted fit cannot resume.
+        resume: resume from the folder's checkpoint, if there is one.
         report: called after every step.
 
     Raises:
-        TrainingError: when a loss or gradient is not finite; it names where.
+        TrainingError: when a loss or gradient is not finite; it says where.
         InputError: when a checkpoint belongs to other data or options, or the model cannot read
             the data.
     """
@@ -98,7 +99,7 @@ def fit(
     if isinstance(model, OwnTraining) and (options.l1 or options.l2):
         raise InputError(
             f"l1 and l2 are for models that are trained by one loss, and '{model.family}' has "
-            "training steps of its own; leave them out"
+            "its own training steps; leave them out"
         )
     identity = {
         "data": [fingerprint(train), fingerprint(valid)],
@@ -118,7 +119,7 @@ def fit(
                 trainer.restore(*saved)
             except (KeyError, RuntimeError):
                 raise InputError(
-                    f"{run}: its checkpoint is damaged; begin again with --overwrite"
+                    f"{run}: its checkpoint is damaged; start again with --overwrite"
                 ) from None
         stopped = _train(trainer, None if run is None else Path(run), identity, report)
         model.load_state_dict(trainer.best_weights)

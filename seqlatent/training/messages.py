@@ -1,4 +1,4 @@
-"""What a user is told of a fit: before it what is trained on what, after it what to beware of."""
+"""Messages about a fit: before it the model and data, after it warnings about the result."""
 
 import logging
 
@@ -17,12 +17,13 @@ from seqlatent.training.options import TrainingOptions, choose_window
 
 logger = logging.getLogger("seqlatent")
 
-WANDERING = 0.1  # increments of less than this share of the values' spread
+SMALL_INCREMENT = 0.1  # of increments relative to the spread of the values
 
 
 def announce(
     module: SequenceModel, train: SequenceDataset, valid: SequenceDataset, options: TrainingOptions
 ) -> None:
+    """Log the model's size, and the data for training and validation."""
     window = choose_window(train, options)
     cut = f", in windows of {window[0]} steps after {window[1]} of context" if window else ""
     logger.info(
@@ -37,10 +38,10 @@ def announce(
 
 
 def suggest_increments(module: SequenceModel) -> None:
-    """Tell of an option that series want which wander: theirs is a likelihood of small steps."""
+    """Suggest scaling=increments for near-random walks, whose successive values are close."""
     channels = module.description.channels
     share = max(c.increment / c.scale for c in channels)
-    if module.scaler.scaling == "global" and share < WANDERING:
+    if module.scaler.scaling == "global" and share < SMALL_INCREMENT:
         logger.info(
             "successive values are close: they differ by %.1f %% of their spread; "
             "scaling=increments with context_length=1 may do better",
@@ -49,7 +50,7 @@ def suggest_increments(module: SequenceModel) -> None:
 
 
 def warn(module: SequenceModel, data: SequenceDataset) -> None:
-    """What a user should know before trusting the numbers."""
+    """Log what a user should know before relying on the fitted model's scores."""
     batch = collate(data.sequences[:64]).steps(0, CHUNK)
     if not isinstance(module, EmissionModel):
         return
@@ -58,9 +59,9 @@ def warn(module: SequenceModel, data: SequenceDataset) -> None:
         share = float(at_floor.mean()) if len(at_floor) else 0.0
         if share > 0.05:
             logger.warning(
-                "the density of %.0f %% of held-out values rests on the floor of the "
-                "scale: values repeat or lie on a grid, so log-likelihoods say as much about the "
-                "recording's resolution as about the data",
+                "the density of %.0f %% of held-out values is determined by the floor of the "
+                "scale: values repeat or lie on a grid, so log-likelihoods depend as much on the "
+                "resolution of the recording as on the data",
                 100 * share,
             )
         if isinstance(module, LatentModel):

@@ -1,4 +1,4 @@
-"""Options of training, and the windows that they lead to."""
+"""Options of training, and the choice of windows and batch size."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ import numpy as np
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.splits import SPLITS
 
-WHOLE_SEQUENCES = 512  # longer ones are cut into windows
+WHOLE_SEQUENCES = 512  # steps; longer sequences are cut into windows
 
 
 @dataclass(frozen=True)
@@ -16,64 +16,106 @@ class TrainingOptions:
 
     max_steps: int | None = field(
         default=None,
-        metadata={"help": "training steps at the most (5000, unless minutes are given)", "min": 1},
+        metadata={
+            "help": "maximum number of training steps (default: 5000; no limit with max_minutes)",
+            "min": 1,
+        },
     )
     max_minutes: float | None = field(
-        default=None, metadata={"help": "minutes of training at the most", "above": 0}
+        default=None, metadata={"help": "maximum training time in minutes", "above": 0}
     )
     valid: float = field(
-        default=0.1, metadata={"help": "share held out for validation", "above": 0, "below": 1}
+        default=0.1,
+        metadata={"help": "share of the data held out for validation", "above": 0, "below": 1},
     )
     valid_by: str = field(
         default="auto",
         metadata={
-            "help": "hold out whole series, or each one's last steps (time); auto: series from ten",
+            "help": "what is held out for validation: series, whole series; time, the last steps "
+            "of each series; auto: series if there are at least ten, else time",
             "choices": SPLITS,
         },
     )
     batch_size: int | None = field(
         default=None,
-        metadata={"help": "sequences in a step (default: a sixteenth of them, 8 to 64)", "min": 1},
+        metadata={
+            "help": "sequences or windows in a training step (default: a sixteenth of all, at "
+            "least 8 and at most 64)",
+            "min": 1,
+        },
     )
     learning_rate: float | None = field(
         default=None,
         metadata={
-            "help": "of Adam, at its highest (default: the model's own, 0.003 to 0.005 for "
-            "networks and 0.03 for linear-gaussian)",
+            "help": "highest learning rate of Adam (default: 0.03 for linear-gaussian, 0.003 to "
+            "0.005 for models with networks)",
             "above": 0,
         },
     )
     warmup_steps: int = field(
-        default=50, metadata={"help": "steps over which the learning rate rises", "min": 0}
+        default=50,
+        metadata={
+            "help": "number of first steps over which the learning rate rises to its highest value",
+            "min": 0,
+        },
     )
     cooldown: float = field(
         default=0.4,
-        metadata={"help": "last share of the budget, over which it falls", "min": 0, "max": 1},
+        metadata={
+            "help": "share of the budget, at its end, over which the learning rate falls to 1 % of "
+            "its value",
+            "min": 0,
+            "max": 1,
+        },
     )
     patience: int = field(
-        default=10, metadata={"help": "validations without gain before it falls", "min": 1}
+        default=10,
+        metadata={
+            "help": "number of validations without improvement after which the learning rate is "
+            "reduced",
+            "min": 1,
+        },
     )
     decay: float = field(
-        default=0.3, metadata={"help": "factor by which it falls then", "above": 0, "below": 1}
+        default=0.3,
+        metadata={
+            "help": "learning-rate decay factor, applied when validation stops improving",
+            "above": 0,
+            "below": 1,
+        },
     )
     max_decays: int = field(
-        default=2, metadata={"help": "falls before training stops early", "min": 0}
+        default=2,
+        metadata={
+            "help": "number of learning-rate decays after which training stops early, when "
+            "validation stops improving again",
+            "min": 0,
+        },
     )
     eval_every: int | None = field(
         default=None,
-        metadata={"help": "steps between validations (default: an epoch's, 25 to 100)", "min": 1},
+        metadata={
+            "help": "training steps between validations (default: one epoch, at least 25 and at "
+            "most 100 steps)",
+            "min": 1,
+        },
     )
     num_particles: int = field(
-        default=8, metadata={"help": "particles of the validation score's estimate", "min": 1}
+        default=8,
+        metadata={
+            "help": "particles of the validation score, for models whose likelihood is estimated",
+            "min": 1,
+        },
     )
     clip_norm: float = field(
-        default=1.0, metadata={"help": "largest norm of the gradient", "above": 0}
+        default=1.0,
+        metadata={"help": "norm to which larger gradients are clipped", "above": 0},
     )
     average: float = field(
         default=0.0,
         metadata={
-            "help": "keep a moving average of the parameters with this decay, such as 0.995; 0: "
-            "the parameters themselves",
+            "help": "decay of a moving average of the parameters, such as 0.995, which is then "
+            "validated and kept in place of the parameters (0: no average)",
             "min": 0,
             "below": 1,
         },
@@ -81,54 +123,72 @@ class TrainingOptions:
     shift_channels: int = field(
         default=0,
         metadata={
-            "help": "channels by which a training sequence is moved up or down at the most, such "
-            "as semitones of a piano roll",
+            "help": "maximum number of channels by which a training sequence is randomly shifted "
+            "up or down, such as semitones of a piano roll",
             "min": 0,
         },
     )
     noise: float = field(
         default=0.0,
         metadata={
-            "help": "normal noise on training values, in standard deviations of their channel",
+            "help": "standard deviation of normal noise added to training values, relative to that "
+            "of their channel",
             "min": 0,
         },
     )
     hide: float = field(
         default=0.0,
         metadata={
-            "help": "share of training values that are hidden, so that gaps in later data are "
-            "nothing new",
+            "help": "share of training values randomly hidden, so that the model learns to read "
+            "missing values",
             "min": 0,
             "below": 1,
         },
     )
-    l1: float = field(default=0.0, metadata={"help": "penalty on weights' size", "min": 0})
-    l2: float = field(default=0.0, metadata={"help": "penalty on weights' square", "min": 0})
+    l1: float = field(
+        default=0.0,
+        metadata={"help": "weight of a penalty on the absolute values of weights", "min": 0},
+    )
+    l2: float = field(
+        default=0.0, metadata={"help": "weight of a penalty on the squares of weights", "min": 0}
+    )
     window_length: int | None = field(
         default=None,
-        metadata={"help": "scored steps of the windows that long series are cut into", "min": 1},
+        metadata={
+            "help": "scored steps of each training window that long series are cut into (default: "
+            "32 to 256, by the amount of data)",
+            "min": 1,
+        },
     )
     window_context: int | None = field(
-        default=None, metadata={"help": "steps before a window that it is conditioned on", "min": 0}
+        default=None,
+        metadata={
+            "help": "steps before each training window that it is conditioned on (default: half of "
+            "window_length)",
+            "min": 0,
+        },
     )
     precision: str = field(
         default="no",
-        metadata={"help": "mixed precision on a GPU", "choices": ("no", "fp16", "bf16")},
+        metadata={
+            "help": "mixed precision of training on a GPU",
+            "choices": ("no", "fp16", "bf16"),
+        },
     )
 
     @property
     def step_budget(self) -> int | None:
-        """Steps at the most; None where minutes alone are the budget."""
+        """The maximum number of steps; None if only minutes are limited."""
         if self.max_steps is None and self.max_minutes is None:
             return 5000
         return self.max_steps
 
 
 def choose_window(data: SequenceDataset, options: TrainingOptions) -> tuple[int, int] | None:
-    """(scored steps, context steps) of training windows, or None to take sequences whole.
+    """(scored steps, context steps) of training windows, or None for whole sequences.
 
-    Few long series would give few batches: windows are chosen short enough for about sixteen of
-    them, but long enough to hold some memory.
+    A few long series would give few batches. The default window is short enough for about sixteen
+    windows, and long enough to contain some temporal dependence.
     """
     longest, total = int(data.lengths.max()), int(data.lengths.sum())
     length = options.window_length
@@ -145,8 +205,8 @@ def choose_batch_size(
 ) -> int:
     """Sequences, or windows, in a training step.
 
-    By measurement, in equal time: where sequences are few, batches of 8 to 16 end with a higher
-    held-out likelihood than batches of most of them. More than 64 were not needed.
+    In our measurements with equal training time, if there are few sequences, batches of 8 to 16
+    reach a higher held-out likelihood than batches of most of them. More than 64 did not help.
     """
     if options.batch_size is not None:
         return options.batch_size

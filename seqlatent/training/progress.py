@@ -1,4 +1,4 @@
-"""Bars on standard error while long work is under way."""
+"""A progress bar of training, on standard error."""
 
 import sys
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from seqlatent.training.trainer import Trainer
 
 @contextmanager
 def progress_bar(options: TrainingOptions, show: bool | None):
-    """A bar over the budget with the current loss and the best score."""
+    """A bar of the share of the budget, with the current loss and the best validation score."""
     from tqdm import tqdm
 
     disable = not (sys.stderr.isatty() if show is None else show)

@@ -1,5 +1,5 @@
-"""What training keeps the best parameters by: the likelihood of held-out data, or the model's own
-score where it has no density."""
+"""The validation score, by which training selects the best parameters: the likelihood of held-out
+data, or the model's own score if it has no density."""
 
 import torch
 
@@ -10,27 +10,28 @@ from seqlatent.inference.likelihood import mean_log_prob
 from seqlatent.inference.protocols import OwnSelection
 from seqlatent.models.base import SequenceModel
 
-TOGETHER = 64  # sequences
+BATCH = 64  # sequences
 
 
 def score_name(model: SequenceModel) -> str:
-    """What the validation score is called, in the training curve after `valid_`."""
+    """Name of the validation score, which follows `valid_` in the training curve."""
     return model.score_name if isinstance(model, OwnSelection) else "log_prob"
 
 
 def validation_score(
     model: SequenceModel, data: SequenceDataset, num_particles: int, seed: int
 ) -> float:
-    """How good a model is on held-out data; higher is better.
+    """The validation score of a model; higher is better.
 
     Args:
         model: any.
         data: held out.
-        num_particles: of the likelihood's estimate, where it is not computed.
+        num_particles: of the likelihood's estimate, if it is estimated.
         seed: of all noise.
 
     Returns:
-        nats per scored step, a flat average; or the mean of the model's own score over sequences.
+        the average log-likelihood of all scored steps in nats per step, or the mean of the model's
+        own score over sequences.
     """
     if not isinstance(model, OwnSelection):
         return mean_log_prob(model, data, num_particles, seed)
@@ -38,8 +39,8 @@ def validation_score(
     model.eval()
     try:
         with torch.no_grad():
-            for start in range(0, len(data), TOGETHER):
-                part = data.sequences[start : start + TOGETHER]
+            for start in range(0, len(data), BATCH):
+                part = data.sequences[start : start + BATCH]
                 noise = SequenceNoise([s.unique_id for s in part], seed)
                 batch = collate(part).to(model.device)
                 total += float(model.validation_score(batch, noise).sum())

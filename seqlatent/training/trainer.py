@@ -1,13 +1,13 @@
-"""One training loop for every model.
+"""The training steps and validations of every model.
 
-Each step's batch and noise are functions of the seed and the step alone. An interrupted fit that
-goes on from its checkpoint therefore ends as if it had not been interrupted (bit for bit when the
-budget is in steps).
+Each step's batch and noise are functions of the seed and the step only. A fit that resumes from its
+checkpoint therefore ends as if it had not been interrupted (bit for bit if the budget is in steps).
 
-The learning rate warms up, stays, falls by a factor when the validation score stalls, and falls to
-nearly nothing over the last part of the budget. What is kept is the best model by validation score.
-With `average` what is validated and kept is an exponential moving average of the parameters, which
-forgets the noise of single steps (Polyak and Juditsky 1992).
+The learning rate rises linearly, stays constant, is multiplied by a decay factor whenever the
+validation score has stopped improving, and falls to 1 % over the last part of the budget. The
+parameters with the best validation score are kept. With `average`, an exponential moving average of
+the parameters is validated and kept, which reduces the noise of single steps (Polyak and Juditsky
+1992).
 """
 
 import math
@@ -35,7 +35,7 @@ from seqlatent.training.selection import score_name, validation_score
 
 
 class Trainer:
-    """The loop's state, and its steps. Use `fit`."""
+    """The state of training, with its steps and validations. Use `fit` (fitting.py)."""
 
     def __init__(
         self,
@@ -89,16 +89,16 @@ class Trainer:
             step += 1
 
     def elapsed(self) -> float:
-        """Seconds of training, those before an interruption included."""
+        """Seconds of training, including those before an interruption."""
         return self.seconds + time.perf_counter() - self._clock
 
     def progress(self) -> float:
-        """The share of the budget that is spent."""
+        """The spent share of the budget."""
         o = self.options
         share = 0.0 if o.step_budget is None else self.step / o.step_budget
         if o.max_minutes is not None:
             share = max(share, self.elapsed() / 60 / o.max_minutes)
-        if self.accelerator.num_processes > 1:  # all must agree on when to stop
+        if self.accelerator.num_processes > 1:  # all processes must stop at the same step
             mine = torch.tensor(share, device=self.accelerator.device)
             share = float(self.accelerator.reduce(mine, "mean"))  # type: ignore[arg-type]
         return share
@@ -108,7 +108,7 @@ class Trainer:
             yield from optimizer.param_groups
 
     def annealing(self, progress: float) -> float:
-        """The share of its highest value that the learning rate has now."""
+        """The current learning rate as a share of its highest value."""
         o = self.options
         share = o.decay**self.decays * min(1.0, (self.step + 1) / (o.warmup_steps + 1))
         if o.cooldown > 0 and progress > 1 - o.cooldown:
@@ -116,7 +116,7 @@ class Trainer:
         return share
 
     def train_step(self, progress: float) -> None:
-        """One training step on the batch that belongs to it."""
+        """One training step, on the batch of this step."""
         o, parallel = self.options, self.accelerator
         torch.manual_seed((self.seed * 1_000_003 + self.step * 31 + parallel.process_index) % 2**63)
         sequences = self.batches.sequences(self.step)
@@ -143,7 +143,7 @@ class Trainer:
         self.loss_sum, self.loss_count = self.loss_sum + value, self.loss_count + 1
 
     def _update(self, name: str, loss: Tensor) -> None:
-        """A step of one optimiser down a loss."""
+        """A step of the named optimiser along the gradient of a loss."""
         parallel, optimizer = self.accelerator, self.optimizers[name]
         parallel.backward(loss)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -166,7 +166,8 @@ class Trainer:
         self.model.zero_grad(set_to_none=True)
 
     def validate(self, rate: float) -> None:
-        """Score the held-out data, keep the best parameters, and count stalls."""
+        """Score the held-out data, keep the best parameters, and count validations without
+        improvement."""
         model = self.average.module if self.average else self.model
         assert isinstance(model, SequenceModel)
         value = validation_score(model, self.valid, self.options.num_particles, self.seed)
@@ -193,8 +194,8 @@ class Trainer:
         )
         self.loss_sum, self.loss_count = 0.0, 0
 
-    def _moved(self) -> Iterator[tuple[str, str, Tensor]]:
-        """Each optimiser's name and parameters, with a name for what it remembers of them."""
+    def _parameters(self) -> Iterator[tuple[str, str, Tensor]]:
+        """Each optimiser's name, a key for its state of a parameter, and the parameter."""
         for name, optimizer in self.optimizers.items():
             parameters = (p for group in optimizer.param_groups for p in group["params"])
             for i, p in enumerate(parameters):
@@ -205,9 +206,9 @@ class Trainer:
         tensors |= {f"best.{k}": v for k, v in self.best_weights.items()}
         if self.average:
             tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for name, place, p in self._moved():
+        for name, key, p in self._parameters():
             for k, v in self.optimizers[name].state.get(p, {}).items():
-                tensors[f"{place}.{k}"] = torch.as_tensor(v)
+                tensors[f"{key}.{k}"] = torch.as_tensor(v)
         scalars = {
             "step": self.step,
             "decays": self.decays,
@@ -227,8 +228,8 @@ class Trainer:
         self.best_weights = part("best.")
         if self.average:
             self.average.load_state_dict(part("average."))
-        for name, place, p in self._moved():
-            moments = part(f"{place}.")
+        for name, key, p in self._parameters():
+            moments = part(f"{key}.")
             if moments:
                 self.optimizers[name].state[p] = {
                     k: v if k == "step" else v.to(p.device) for k, v in moments.items()
@@ -239,14 +240,14 @@ class Trainer:
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes, where several train together."""
+    """Whether this is the process that writes files, if several train together."""
     from accelerate import PartialState
 
     return PartialState().is_main_process
 
 
 def _locate(model: SequenceModel, batch: SequenceBatch, part: list[Sequence], step: int) -> str:
-    """The sentence that names where a loss is not finite."""
+    """An error message that says where a loss is not finite."""
     terms = model.terms(batch) if isinstance(model, LossTraining) else {}
     with torch.no_grad():
         for name, value in terms.items():
@@ -269,8 +270,11 @@ def _penalty(model: SequenceModel, l1: float, l2: float) -> Tensor:
 
 
 def averaged(model: SequenceModel, decay: float) -> AveragedModel:
-    """A copy of a model that follows its parameters: each update goes a share 1 - decay of the way
-    to them, and a larger share among the first, so that the random start is soon forgotten."""
+    """A copy of a model that holds a moving average of its parameters.
+
+    Each update moves the average by a share 1 - decay of the distance to the current parameters.
+    The first updates use a larger share, so that the initial parameters have little weight.
+    """
 
     def follow(mean: Tensor, now: Tensor, count: Tensor | int) -> Tensor:
         return mean.lerp(now, max(1 - decay, 9 / (10 + int(count))))
