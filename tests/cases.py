@@ -1,6 +1,6 @@
-"""Every registered network, head and model, small: the laws are tested over these.
+"""A small case of every registered network, emission and model, to test the common laws with.
 
-A new network, head or model joins with one line here.
+A new network, emission or model needs one line here.
 """
 
 from collections.abc import Callable
@@ -121,7 +121,7 @@ MODELS: dict[str, tuple[str, dict]] = {
 
 
 def values(kind: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    """Values of a kind, in data units: real ones around 20 with a spread of 3."""
+    """Values of a kind, in data units: real ones have mean 20 and standard deviation 3."""
     rng = np.random.default_rng(seed)
     if kind == "real":
         return 20 + 3 * rng.normal(size=shape)
@@ -133,7 +133,7 @@ def values(kind: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 
 def dataset(kind: str = "real", channels: int = 1, num: int = 6, steps: int = 7, seed: int = 0):
-    """Sequences of different lengths, `steps` at the most."""
+    """Sequences of different lengths, at most `steps`."""
     x = values(kind, (num, steps, channels), seed)
     return SequenceDataset.from_list([x[i, : steps - i % 3] for i in range(num)])
 
@@ -144,8 +144,11 @@ def emissions(name: str) -> tuple[str, ...]:
 
 
 def model(name: str, emission: str = "", data: SequenceDataset | None = None, **options):
-    """A case of `MODELS` with random parameters that are far from their start. Its emission is the
-    one that is named, or its own, or else a mixture of normals where it can have one."""
+    """A case of `MODELS` with random parameters far from their initial values.
+
+    Its emission is `emission` or that of the case; by default a mixture of normals if it can have
+    one.
+    """
     family, own = MODELS[name]
     usual = "mixture" if "mixture" in emissions(name) else emissions(name)[0]
     emission = emission or own.get("emission", usual)
@@ -161,26 +164,26 @@ def model(name: str, emission: str = "", data: SequenceDataset | None = None, **
         )
         stir(built, 0.2)
         if isinstance(built, LatentModel):
-            # A wild guide's weights have no variance to speak of: keep guide and prior within
-            # reach of one another, as trained ones are.
+            # Weights of a random guide have no finite variance: keep guide and prior close to each
+            # other, as trained ones are.
             for p in (*built.guide_network.parameters(), *built.prior.parameters()):
                 p.data.mul_(0.3)
         if isinstance(built, FlowModel) and not built.in_parallel:
-            # Fed back through wild maps, codes run away, and densities of e^-10^9 have no digits.
+            # Fed back through extreme maps, latents diverge, and densities of e^-10^9 underflow.
             for p in built.head.parameters():
                 p.data.mul_(0.5)
     return built.eval()
 
 
 def stir(module: torch.nn.Module, size: float = 0.3) -> None:
-    """Move every parameter, so that no law holds only because a weight is still zero."""
+    """Perturb every parameter, so that no law holds only because a weight is still zero."""
     with torch.no_grad():
         for p in module.parameters():
             p.add_(size * torch.randn_like(p))
 
 
 def without_gradient(module: SequenceModel | torch.nn.Module) -> list[str]:
-    """Names of the parameters that no gradient reached."""
+    """Names of the parameters without a finite, nonzero gradient."""
     return [
         name
         for name, p in module.named_parameters()

@@ -1,5 +1,5 @@
-"""Models of the latent family whose laws are linear and Gaussian, by hand-set parameters: what they
-estimate has an exact answer."""
+"""Latent-variable models that are linear and Gaussian, by parameters set by hand, so that there are
+exact answers to compare their estimates with."""
 
 import math
 
@@ -35,7 +35,7 @@ def put(values: torch.Tensor | torch.nn.Module, place: tuple[int, ...] | int, va
 
 
 def latent_model(name: str, **options) -> LatentModel:
-    """A case of the latent family on `UNIT`, with one latent and a normal emission."""
+    """A latent-variable case on `UNIT`, with one latent and a normal emission."""
     m = model(name, "normal", UNIT, latent_dim=1, scaling="none", **options)
     assert isinstance(m, LatentModel)
     return m
@@ -67,7 +67,7 @@ def linear_emission(m: LatentModel, slope: float) -> None:
 
 
 def rough_guide(m: LatentModel) -> None:
-    """A guide near the prior: not the posterior, and within its reach."""
+    """A guide near the prior, which is not the posterior but close enough to weight it."""
     for p in m.guide_network.out.parameters():
         p.data.mul_(0.3)
 
@@ -107,13 +107,13 @@ def autoregression() -> Autoregressive:
 
 
 def autoregressive_covariance(steps: int, variance: float) -> np.ndarray:
-    """Of x_t = SLOPE x_{t-1} + noise of that variance, from x_0 = 0."""
+    """The covariance of x_t = SLOPE x_{t-1} + noise of this variance, with x_0 = 0."""
     L = np.tril(SLOPE ** np.subtract.outer(np.arange(steps), np.arange(steps)).clip(0))
     return variance * L @ L.T
 
 
-class Through(CausalNetwork):
-    """Its inputs as features: what a linear guide needs."""
+class Identity(CausalNetwork):
+    """Returns its inputs as features, as a linear guide needs."""
 
     def __init__(self, in_dim: int):
         super().__init__()
@@ -126,8 +126,8 @@ class Through(CausalNetwork):
 def linear_guide(m: LatentModel, now: float, before: float, bias: float, scale: float) -> None:
     """q(z_t | .) = N(now x_t + before x_{t-1} + bias, scale^2), for a model of `last_value`."""
     guide = m.guide_network
-    guide.network = Through(guide.network.in_dim)
-    guide.out = torch.nn.Linear(2 * guide.network.in_dim, 2)  # features, and inputs once more
+    guide.network = Identity(guide.network.in_dim)
+    guide.out = torch.nn.Linear(2 * guide.network.in_dim, 2)  # features and inputs, here the same
     for p in guide.out.parameters():
         p.data.zero_()
     guide.out.weight.data[0, 0], guide.out.weight.data[0, 2] = now, before

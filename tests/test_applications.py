@@ -1,5 +1,5 @@
-"""Every head at work on real data: what it learns of days, demand and music carries over to data
-that it has not seen, beyond what the field's simplest law of each value does."""
+"""Every emission applied to real data: weather, sunspots and music. Held-out data must be likelier
+than under the simplest distribution of each value."""
 
 from collections.abc import Callable
 
@@ -92,7 +92,7 @@ DATA: dict[str, Callable[[], SequenceDataset]] = {
 
 
 def simplest(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """(R, D), (R, D) -> (R,) nats: a normal law, a Poisson law or frequencies for each column."""
+    """(R, D), (R, D) -> (R,) nats: a normal, a Poisson or a table of frequencies per column."""
     total = np.zeros(len(test))
     for seen, values in zip(train.T, test.T, strict=True):
         if (seen % 1 != 0).any():
@@ -110,7 +110,7 @@ def test_every_emission_has_an_application():
 
 
 @pytest.mark.parametrize("emission", DATA)
-def test_held_out_data_are_likelier_than_under_the_simplest_law(emission: str):
+def test_held_out_data_are_likelier_than_under_the_simplest_distribution(emission: str):
     data = DATA[emission]()
     size = len(data)
     order = np.random.default_rng(0).permutation(size)
@@ -123,10 +123,10 @@ def test_held_out_data_are_likelier_than_under_the_simplest_law(emission: str):
     log_prob = model.score(test)[1]["log_prob"].to_numpy()
     gain = log_prob - simplest(np.concatenate(first), np.concatenate(last))
     assert gain.mean() > 2 * gain.std() / np.sqrt(len(gain))
-    drawn = forecast(model.module, test, 5, num_samples=20, seed=0).samples
-    assert np.isfinite(drawn).all()
+    samples = forecast(model.module, test, 5, num_samples=20, seed=0).samples
+    assert np.isfinite(samples).all()
     seen = np.concatenate(first)
     for d in range(seen.shape[1]):
-        if (seen[:, d] % 1 == 0).all():  # draws are of the data's kind
-            assert (drawn[..., d] >= 0).all()
-            assert (drawn[..., d] % 1 == 0).all()
+        if (seen[:, d] % 1 == 0).all():  # samples are of the data's kind
+            assert (samples[..., d] >= 0).all()
+            assert (samples[..., d] % 1 == 0).all()

@@ -1,4 +1,4 @@
-"""Random changes to training batches: what they may do, and what they may not."""
+"""Random changes to training batches: their effects and their limits."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def rolls(num: int = 400, lowest: int = 3, highest: int = 7, channels: int = 10)
     return collate(SequenceDataset.from_arrays(x).sequences)
 
 
-def test_sequences_are_shifted_as_wholes_by_all_amounts_alike():
+def test_whole_sequences_are_shifted_and_all_amounts_are_equally_likely():
     torch.manual_seed(0)
     before, after = rolls(4000), shift_channels(rolls(4000), 2)
     shift = after.x[:, 0].argmax(-1) - 3
@@ -33,7 +33,7 @@ def test_sequences_are_shifted_as_wholes_by_all_amounts_alike():
 
 
 @pytest.mark.parametrize(("most", "lowest", "highest"), [(6, -3, 2), (1, -1, 1), (2, -2, 2)])
-def test_nothing_falls_off(most: int, lowest: int, highest: int):
+def test_nothing_is_shifted_out(most: int, lowest: int, highest: int):
     torch.manual_seed(1)
     shift = shift_channels(rolls(), most).x[:, 0].argmax(-1) - 3
     assert (int(shift.min()), int(shift.max())) == (lowest, highest)
@@ -48,7 +48,7 @@ def test_a_silent_sequence_and_missing_values():
     assert torch.equal(moved.x.argmax(-1) + 1, (~moved.observed).long().argmax(-1))
 
 
-def test_noise_has_the_size_asked_for_in_each_channel_s_own_units():
+def test_noise_has_the_given_size_in_units_of_each_channel():
     torch.manual_seed(0)
     x = np.zeros((500, 20, 2))
     x[0, 0, 0] = np.nan
@@ -59,7 +59,7 @@ def test_noise_has_the_size_asked_for_in_each_channel_s_own_units():
     assert noisy.x[0, 0, 0] == 0
 
 
-def test_what_makes_no_sense_is_refused():
+def test_augmentation_that_does_not_suit_the_data_is_refused():
     for options, emission, kind, words in (
         ({"noise": 0.1}, "poisson", "count", "noise=0.1 is for real values"),
         ({"shift_channels": 1}, "mixture", "real", "shift_channels=1 is for channels"),

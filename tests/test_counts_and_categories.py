@@ -1,4 +1,4 @@
-"""Counts and categories by laws of their own: against formulas, and applied to series."""
+"""Families of counts and categories, against formulas and applied to series."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from seqlatent.errors import InputError
 
 
 def intermittent(num: int, steps: int, seed: int) -> np.ndarray:
-    """Demand that comes now and then: nothing in three months of four, else some pieces."""
+    """Intermittent demand: none in three months of four, else a few pieces."""
     rng = np.random.default_rng(seed)
     level = rng.gamma(2, 2, (num, 1))
     return (rng.random((num, steps)) < 0.25) * (1 + rng.poisson(level, (num, steps)))
@@ -22,32 +22,32 @@ def intermittent(num: int, steps: int, seed: int) -> np.ndarray:
 
 def test_zero_inflated_is_scipy_s_negative_binomial_with_more_zeros():
     channels = DataDescription.of(SequenceDataset.from_arrays(intermittent(9, 9, 0))).channels
-    law, plain = ZeroInflatedNegativeBinomial(channels), NegativeBinomial(channels)
+    inflated, plain = ZeroInflatedNegativeBinomial(channels), NegativeBinomial(channels)
     params = torch.tensor([0.7, -1.0, 0.4])
     mean, r = (float(v) for v in plain._parts(params))
     x = np.arange(20)
     idle = 1 / (1 + np.exp(-0.4))
     expected = (1 - idle) * nbinom.pmf(x, r, r / (r + mean)) + idle * (x == 0)
-    seen = law.log_prob(params.expand(20, 3), torch.from_numpy(x).float()).exp()
+    seen = inflated.log_prob(params.expand(20, 3), torch.from_numpy(x).float()).exp()
     np.testing.assert_allclose(seen, expected, rtol=1e-5)
 
 
 def test_ordinal_is_the_difference_of_two_sigmoids():
-    law = Ordinal(4)
+    ordinal = Ordinal(4)
     params = torch.tensor([0.3, 0.2])
     cuts = torch.tensor([0.0, 1.001, 2.002])
     cuts = cuts - cuts[-1] / 2
     scale = 0.05 + torch.nn.functional.softplus(params[1])
     below = torch.sigmoid((cuts - params[0]) / scale)
     expected = torch.cat([below, torch.ones(1)]) - torch.cat([torch.zeros(1), below])
-    seen = law.log_prob(params.expand(4, 2), torch.arange(4.0)).exp()
+    seen = ordinal.log_prob(params.expand(4, 2), torch.arange(4.0)).exp()
     torch.testing.assert_close(seen, expected)
-    # Far off, masses are tiny but never zero, and the order holds.
-    far = law.log_prob(torch.tensor([[50.0, 0.0]] * 4), torch.arange(4.0))
+    # Far from the cuts, masses are tiny but positive, and in order.
+    far = ordinal.log_prob(torch.tensor([[50.0, 0.0]] * 4), torch.arange(4.0))
     assert torch.isfinite(far).all() and (far.diff() > 0).all()
 
 
-def test_intermittent_demand_wants_more_zeros_than_a_negative_binomial_has():
+def test_zero_inflated_fits_intermittent_demand_better_than_a_negative_binomial():
     train, test = (SequenceDataset.from_arrays(intermittent(60, 24, s)) for s in (0, 1))
     scores = {}
     for emission in ("poisson", "negative-binomial", "zero-inflated"):
@@ -58,7 +58,7 @@ def test_intermittent_demand_wants_more_zeros_than_a_negative_binomial_has():
 
 
 def test_ratings_are_ordered_and_learnt_from_little():
-    """A rating near the last one: with few data, the law that knows the order does better."""
+    """Ratings close to the previous one: with little data, the ordered family does better."""
 
     def ratings(num: int, seed: int) -> SequenceDataset:
         rng = np.random.default_rng(seed)

@@ -1,6 +1,6 @@
-"""Coupling layers as maps of a step: determinant, inverse, who moves whom, and what is refused.
+"""Coupling layers as maps of a step: determinant, inverse, dependence and refused data.
 
-Mass, draws and gradients are tested with those of every head, and of the flow.
+Mass, samples and gradients are tested with all heads, and with the flow.
 """
 
 import pytest
@@ -28,7 +28,7 @@ def head(channels: int, order: str, emission: str = "sinh-arcsinh-spline") -> Co
     return built.double().eval()
 
 
-def law(channels: int, order: str, num: int = 1) -> Coupling:
+def coupling(channels: int, order: str, num: int = 1) -> Coupling:
     generator = torch.Generator().manual_seed(3)
     return head(channels, order)(torch.randn(num, 4, generator=generator).double())
 
@@ -37,7 +37,7 @@ def law(channels: int, order: str, num: int = 1) -> Coupling:
 @pytest.mark.parametrize("channels", SIZES)
 def test_log_det_is_autograd_s_and_the_inverse_is_exact(channels: int, order: str):
     x = torch.randn(1, channels, generator=torch.Generator().manual_seed(1)).double()
-    step = law(channels, order)
+    step = coupling(channels, order)
     z, log_det = step.map(x)
     whole = jacobian(lambda v: step.map(v)[0][0], x)[:, 0]
     assert log_det.item() == pytest.approx(whole.slogdet().logabsdet.item(), abs=1e-10)
@@ -47,12 +47,12 @@ def test_log_det_is_autograd_s_and_the_inverse_is_exact(channels: int, order: st
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("channels", SIZES)
-def test_every_channel_is_moved_and_moves_others(channels: int, order: str):
-    step = law(channels, order)
+def test_every_channel_is_moved_and_affects_others(channels: int, order: str):
+    step = coupling(channels, order)
     x = torch.zeros(1, channels).double()
     size = jacobian(lambda v: step.map(v)[0][0], x)[:, 0].abs()
-    assert (size > 0).sum(0).min() >= min(2, channels)  # each value enters some other's code
-    assert (size > 0).sum(1).min() >= channels - 1  # and each code hears of nearly all
+    assert (size > 0).sum(0).min() >= min(2, channels)  # each value affects another's latent
+    assert (size > 0).sum(1).min() >= channels - 1  # each latent depends on nearly all
 
 
 def test_learned_mixing_begins_as_the_alternating_one():

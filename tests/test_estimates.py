@@ -1,4 +1,4 @@
-"""Estimates of log p(x) against exact answers: quadrature, and the linear-Gaussian law."""
+"""Estimates of log p(x) against exact answers: quadrature, and linear-Gaussian models."""
 
 import itertools
 import math
@@ -31,10 +31,10 @@ def quadrature(m, batch, steps: int = 80) -> torch.Tensor:
     z, weight = np.polynomial.hermite_e.hermegauss(steps)
     grid = torch.from_numpy(z).float()[:, None, None, None].expand(-1, *batch.x.shape[:2], 1)
     r = m.reading(batch)
-    law, _, _ = m.prior(grid, r.prior)
+    prior, _, _ = m.prior(grid, r.prior)
     # Nodes and weights are those of N(0, 1).
     weight = torch.from_numpy(np.log(weight / math.sqrt(2 * math.pi))).float()[:, None, None]
-    weight = weight + law.log_prob(grid) - Normal(0, 1).log_prob(grid)[..., 0]
+    weight = weight + prior.log_prob(grid) - Normal(0, 1).log_prob(grid)[..., 0]
     log_x = m._emission(r.emission, grid, None, batch.observed).log_prob(
         r.y.expand(len(z), *r.y.shape[:2], -1)
     )
@@ -47,7 +47,7 @@ def test_estimates_agree_with_quadrature(name: str, estimator: str):
     data = dataset(num=2, steps=6 if estimator == "per-step" else 3)
     m, batch = model(name, "normal", data, latent_dim=1), collate(data.sequences)
     for p in m.guide_network.out.parameters():
-        p.data.mul_(0.3)  # near the prior: a guide that is far off has weights without a variance
+        p.data.mul_(0.3)  # near the prior, so that the weights have a finite variance
     e = estimate(m, batch, ["a", "b"], num_particles=50_000, estimator=estimator, seed=0)
     with torch.no_grad():
         truth = quadrature(m, batch)
@@ -60,8 +60,8 @@ def test_estimates_agree_with_quadrature(name: str, estimator: str):
         assert (e.log_prob - truth).abs().max() < error.max()
 
 
-def test_estimates_are_unbiased_and_their_errors_honest():
-    """Over seeds: E[p^ / p] = 1, and the stated standard error is the spread of the estimates."""
+def test_estimates_are_unbiased_and_their_standard_errors_right():
+    """Over seeds, E[p^ / p] = 1, and the standard error is the spread of the estimates."""
     data = dataset(num=1, steps=6)
     m, batch = model("latent-last", "normal", data, latent_dim=1), collate(data.sequences)
     with torch.no_grad():
@@ -90,7 +90,7 @@ def test_more_particles_tighten_the_bound():
 
 
 def test_double_reparametrisation_keeps_the_guide_s_gradient_and_lowers_its_noise():
-    """A normal guide of a normal law: the gradient's mean is the plain one's, its spread less."""
+    """For a normal guide and prior, the mean is that of the plain gradient, the spread smaller."""
 
     def gradient(doubled: bool, seed: int) -> float:
         loc = torch.tensor(0.5, requires_grad=True)
@@ -108,11 +108,11 @@ def test_double_reparametrisation_keeps_the_guide_s_gradient_and_lowers_its_nois
     plain, doubled = (np.array([gradient(d, s) for s in range(400)]) for d in (False, True))
     error = 4 * math.hypot(plain.std(), doubled.std()) / math.sqrt(400)
     assert abs(plain.mean() - doubled.mean()) < error
-    assert abs(doubled.mean()) > error  # there is something to agree on
+    assert abs(doubled.mean()) > error  # the means differ from zero
     assert doubled.std() < 0.5 * plain.std()
 
 
-# -- the linear-Gaussian law, known in closed form ------------------------------------------------
+# -- a linear-Gaussian model, known in closed form ------------------------------------------------
 
 DECAY, STEP, SLOPE, NOISE = 0.9, 0.6, 1.3, 0.7
 STEPS = 25
@@ -120,7 +120,7 @@ STEPS = 25
 
 class LinearGaussian:
     """z_t = DECAY z_{t-1} + STEP e, z_1 ~ N(0, STEP^2), x_t = SLOPE z_t + NOISE e, and proposals
-    that see what a guide can see."""
+    that depend on what a guide can see."""
 
     def __init__(self, num_sequences: int, seed: int, steps: int = STEPS):
         self.steps = steps
@@ -128,17 +128,17 @@ class LinearGaussian:
         decays = DECAY ** (t[:, None] - t).clamp(min=0) * (t[:, None] >= t)
         self.cov_z = STEP**2 * decays @ decays.T
         cov_x = SLOPE**2 * self.cov_z + NOISE**2 * torch.eye(steps, dtype=torch.float64)
-        self.law = MultivariateNormal(torch.zeros(steps, dtype=torch.float64), cov_x)
+        self.distribution = MultivariateNormal(torch.zeros(steps, dtype=torch.float64), cov_x)
         torch.manual_seed(seed)
-        self.x = self.law.sample((num_sequences,))
-        # The posterior of z_{1:T}, a Gaussian: its precision is tridiagonal, so that z_t depends on
-        # z_{t-1} and on x_{t:T} alone.
+        self.x = self.distribution.sample((num_sequences,))
+        # The posterior of z_{1:T} is Gaussian with a tridiagonal precision, so that z_t depends on
+        # z_{t-1} and x_{t:T} only.
         precision = self.cov_z.inverse() + SLOPE**2 / NOISE**2 * torch.eye(steps).double()
         self.posterior = precision.inverse()
         self.mean = self.x @ self.posterior * SLOPE / NOISE**2
 
     def log_prob(self) -> torch.Tensor:
-        return self.law.log_prob(self.x)
+        return self.distribution.log_prob(self.x)
 
     def guide(self, kind: str, t: int, last: torch.Tensor) -> Normal:
         """q(z_t | z_{t-1}, ...): `prior`, `filtering` (sees x_t), `smoothing` (sees x_{t:T})."""
@@ -175,7 +175,7 @@ class LinearGaussian:
         return propose
 
     def weights(self, kind: str, num_particles: int, seed: int) -> torch.Tensor:
-        """(K, B, T) of trajectories that are never resampled."""
+        """(K, B, T) log-weights of trajectories without resampling."""
         propose, last, parts = self.proposal(kind, num_particles, seed), None, []
         for t in range(self.steps):
             log_weight, last = propose(t, last)
@@ -196,13 +196,13 @@ def test_smc_is_unbiased(kind: str):
     e, _ = system.particle_filter(kind, 16, 0)
     ratio = (e.log_prob.sum(-1) - system.log_prob()).exp()
     assert abs(ratio.mean() - 1) < 4 * ratio.std() / math.sqrt(len(ratio))
-    assert ratio.std() < 3  # or the check would mean little
+    assert ratio.std() < 3  # else the check is too weak
 
 
 @pytest.mark.parametrize("kind", ["prior", "filtering"])
 def test_smc_comes_within_a_hundredth_of_a_nat_per_step(kind: str):
-    """With 512 particles, of 20 sequences of 200 steps: each one with a guide that sees x_t, and
-    on average with the prior for a guide."""
+    """With 512 particles on 20 sequences of 200 steps: every sequence with a guide that sees x_t,
+    and on average with the prior as the guide."""
     system = LinearGaussian(20, 1, steps=200)
     e, _ = system.particle_filter(kind, 512, 0)
     off = (e.log_prob.sum(-1) - system.log_prob()).abs() / 200
@@ -210,13 +210,13 @@ def test_smc_comes_within_a_hundredth_of_a_nat_per_step(kind: str):
     assert (e.ess > 100).all()
 
 
-def test_smc_steps_are_the_predictive_law_s():
-    """Each step's part is an estimate of log p(x_t | x_{<t}), from the law of a longer prefix."""
+def test_smc_steps_estimate_the_predictive_densities():
+    """Each step's term estimates log p(x_t | x_{<t}), known from the densities of prefixes."""
     system = LinearGaussian(1, 2)
     e, _ = system.particle_filter("filtering", 20_000, 0)
     prefix = [
         MultivariateNormal(
-            torch.zeros(t, dtype=torch.float64), system.law.covariance_matrix[:t, :t]
+            torch.zeros(t, dtype=torch.float64), system.distribution.covariance_matrix[:t, :t]
         ).log_prob(system.x[0, :t])
         for t in range(1, STEPS + 1)
     ]
@@ -224,7 +224,7 @@ def test_smc_steps_are_the_predictive_law_s():
     assert (e.log_prob[0] - truth).abs().max() < 0.05
 
 
-def test_a_filter_s_particles_follow_the_filtering_law():
+def test_a_filter_s_particles_follow_the_filtering_distribution():
     system = LinearGaussian(1, 3)
     _, particles = system.particle_filter("prior", 50_000, 0)
     weight = particles.log_weights.exp()
@@ -245,7 +245,7 @@ def test_the_exact_smoothing_proposal_has_constant_weights():
 
 @pytest.mark.parametrize("kind", ["joint", "smc"])
 def test_the_expected_bound_does_not_fall_with_more_particles(kind: str):
-    """And stays below the truth; 400 repetitions, two standard errors."""
+    """It also stays below the truth; 400 repetitions, two standard errors."""
     system = LinearGaussian(1, 5)
     system.x = system.x.expand(400, -1)
     means = []
@@ -261,8 +261,8 @@ def test_the_expected_bound_does_not_fall_with_more_particles(kind: str):
     assert means[-1][0] < system.log_prob()[0] + 2 * means[-1][1]
 
 
-def test_filters_put_together_tell_their_error():
-    """The spread of four filters is, on average, that of their mean."""
+def test_several_filters_give_a_standard_error():
+    """The standard error from four filters is, on average, the spread of their mean."""
     system = LinearGaussian(1, 6)
     system.x = system.x.expand(300, -1)
     e = average([system.particle_filter("filtering", 64, s)[0] for s in range(4)])
@@ -273,8 +273,8 @@ def test_filters_put_together_tell_their_error():
     assert abs(ratio.mean() - 1) < 4 * ratio.std() / math.sqrt(len(ratio))
 
 
-def test_smc_s_gradient_is_finite_and_follows_the_weights():
-    """Of a parameter of the weights alone, with one particle that is never replaced."""
+def test_smc_s_gradient_is_that_of_the_weights():
+    """For a parameter of the weights only, with one particle that is never replaced."""
     level = torch.tensor(0.3, requires_grad=True)
 
     def propose(t: int, state):
@@ -299,12 +299,12 @@ def test_systematic_resampling():
     assert (counts.double().mean(1) - wanted[:, 0]).abs().max() < error
 
 
-# -- a model of ours whose prior is dependent ------------------------------------------------------
+# -- models with a dependent prior ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["vrnn", "srnn", "dmm", "latent-sequential"])
 def test_estimators_of_one_model_agree(name: str):
-    """Joint importance sampling and SMC estimate the same number, with ample particles."""
+    """Joint importance sampling and SMC estimate the same number, with many particles."""
     data = dataset(num=2, steps=3)
     m, batch = model(name, "normal", data, latent_dim=1), collate(data.sequences)
     parts = [
@@ -326,25 +326,25 @@ def test_a_dependent_prior_by_quadrature(name: str):
     grid = torch.stack(torch.meshgrid(points, points, indexing="ij"), -1).reshape(-1, 1, 2, 1)
     with torch.no_grad():
         r = m.reading(batch)
-        law, past, _ = m.prior(grid, r.prior)
+        prior, past, _ = m.prior(grid, r.prior)
         emission = m._emission(r.emission, grid, past, r.observed)
         log_x = emission.log_prob(r.y.expand(len(grid), 1, 2, -1)) - r.log_scale
-        total = (log_x + law.log_prob(grid)).sum(-1).logsumexp(0) + 2 * math.log(14 / 280)
+        total = (log_x + prior.log_prob(grid)).sum(-1).logsumexp(0) + 2 * math.log(14 / 280)
     for kind in ("smc", "joint"):
         e = estimate(m, batch, ["a"], num_particles=10_000, estimator=kind, seed=0)
         assert abs(e.log_prob.sum() - total) < 4 * e.variance.sqrt() + 1e-3
         assert e.variance.sqrt() < 0.1
 
 
-def test_a_gap_s_latents_are_weighed_and_its_step_scores_nothing():
-    """With a dependent prior, the law of the steps after a gap depends on the latents in it."""
+def test_the_term_of_an_unscored_step_goes_to_the_next_scored_one():
+    """With a dependent prior, the distribution after a gap depends on the latents in it."""
     log_prob = torch.tensor([[1.0, 10.0, 100.0, 1000.0, 10000.0]])
     scored = torch.tensor([[False, False, True, True, False]])
     spread = spread_over_scored(log_prob, scored, torch.tensor([1]))
     assert spread.tolist() == [[0, 0, 110, 1000, 0]]
 
 
-def test_the_target_error_is_reached_or_said_not_to_be(caplog, monkeypatch):
+def test_the_target_error_is_reached_or_there_is_a_warning(caplog, monkeypatch):
     data = dataset(num=3, steps=6)
     m = model("dmm", "normal", data)
     before = score(m, data, num_particles=8)[0]

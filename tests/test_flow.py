@@ -1,6 +1,6 @@
-"""The flow: its determinant, its inverse, its mass and its codes, against other calculations.
+"""The flow: its determinant, inverse, mass and latents, against independent calculations.
 
-Every law of value, network and direction is held to the same oracles.
+The same tests run for every emission, network and direction.
 """
 
 import dataclasses
@@ -50,7 +50,7 @@ def flow(case: str, channels: int = 1, **options) -> FlowModel:
     m = model("flow", emission, data, **chosen)
     assert m.options.emission == emission
     assert isinstance(m, FlowModel)
-    for p in m.head.parameters():  # maps as bent as trained ones; layers of them multiply
+    for p in m.head.parameters():  # maps as nonlinear as trained ones; layers multiply
         p.data.mul_(0.25 if "coupling" in form else 0.5)
     return m
 
@@ -79,11 +79,11 @@ def test_log_det_is_that_of_the_whole_jacobian(case: str, double):
     x = torch.from_numpy(dataset("real", 2, num=1, steps=4, seed=3).sequences[0].x)[None]
     whole = jacobian(lambda v: m.encode(batch_of(v))[0].flatten(), x).reshape(8, 8)
     blocks = whole.reshape(4, 2, 4, 2).abs().sum((1, 3))
-    assert (blocks.triu(1) == 0).all()  # no code knows a later value
+    assert (blocks.triu(1) == 0).all()  # no latent depends on a later value
     if "coupling" not in case:
-        assert (whole.triu(1) == 0).all()  # nor, in a triangular map, a later channel
+        assert (whole.triu(1) == 0).all()  # nor, for a triangular map, on a later channel
     others = whole - torch.diag(whole.diagonal())
-    assert (others.abs() > 0).sum() >= 20  # the past and the other channel do enter
+    assert (others.abs() > 0).sum() >= 20  # but on the past and the other channel
     expected = whole.slogdet().logabsdet
     z = m.encode(batch_of(x))[0]
     base = torch.distributions.Normal(0, 1).log_prob(z).sum()
@@ -98,9 +98,9 @@ def test_log_det_is_that_of_the_whole_jacobian(case: str, double):
 
 @torch.no_grad()
 @pytest.mark.parametrize("case", CASES)
-def test_decoding_inverts_coding_to_50_sd(case: str):
-    """Each map f_t in single precision, after a history as far out; layers of maps, which multiply,
-    after a usual one."""
+def test_decoding_inverts_encoding_to_50_sd(case: str):
+    """Each map f_t in single precision, after an equally extreme history; coupling layers, which
+    multiply, after a usual one."""
     m = flow(case, channels=2)
     size = np.linspace(-50, 50, 41)
     y = np.stack([np.roll(size, 7 * i) for i in range(12)]).reshape(-1, 6, 2)
@@ -111,8 +111,8 @@ def test_decoding_inverts_coding_to_50_sd(case: str):
         now = batch.steps(t, t + 1)
         z, _ = m.encode(now, history)
         again, _ = m.decode(z, now.covariates, history)
-        # One rounding of the codes moves y by its size times their inverse Jacobian's, and the
-        # second channel's map, or the next layer's, moves with the first channel.
+        # A rounding error of the latents changes y by its size times that of the inverse Jacobian,
+        # and the second channel's or the next layer's map depends on the first channel.
         error = np.abs(again.numpy() - now.x.numpy()).max((1, 2)) / 3
         back = torch.linalg.inv(step_jacobian(m, now, history)).norm(dim=(1, 2)).numpy()
         size = np.abs(z.numpy()).max((1, 2)) * back / 3
@@ -131,8 +131,8 @@ def step_jacobian(m: FlowModel, batch: SequenceBatch, history) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_one_pass_is_the_walk(case: str):
-    """Coding and decoding in one go, and one step at a time, agree; so do the draws."""
+def test_one_pass_is_the_same_as_step_by_step(case: str):
+    """Encoding, decoding and sampling in one pass and step by step agree."""
     m = flow(case, channels=2)
     batch = batch_of(dataset("real", 2, num=3, steps=7).sequences[0].x[None])
     history, steps = m.begin(batch), []
@@ -143,12 +143,12 @@ def test_one_pass_is_the_walk(case: str):
             steps.append(z)
         torch.testing.assert_close(torch.cat(steps, 1), whole, rtol=1e-5, atol=1e-5)
         history, steps = m.begin(None), []
-        drawn, after = m.sample_steps(history, torch.zeros(5, 4, 0), _noise())
+        whole, after = m.sample_steps(history, torch.zeros(5, 4, 0), _noise())
         noise = _noise()
         for _ in range(4):
             x, history = m.sample_steps(history, torch.zeros(5, 1, 0), noise)
             steps.append(x)
-    torch.testing.assert_close(torch.cat(steps, 1), drawn, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(torch.cat(steps, 1), whole, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(after.last, history.last, rtol=1e-4, atol=1e-4)
 
 
@@ -168,7 +168,7 @@ def grid_density(m: FlowModel, steps: int, width: float, num: int) -> tuple[np.n
 @pytest.mark.parametrize("steps", [1, 2], ids=["two-channels", "two-steps"])
 @pytest.mark.parametrize("case", CASES)
 def test_mass_and_entropy(case: str, steps: int):
-    """The density integrates to one, and draws score what its entropy by quadrature says."""
+    """The density integrates to one, and samples score its negative entropy by quadrature."""
     m = flow(case, channels=2 // steps)
     points, log_density = grid_density(m, steps, width=20.0, num=241)
 
@@ -178,23 +178,23 @@ def test_mass_and_entropy(case: str, steps: int):
     density = np.exp(log_density)
     assert integral(density) == pytest.approx(1, abs=0.01)
     entropy = -integral(density * np.where(density > 0, log_density, 0.0))
-    draws = sample_paths(m, m.begin(None), np.zeros((1, steps, 0)), 4000, _noise())[0]
+    samples = sample_paths(m, m.begin(None), np.zeros((1, steps, 0)), 4000, _noise())[0]
     with torch.no_grad():
-        scores = m.log_prob(batch_of(draws))[0].sum(1).double().numpy()
+        scores = m.log_prob(batch_of(samples))[0].sum(1).double().numpy()
     error = scores.std() / np.sqrt(len(scores))
     assert abs(scores.mean() + entropy) < 4 * error + 0.01
 
 
-def code_errors(m: FlowModel, x: np.ndarray) -> dict[str, float]:
-    """How far codes are from standard normal and independent ones, in standard errors; the first
-    is the p-value of a Kolmogorov-Smirnov test instead."""
+def latent_errors(m: FlowModel, x: np.ndarray) -> dict[str, float]:
+    """How far latents are from standard normal and independent: the p-value of a
+    Kolmogorov-Smirnov test, and moments in standard errors."""
     with torch.no_grad():
         z = m.encode(batch_of(x))[0].double().numpy()
 
     def product(a: np.ndarray, b: np.ndarray) -> float:
         return abs(float((a * b).mean() / (a * b).std())) * np.sqrt(a.size)
 
-    u = norm.cdf(z) - 0.5  # uniform: a few far codes must not drown the rest
+    u = norm.cdf(z) - 0.5  # uniform, so that outliers do not dominate
     size = np.abs(u) - 0.25
     return {
         "p": float(kstest(z.ravel(), "norm").pvalue),
@@ -206,15 +206,15 @@ def code_errors(m: FlowModel, x: np.ndarray) -> dict[str, float]:
 
 @pytest.mark.parametrize("form", ["", *FORMS])
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_codes_are_standard_normal_and_independent_where_the_model_is_right(
+def test_latents_are_standard_normal_and_independent_if_the_model_is_true(
     condition: str, form: str
 ):
     m = flow(f"sinh-arcsinh-spline-gru-{condition}/{form}", channels=2)
     x = sample_paths(m, m.begin(None), np.zeros((1, 20, 0)), 300, _noise())[0]
-    right = code_errors(m, x)
+    right = latent_errors(m, x)
     assert right["p"] > 0.01
     assert max(v for k, v in right.items() if k != "p") < 4
-    # Sequences of another law: too wide; each step near the last; channels that go together.
+    # Sequences from other distributions: too wide, correlated steps, sizes or channels.
     rng = np.random.default_rng(0)
     alien = {
         "p": 20 + 1.2 * (x - 20),
@@ -222,12 +222,12 @@ def test_codes_are_standard_normal_and_independent_where_the_model_is_right(
         "size": 20 + (x - 20) * np.repeat(rng.choice([0.5, 2], (300, 1, 1)), 20, 1),
         "channels": x + rng.normal(size=(300, 20, 1)),
     }
-    assert code_errors(m, alien["p"])["p"] < 1e-4
+    assert latent_errors(m, alien["p"])["p"] < 1e-4
     for name in ("lag", "size", "channels"):
-        assert code_errors(m, alien[name])[name] > 5
+        assert latent_errors(m, alien[name])[name] > 5
 
 
-def test_encode_gives_the_exact_code():
+def test_encode_gives_the_exact_latents():
     data = dataset("real", 2, num=3, steps=9)
     data.sequences[1].x[4, 1] = np.nan
     m = flow("sinh-arcsinh-spline-gru-observations", channels=2)
@@ -242,7 +242,7 @@ def test_encode_gives_the_exact_code():
     np.testing.assert_allclose(x[0].numpy(), data.sequences[0].x, rtol=1e-4)
 
 
-def test_a_missing_channel_leaves_the_law_of_the_others():
+def test_a_missing_channel_leaves_the_distribution_of_the_others():
     m = flow("spline-gru-observations", channels=2)
     batch = batch_of(np.array([[[21.0, 17.0]], [[21.0, 30.0]]]))
     observed = torch.tensor([[[True, False]], [[True, False]]])
@@ -279,22 +279,22 @@ def test_counts_and_labels_are_refused_with_the_name_of_a_model_for_them():
 def test_a_map_narrower_than_the_data_s_grid_rests_on_the_floor():
     x = dataset("real", num=20).sequences
     data = SequenceDataset.from_list([s.x.round(1) for s in x])
-    law = model("flow", data=data).value_distribution
-    floor = float(law.floor)
-    assert floor == pytest.approx(0.1 / law_scale(data) / np.sqrt(12), rel=1e-3)
+    family = model("flow", data=data).value_distribution
+    floor = float(family.floor)
+    assert floor == pytest.approx(0.1 / data_scale(data) / np.sqrt(12), rel=1e-3)
     value = torch.zeros(1)
-    wide, low = torch.zeros(1, law.num_params), torch.zeros(1, law.num_params)
+    wide, low = torch.zeros(1, family.num_params), torch.zeros(1, family.num_params)
     low[:, 1] = -30.0
     steep = wide.clone()
     steep[:, 1] = float(np.log(np.expm1(floor)))  # twice the floor,
     steep[:, 4 + 8 + 1] = 4.0  # and a spline that is steep in the middle
-    assert [float(law.at_floor(p, value)) for p in (wide, low, steep)] == [0, 1, 1]
-    assert torch.isfinite(law.log_prob(low, value)).all()
+    assert [float(family.at_floor(p, value)) for p in (wide, low, steep)] == [0, 1, 1]
+    assert torch.isfinite(family.log_prob(low, value)).all()
 
 
 @pytest.mark.parametrize("repeats", [True, False])
 def test_fit_warns_where_a_density_rests_on_repeated_values(repeats: bool, caplog):
-    """A grid that is much finer than the noise does no harm, and needs no word."""
+    """There is no warning for a grid much finer than the noise."""
     caplog.set_level("WARNING", "seqlatent")
     rng = np.random.default_rng(0)
     x = rng.choice([20.5, 23.75], (20, 12)) if repeats else 20 + rng.normal(size=(20, 12)).round(1)
@@ -304,5 +304,5 @@ def test_fit_warns_where_a_density_rests_on_repeated_values(repeats: bool, caplo
     assert ("values repeat or lie on a grid" in caplog.text) == repeats
 
 
-def law_scale(data: SequenceDataset) -> float:
+def data_scale(data: SequenceDataset) -> float:
     return float(np.concatenate([s.x for s in data]).std())

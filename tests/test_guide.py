@@ -1,4 +1,4 @@
-"""The guide of the latent-variable model: its two forms, and what they may see."""
+"""The guide of the latent-variable model: its two forms, and what they depend on."""
 
 import pytest
 import torch
@@ -20,9 +20,9 @@ def network(request: pytest.FixtureRequest):
     return Convolution(size, 8, num_layers=2) if request.param == "cnn" else Recurrent(size, 8)
 
 
-def guide_of(network, conditioning: str, law: str = "normal") -> Guide:
+def guide_of(network, conditioning: str, distribution: str = "normal") -> Guide:
     torch.manual_seed(0)
-    guide = Guide(network, LATENTS, conditioning, distribution=law).double()
+    guide = Guide(network, LATENTS, conditioning, distribution=distribution).double()
     stir(guide)
     return guide
 
@@ -31,13 +31,15 @@ def noise(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
 
 
-@pytest.mark.parametrize("law", GUIDE_DISTRIBUTIONS)
+@pytest.mark.parametrize("distribution", GUIDE_DISTRIBUTIONS)
 @pytest.mark.parametrize("conditioning", ["noise", "latents"])
-def test_density_of_draws_is_the_change_of_variables(network, conditioning: str, law: str):
+def test_density_of_samples_is_the_change_of_variables(
+    network, conditioning: str, distribution: str
+):
     """log q(z) = log N(eps; 0, I) - log |det dz / d eps|, the determinant by autograd, whether z
-    was drawn or is given."""
+    was sampled or is given."""
     guide, seen, eps = (
-        guide_of(network, conditioning, law),
+        guide_of(network, conditioning, distribution),
         noise(1, STEPS, SEEN),
         noise(1, STEPS, LATENTS),
     )
@@ -51,30 +53,30 @@ def test_density_of_draws_is_the_change_of_variables(network, conditioning: str,
 
 @pytest.mark.parametrize("conditioning", ["noise", "latents"])
 def test_parallel_form_is_the_ancestral_density(network, conditioning: str):
-    """prod_t q(z_t | x_{1:t}, z_{<t}), each factor a normal law found from the prefix alone."""
+    """prod_t q(z_t | x_{1:t}, z_{<t}), each factor a normal found from the prefix only."""
     guide, seen, eps = (
         guide_of(network, conditioning),
         noise(1, STEPS, SEEN),
         noise(1, STEPS, LATENTS),
     )
     z, log_q, _ = guide.sample(seen, eps)
-    past = torch.zeros(1, 0, LATENTS, dtype=torch.float64)  # z_{<t}, or the eps_{<t} they stand for
+    past = torch.zeros(1, 0, LATENTS, dtype=torch.float64)  # z_{<t}, or the noise behind it
     for t in range(STEPS):
-        # Location and scale of step t do not depend on its own noise: read them off two draws.
+        # Location and scale of step t do not depend on its own noise: two samples give them.
         at_zero, at_one = (
-            _draw_last(guide, seen[:, : t + 1], past, torch.full((1, 1, LATENTS), float(e)))
+            _sample_last(guide, seen[:, : t + 1], past, torch.full((1, 1, LATENTS), float(e)))
             for e in (0.0, 1.0)
         )
-        law = Normal(at_zero, at_one - at_zero)
-        expected = law.log_prob(z[:, t]).sum()
+        normal = Normal(at_zero, at_one - at_zero)
+        expected = normal.log_prob(z[:, t]).sum()
         assert log_q[0, t].item() == pytest.approx(expected.item(), abs=1e-9)
-        own = (z[:, t] - law.loc) / law.scale  # the noise recovered from z alone
+        own = (z[:, t] - normal.loc) / normal.scale  # the noise recovered from z alone
         past = torch.cat([past, own[:, None]], 1)
     torch.testing.assert_close(past, eps, rtol=0, atol=1e-9)
     torch.testing.assert_close(guide.log_prob(seen, z), log_q, rtol=0, atol=1e-9)
 
 
-def _draw_last(guide: Guide, seen, past, now) -> torch.Tensor:
+def _sample_last(guide: Guide, seen, past, now) -> torch.Tensor:
     z, _, _ = guide.sample(seen, torch.cat([past, now.double()], 1))
     return z[:, -1]
 
@@ -91,8 +93,8 @@ def test_later_steps_do_not_enter(network, conditioning: str):
     assert (size.diagonal() > 0).all()
 
 
-def test_the_site_remembers_its_draw(network):
-    """Pyro's plates call `expand`: it must not lose the memory of the draw's density."""
+def test_the_site_keeps_the_density_of_its_sample(network):
+    """Pyro's plates call `expand`, which must not lose it."""
     guide, seen = guide_of(network, "noise"), noise(2, STEPS, SEEN)
     site = GuideDistribution(guide, seen)
     assert site.expand(torch.Size([2, STEPS])) is site
@@ -115,34 +117,34 @@ def test_a_smoothing_guide_sees_later_steps_and_no_padding():
     seen, eps = noise(2, STEPS, SEEN), noise(2, STEPS, LATENTS)
     lengths = torch.tensor([STEPS, STEPS - 2])
 
-    def draw(ahead: torch.Tensor) -> torch.Tensor:
+    def sample(ahead: torch.Tensor) -> torch.Tensor:
         return guide.sample(guide.prepare(seen, ahead, lengths), eps)[0].sum(-1)
 
-    size = jacobian(draw, noise(2, STEPS, SEEN)).abs().sum(-1)  # (2, t, 2, s)
+    size = jacobian(sample, noise(2, STEPS, SEEN)).abs().sum(-1)  # (2, t, 2, s)
     assert (size[0, :, 0] > 0).all()  # the first latent sees the last value, and through the noise
     assert (size[1, : STEPS - 2, 1, STEPS - 2 :] == 0).all()  # no padding
     assert (size[1, : STEPS - 2, 1, : STEPS - 2] > 0).all()
     assert (size[0, :, 1] == 0).all()
 
 
-@pytest.mark.parametrize("law", GUIDE_DISTRIBUTIONS)
-def test_a_guide_s_law_has_mass_one_and_the_mean_that_it_says(law: str):
-    guide = guide_of(Convolution(SEEN + LATENTS, 8, num_layers=2), "noise", law)
+@pytest.mark.parametrize("distribution", GUIDE_DISTRIBUTIONS)
+def test_a_guide_s_distribution_has_mass_one_and_the_right_mean(distribution: str):
+    guide = guide_of(Convolution(SEEN + LATENTS, 8, num_layers=2), "noise", distribution)
     for p in guide.out.parameters():
-        p.data.mul_(0.3)  # maps without sheer cliffs, so that integrals over a grid are exact
-    laws, _ = guide.distributions(noise(1, STEPS, SEEN), noise(1, STEPS, LATENTS))
+        p.data.mul_(0.3)  # smoother maps, so that integrals over a grid are accurate
+    q, _ = guide.distributions(noise(1, STEPS, SEEN), noise(1, STEPS, LATENTS))
     z = torch.linspace(-40, 40, 80_001, dtype=torch.float64)[:, None, None, None]
     with torch.no_grad():
-        density = laws.each_log_prob(z.expand(-1, 1, STEPS, LATENTS)).exp()
+        density = q.each_log_prob(z.expand(-1, 1, STEPS, LATENTS)).exp()
         mass, mean = (torch.trapezoid(f, dx=1e-3, dim=0) for f in (density, density * z))
     torch.testing.assert_close(mass, torch.ones_like(mass), rtol=0, atol=1e-4)
-    torch.testing.assert_close(laws.mean(), mean, rtol=0, atol=0.02)
-    bent = (laws.mean() - laws.loc).abs().amax().item()
-    assert (bent == 0) == (law == "normal")
+    torch.testing.assert_close(q.mean(), mean, rtol=0, atol=0.02)
+    bent = (q.mean() - q.loc).abs().amax().item()
+    assert (bent == 0) == (distribution == "normal")
 
 
-def test_branched_gradients_of_log_q_reach_the_draw_alone():
-    """As the doubly reparametrised gradient asks."""
+def test_branched_gradients_of_log_q_pass_through_the_sample_only():
+    """As the doubly reparametrised gradient requires."""
     guide = guide_of(Convolution(SEEN + LATENTS, 8, num_layers=2), "noise", "sinh-arcsinh-spline")
     seen, eps = noise(1, STEPS, SEEN), noise(2, 1, STEPS, LATENTS)
     z, log_q, _ = guide.sample(seen, eps, branched=True)
@@ -154,7 +156,7 @@ def test_branched_gradients_of_log_q_reach_the_draw_alone():
     assert whole.abs().sum() > 0
 
 
-def test_branched_draws_share_the_first_particle_s_past(network):
+def test_branched_samples_share_the_first_particle_s_past(network):
     guide, seen, eps = (
         guide_of(network, "noise"),
         noise(1, STEPS, SEEN),

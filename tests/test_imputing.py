@@ -1,4 +1,4 @@
-"""Imputed values against exact answers, and laws that hold for every model."""
+"""Imputed values against exact answers, and tests that run for every model."""
 
 import dataclasses
 
@@ -36,22 +36,23 @@ def with_gaps() -> np.ndarray:
     return x
 
 
-def draws_of(m, x: np.ndarray, num: int = NUM) -> np.ndarray:
+def samples_of(m, x: np.ndarray, num: int = NUM) -> np.ndarray:
     batch = collate(SequenceDataset.from_arrays(x.reshape(1, len(x), -1)).sequences)
     return by_particles(m, batch, num, SequenceNoise(["a"], 0), lag=1000).numpy()
 
 
-def check(draws: np.ndarray, mean: np.ndarray, covariance: np.ndarray, rough: float) -> None:
-    """(S, n) draws against their law, within `rough` times four errors of independent draws."""
+def check(samples: np.ndarray, mean: np.ndarray, covariance: np.ndarray, rough: float) -> None:
+    """(S, n) samples against their mean and covariance, within `rough` times four standard errors
+    of independent samples."""
     scale = np.sqrt(np.diag(covariance))
-    allowed = rough * 4 / np.sqrt(len(draws))
-    assert np.all(np.abs(draws.mean(0) - mean) < allowed * scale)
+    allowed = rough * 4 / np.sqrt(len(samples))
+    assert np.all(np.abs(samples.mean(0) - mean) < allowed * scale)
     limit = 1.5 * allowed * np.outer(scale, scale)
-    assert np.all(np.abs(np.cov(draws.T) - covariance) < limit)
+    assert np.all(np.abs(np.cov(samples.T) - covariance) < limit)
 
 
 @pytest.mark.parametrize("name", ["rnn", "latent", "dmm"])
-def test_particles_find_the_law_of_the_missing_given_all_others(name: str):
+def test_particles_sample_missing_values_given_all_others(name: str):
     """Means, scales and covariances within a gap and across gaps, by the dense Gaussian."""
     x = with_gaps()
     if name == "dmm":
@@ -61,62 +62,61 @@ def test_particles_find_the_law_of_the_missing_given_all_others(name: str):
         m = autoregression() if name == "rnn" else last_value()
         variance = NOISE**2 + (LOADING**2 if name == "latent" else 0.0)
         mean, covariance = np.zeros(STEPS), autoregressive_covariance(STEPS, variance)
-    draws = draws_of(m, x)[..., 0]
+    samples = samples_of(m, x)[..., 0]
     missing = np.isnan(x)
-    np.testing.assert_array_equal(draws[:, ~missing], np.tile(x[~missing], (NUM, 1)))
+    np.testing.assert_array_equal(samples[:, ~missing], np.tile(x[~missing], (NUM, 1)))
     mean, covariance = given(mean, covariance, x)
-    check(draws[:, missing], mean[missing], covariance[np.ix_(missing, missing)], rough=2)
+    check(samples[:, missing], mean[missing], covariance[np.ix_(missing, missing)], rough=2)
     prior = np.sqrt(np.diag(covariance)[missing])
-    assert np.abs(mean[missing][1:-1]).max() > 0.2 * prior.max()  # what follows is to matter
+    assert np.abs(mean[missing][1:-1]).max() > 0.2 * prior.max()  # later values have an effect
 
 
 @pytest.mark.parametrize("process", PROCESSES.values(), ids=list(PROCESSES))
 def test_the_linear_gaussian_answer_is_exact(process):
-    """Channels that are missing beside observed ones too."""
+    """Also for partially observed steps."""
     steps, num = 5, 20_000
     x = sequences(process, steps, 0.4)[3:5]
     m = true_model(process)
     batch = collate(SequenceDataset.from_arrays(x).sequences)
     with torch.no_grad():
-        draws = m.sample_missing(batch, num, SequenceNoise(["a"], 0)).numpy()
+        samples = m.sample_missing(batch, num, SequenceNoise(["a"], 0)).numpy()
     for i in range(2):
         whole = np.concatenate([np.full(steps * len(process.A), np.nan), x[i].ravel()])
         mean, covariance = (
             part[..., -x[i].size :] for part in given(*joint(process, steps), whole)
         )
         covariance, missing = covariance[-x[i].size :], np.isnan(x[i].ravel())
-        drawn = draws[:, i].reshape(num, -1)
-        np.testing.assert_allclose(drawn[:, ~missing], np.tile(x[i].ravel()[~missing], (num, 1)))
+        own = samples[:, i].reshape(num, -1)
+        np.testing.assert_allclose(own[:, ~missing], np.tile(x[i].ravel()[~missing], (num, 1)))
         assert missing.any()
-        check(drawn[:, missing], mean[missing], covariance[np.ix_(missing, missing)], rough=1.2)
+        check(own[:, missing], mean[missing], covariance[np.ix_(missing, missing)], rough=1.2)
 
 
 @pytest.mark.parametrize("name", ["rnn", "flow", "flow-base"])
-@pytest.mark.parametrize(("step", "lacking"), [(0, 0), (0, 1), (2, 0), (2, 1)])
-def test_a_missing_channel_is_drawn_given_the_others(name: str, step: int, lacking: int):
-    """Of channels that are modelled one after another: by quadrature. What was observed before
-    counts too."""
+@pytest.mark.parametrize(("step", "missing"), [(0, 0), (0, 1), (2, 0), (2, 1)])
+def test_a_missing_channel_is_sampled_given_the_others(name: str, step: int, missing: int):
+    """For channels modelled one after another, by quadrature, given earlier steps too."""
     m = model(name, data=dataset(channels=2))
-    with torch.no_grad():  # so that scales, too, depend on the channel before
+    with torch.no_grad():  # so that scales also depend on the channel before
         m.head.before.mul_(4)
     x = np.array([[18.0, 23.0], [21.0, 17.0], [19.0, 22.0]])[: 1 if step == 0 else 3]
     points = np.linspace(-40, 80, 4001)
     grid = np.tile(x, (len(points), 1, 1))
-    grid[:, step, lacking] = points
+    grid[:, step, missing] = points
     with torch.no_grad():
         log_prob = m.log_prob(collate(SequenceDataset.from_arrays(grid).sequences))[0].sum(1)
     mass = torch.softmax(log_prob.double(), 0).numpy()
-    x[step, lacking] = np.nan
-    draws = draws_of(m, x)[:, step, lacking]
+    x[step, missing] = np.nan
+    samples = samples_of(m, x)[:, step, missing]
     mean = (mass * points).sum()
     scale = np.sqrt((mass * (points - mean) ** 2).sum())
-    assert abs(draws.mean() - mean) < 8 * scale / np.sqrt(NUM)
+    assert abs(samples.mean() - mean) < 8 * scale / np.sqrt(NUM)
     edges = np.interp(np.arange(1, 10) / 10, mass.cumsum(), points)
-    shares = np.diff([0, *[(draws <= e).mean() for e in edges], 1])
+    shares = np.diff([0, *[(samples <= e).mean() for e in edges], 1])
     np.testing.assert_allclose(shares, 0.1, rtol=0, atol=8 * np.sqrt(0.09 / NUM))
 
 
-def test_draws_are_settled_before_their_paths_degenerate():
+def test_samples_are_taken_before_their_paths_degenerate():
     x = 0.6 * np.random.default_rng(5).normal(size=(1, 250, 1))
     x[0, 3] = x[0, -1] = np.nan
     data, m = SequenceDataset.from_arrays(x), chain(smoothing=False)
@@ -145,7 +145,7 @@ def test_every_model_imputes(name: str):
         np.testing.assert_array_equal(f.samples[:, there], np.tile(x[there], (20, 1)))
         np.testing.assert_array_equal(f.samples, again.samples)
         assert not np.array_equal(f.samples, other.samples)
-    later = dataset(num=1, channels=2, steps=8)  # where what comes before the gap is read at once
+    later = dataset(num=1, channels=2, steps=8)  # steps before the gap are read at once
     later.sequences[0].x[3:5] = np.nan
     assert np.isfinite(impute(m, later, num_samples=20).series[0].samples).all()
     alone = impute(m, data[[2]], num_samples=20)
@@ -161,7 +161,7 @@ def test_every_model_imputes(name: str):
 
 
 @pytest.mark.parametrize("emission", ["categorical", "negative-binomial", "bernoulli"])
-def test_values_that_are_not_real_are_filled_with_ones_that_occur(emission: str):
+def test_discrete_values_are_filled_with_values_that_occur(emission: str):
     kind = {"categorical": "category", "bernoulli": "binary"}.get(emission, "count")
     data = dataset(kind, num=2, steps=8)
     for s in data:
@@ -179,7 +179,7 @@ def test_values_that_are_not_real_are_filled_with_ones_that_occur(emission: str)
         np.testing.assert_allclose(frame[shares].sum(axis=1), 1)
 
 
-def test_what_cannot_be_imputed():
+def test_data_and_options_that_cannot_be_imputed_are_refused():
     data = dataset(num=2)
     with pytest.raises(InputError, match="no value is missing"):
         impute(model("rnn"), data)

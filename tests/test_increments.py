@@ -137,7 +137,7 @@ def test_a_value_follows_the_last_one_that_was_observed():
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if isinstance(model(n), InvertibleLatents)])
-def test_codes_of_increments_are_inverted(name: str):
+def test_latents_of_increments_are_inverted(name: str):
     data = with_context(walks(num=3, channels=2), 1)
     m = built(name, data)
     assert isinstance(m, InvertibleLatents)

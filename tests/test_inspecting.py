@@ -1,4 +1,4 @@
-"""What an inspection of latents reports, against closed forms."""
+"""The results of an inspection of latents, against closed forms."""
 
 import math
 
@@ -42,7 +42,7 @@ def test_latents_that_nothing_uses():
 
 
 def test_a_guide_that_is_the_posterior():
-    """Both directions of the KL are 0, and the prior's is that of the posterior."""
+    """Both directions of the KL are 0, and KL(q || prior) is that of the posterior."""
     m = last_value()
     linear_guide(m, LOADING / TOTAL, -SLOPE * LOADING / TOTAL, 0, POSTERIOR)
     found = inspect(m, UNIT, num_particles=64)
@@ -66,7 +66,7 @@ def test_both_directions_of_the_kl_of_a_guide_that_is_wrong():
     on_data = kl(loc, scale, LOADING * residuals() / TOTAL, POSTERIOR).mean()
     assert abs(found.gap - on_data) < 4 * found.gap_error + 1e-3
     assert found.gap_error < 0.1 * on_data
-    # On sequences of the model's own the residual is N(0, TOTAL).
+    # On sequences sampled from the model the residual is N(0, TOTAL).
     square = POSTERIOR**2 + LOADING**2 / TOTAL + loc**2
     own = math.log(scale / POSTERIOR) + square / (2 * scale**2) - 0.5
     assert found.reverse_gap is not None and found.reverse_gap_error is not None
@@ -74,7 +74,7 @@ def test_both_directions_of_the_kl_of_a_guide_that_is_wrong():
     assert found.reverse_gap_error < 0.3 * own
     assert abs(on_data - own) > 4 * found.gap_error  # they are not the same number
     assert found.total_kl == pytest.approx(kl(loc, scale, 0, 1), abs=1e-5)
-    assert found.active.sum() == 0  # its mean never moves, whatever the KL
+    assert found.active.sum() == 0  # its mean is constant, whatever the KL
 
 
 @pytest.mark.parametrize(("slope", "active"), [(0.05, False), (0.2, True)])
@@ -87,17 +87,17 @@ def test_units_are_active_by_the_variance_of_their_mean(slope: float, active: bo
     assert found.active.tolist() == [active]
 
 
-@pytest.mark.parametrize("law", ["guide", "smoothing"])
-def test_reconstruction(law: str):
-    """E[x_t | history, z_t] at the posterior's draws: SLOPE x_{t-1} + LOADING E[z_t | x]."""
+@pytest.mark.parametrize("posterior", ["guide", "smoothing"])
+def test_reconstruction(posterior: str):
+    """E[x_t | history, z_t] at samples of the posterior: SLOPE x_{t-1} + LOADING E[z_t | x]."""
     m = last_value()
     linear_guide(m, LOADING / TOTAL, -SLOPE * LOADING / TOTAL, 0, POSTERIOR)
-    frame = reconstruct(m, UNIT, num_samples=400, posterior=law)
+    frame = reconstruct(m, UNIT, num_samples=400, posterior=posterior)
     expected = np.stack([s.x[:, 0] for s in UNIT]) - residuals() * (1 - LOADING**2 / TOTAL)
     error = math.sqrt(NOISE**2 + (LOADING * POSTERIOR) ** 2) / math.sqrt(400)
     np.testing.assert_allclose(frame["mean"], expected.ravel(), rtol=0, atol=5 * error)
     np.testing.assert_array_equal(frame["y"], np.concatenate([s.x[:, 0] for s in UNIT]))
-    if law == "guide":
+    if posterior == "guide":
         rmse, scale = inspect(m, UNIT, num_particles=4).reconstruction["y"]
         true = np.sqrt(np.mean((residuals() * (1 - LOADING**2 / TOTAL)) ** 2))
         assert rmse == pytest.approx(true, abs=0.05)
@@ -148,11 +148,11 @@ def test_scaling_by_each_series_leaves_one_direction_unknown():
         ("linear-gaussian", "computes the posterior of its latents exactly"),
     ],
 )
-def test_models_that_have_no_guide(name: str, reason: str):
+def test_models_without_a_guide_are_refused(name: str, reason: str):
     with pytest.raises(InputError, match=reason):
         inspect(model(name), dataset(num=2))
 
 
-def test_draws_that_are_no_trajectories_reconstruct_nothing():
+def test_reconstruction_needs_whole_trajectories():
     with pytest.raises(InputError, match="whole trajectories"):
         reconstruct(model("latent"), dataset(num=2), posterior="filtering")

@@ -1,4 +1,4 @@
-"""The latent-variable model: its two sites, bounds and slots against independent calculations."""
+"""The latent-variable model: its two sites, bounds and parts, against independent calculations."""
 
 import math
 
@@ -43,9 +43,9 @@ def test_pyro_s_elbo_is_ours(name: str):
     num = 400
     with torch.no_grad():
         exact = np.array([(m.loss(batch) * batch.scored.sum()).item() for _ in range(num)])
-        drawn = -weights(m, batch, 4 * num).sum((1, 2)).numpy()
-    error = math.hypot(exact.std() / math.sqrt(num), drawn.std() / math.sqrt(4 * num))
-    assert abs(exact.mean() - drawn.mean()) < 4 * error
+        estimated = -weights(m, batch, 4 * num).sum((1, 2)).numpy()
+    error = math.hypot(exact.std() / math.sqrt(num), estimated.std() / math.sqrt(4 * num))
+    assert abs(exact.mean() - estimated.mean()) < 4 * error
     assert m.terms(batch)["kl"].shape == batch.x.shape[:2]
 
 
@@ -68,29 +68,30 @@ def test_the_prior_s_kl(prior: str):
 
 
 def test_a_mixture_prior_s_kl_agrees_with_quadrature():
-    """KL(q || p) of one latent at one step: the mean of log q - log p over draws, and the
+    """KL(q || p) of one latent at one step: the mean of log q - log p over samples, and the
     integral."""
     m = model("latent-mixture", latent_dim=1)
-    law, _, _ = m.prior(torch.zeros(1, 1, 1), torch.zeros(1, 1, 0))
+    prior, _, _ = m.prior(torch.zeros(1, 1, 1), torch.zeros(1, 1, 0))
     q = Normal(0.7, 0.4)
     z = torch.linspace(0.7 - 8 * 0.4, 0.7 + 8 * 0.4, 4001)
     with torch.no_grad():
-        gap = q.log_prob(z) - law.log_prob(z[:, None])
+        gap = q.log_prob(z) - prior.log_prob(z[:, None])
         truth = torch.trapezoid(q.log_prob(z).exp() * gap, z).item()
         torch.manual_seed(0)
-        draws = q.sample((200_000,))
-        values = q.log_prob(draws) - law.log_prob(draws[:, None])
-        # The law is that of its own description: a mixture of normals, from torch's own classes.
+        samples = q.sample((200_000,))
+        values = q.log_prob(samples) - prior.log_prob(samples[:, None])
+        # The density is that of torch's mixture of normals.
         same = MixtureSameFamily(
-            Categorical(logits=law.log_weights), Normal(law.loc[:, 0], law.scale[:, 0])
+            Categorical(logits=prior.log_weights), Normal(prior.loc[:, 0], prior.scale[:, 0])
         )
-        torch.testing.assert_close(law.log_prob(z[:, None]), same.log_prob(z), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            prior.log_prob(z[:, None]), same.log_prob(z), rtol=1e-4, atol=1e-4
+        )
     assert abs(values.mean().item() - truth) < 4 * values.std().item() / math.sqrt(len(values))
 
 
-def test_free_bits_spare_the_kl_below_them():
-    """max(KL, free) in place of the KL: the loss rises by what is missing, and no gradient reaches
-    a prior whose KL is free."""
+def test_free_bits_do_not_penalise_the_kl_below_them():
+    """The loss has max(KL, free) instead of the KL, and no gradient where the KL is free."""
     data = dataset(num=4)
     batch = collate(data.sequences)
 
@@ -123,7 +124,7 @@ def test_free_bits_spare_the_kl_below_them():
         ({"objective": "iwae", "free_bits": 1.0}, "belongs to objective=elbo"),
     ],
 )
-def test_combinations_that_make_no_sense_say_why(options: dict, reason: str):
+def test_contradictory_options_are_refused_with_the_reason(options: dict, reason: str):
     with pytest.raises(InputError, match=reason):
         make(LatentOptions, options)
 

@@ -22,7 +22,7 @@ SHAPES = {
     "two-autoregressive": (2, "autoregressive"),
     "two-coupling": (2, "coupling"),
 }
-MAPS = ("normal", "sinh-arcsinh", "spline", "sinh-arcsinh-spline")  # what can be coupled
+MAPS = ("normal", "sinh-arcsinh", "spline", "sinh-arcsinh-spline")  # for coupling layers
 CASES = [
     (emission, shape)
     for emission, shape in itertools.product(sorted(EMISSIONS), sorted(SHAPES))
@@ -41,13 +41,14 @@ def case(request: pytest.FixtureRequest):
     data = dataset(kind, channels, num=20)
     family = build_family(DataDescription.of(data), options, [1.0] * channels)
     head = build_head(family, channels, options, 4)
-    stir(head, 0.1 if form == "coupling" else 0.3)  # layers multiply: a grid must see it all
+    # Coupling layers multiply, and the grid must cover all of the mass.
+    stir(head, 0.1 if form == "coupling" else 0.3)
     return head.eval(), channels, kind, family
 
 
 def support(kind: str) -> tuple[torch.Tensor, float]:
     """Points of one channel, and the weight of each: scaled values, or whole numbers."""
-    if kind == "real":  # heavy tails: a grid that is fine in the middle and reaches far
+    if kind == "real":  # fine in the middle and wide, for heavy tails
         return torch.linspace(-12, 12, 6001).sinh() * 0.05, 0.0
     return torch.arange({"binary": 2, "category": 4, "count": 400}[kind]).float(), 1.0
 
@@ -67,60 +68,61 @@ def test_sums_to_one(case):
     head, channels, kind, _ = case
     points, weight = support(kind)
     if channels == 1:
-        law = head(features(5).unsqueeze(1).expand(5, len(points), 4))
-        total = integrate(law.log_prob(points[None, :, None].expand(5, -1, 1)), points, weight)
+        step = head(features(5).unsqueeze(1).expand(5, len(points), 4))
+        total = integrate(step.log_prob(points[None, :, None].expand(5, -1, 1)), points, weight)
     else:
         coarse = points[::10] if kind == "real" else points[:150]
         n = len(coarse)
-        law = head(features(1)[:, None].expand(n, n, 4))
+        step = head(features(1)[:, None].expand(n, n, 4))
         grid = torch.stack(torch.meshgrid(coarse, coarse, indexing="ij"), -1)
-        total = integrate(integrate(law.log_prob(grid), coarse, weight).log(), coarse, weight)
+        total = integrate(integrate(step.log_prob(grid), coarse, weight).log(), coarse, weight)
     torch.testing.assert_close(total, torch.ones_like(total), rtol=0, atol=0.01)
 
 
 def test_an_unobserved_channel_is_summed_out(case):
     head, channels, kind, _ = case
     if channels == 1:
-        law = head(features(3), torch.zeros(3, 1, dtype=torch.bool))
-        assert (law.log_prob(torch.zeros(3, 1)) == 0).all()
+        step = head(features(3), torch.zeros(3, 1, dtype=torch.bool))
+        assert (step.log_prob(torch.zeros(3, 1)) == 0).all()
         return
     if isinstance(head, CouplingHead):
         with pytest.raises(InputError, match="all channels at once"):
             head(features(1), torch.tensor([[True, False]]))
         return
-    # Only the last channel lacks: what remains is the law of the first, whatever is filled in.
+    # Only the last channel is missing: what remains is the distribution of the first, whatever
+    # value is given for the last.
     observed = torch.tensor([[True, False]])
     x = torch.tensor([[1.0, 0.0]])
     points, weight = support(kind)
-    law = head(features(1)[:, None].expand(1, len(points), 4))
+    step = head(features(1)[:, None].expand(1, len(points), 4))
     grid = torch.stack([torch.ones_like(points), points], -1)[None]
-    marginal = integrate(law.log_prob(grid), points, weight).log()
+    marginal = integrate(step.log_prob(grid), points, weight).log()
     torch.testing.assert_close(head(features(1), observed).log_prob(x), marginal, rtol=0, atol=0.01)
 
 
 @torch.no_grad()
-def test_draws_have_the_law_s_moments(case):
+def test_samples_have_the_moments_of_the_distribution(case):
     """Means of a bounded function of each channel and of their product, against quadrature."""
     head, channels, kind, _ = case
     points, weight = support(kind)
     num = 40_000
     noise = SequenceNoise(["a"], 5)
-    draws = head(features(1).expand(num, 4)).sample(noise=noise)
+    samples = head(features(1).expand(num, 4)).sample(noise=noise)
     bounded = torch.tanh if kind == "real" else torch.log1p
     if channels == 1:
-        law = head(features(1)[:, None].expand(1, len(points), 4))
-        density = law.log_prob(points[None, :, None])[0]
+        step = head(features(1)[:, None].expand(1, len(points), 4))
+        density = step.log_prob(points[None, :, None])[0]
         mean = _expect(density, bounded(points), points, weight)
-        seen = bounded(draws[:, 0])
+        seen = bounded(samples[:, 0])
     else:
         coarse = points[::10] if kind == "real" else points[:150]
         n = len(coarse)
-        law = head(features(1)[:, None].expand(n, n, 4))
+        step = head(features(1)[:, None].expand(n, n, 4))
         grid = torch.stack(torch.meshgrid(coarse, coarse, indexing="ij"), -1)
         value = bounded(grid[..., 0]) * bounded(grid[..., 1])
-        inner = _expect(law.log_prob(grid), value, coarse, weight)
+        inner = _expect(step.log_prob(grid), value, coarse, weight)
         mean = inner.sum() if weight else torch.trapezoid(inner, coarse)
-        seen = bounded(draws[:, 0]) * bounded(draws[:, 1])
+        seen = bounded(samples[:, 0]) * bounded(samples[:, 1])
     error = float(seen.std() / np.sqrt(num))
     assert abs(float(seen.mean() - mean)) < 4 * error + 2e-3
 
@@ -130,13 +132,13 @@ def _expect(log_density, value, points, weight):
     return product.sum(-1) if weight else torch.trapezoid(product, points, dim=-1)
 
 
-def test_draws_lie_in_the_support_and_follow_the_seed(case):
+def test_samples_lie_in_the_support_and_follow_the_seed(case):
     head, _, kind, _ = case
-    law = head(features(200))
-    first = law.sample(noise=SequenceNoise(["a"], 7))
-    assert torch.equal(first, law.sample(noise=SequenceNoise(["a"], 7)))
-    assert not torch.equal(first, law.sample(noise=SequenceNoise(["a"], 8)))
-    assert torch.isfinite(law.log_prob(first)).all()
+    step = head(features(200))
+    first = step.sample(noise=SequenceNoise(["a"], 7))
+    assert torch.equal(first, step.sample(noise=SequenceNoise(["a"], 7)))
+    assert not torch.equal(first, step.sample(noise=SequenceNoise(["a"], 8)))
+    assert torch.isfinite(step.log_prob(first)).all()
     if kind != "real":
         assert torch.equal(first, first.round())
         assert first.min() >= 0
@@ -156,8 +158,8 @@ def test_channels_see_only_those_before_them(case):
         return
     if isinstance(head, CovarianceHead):
         return  # all channels at once
-    law = head(features(1))
-    size = jacobian(lambda x: law.params(x)[0], torch.randn(1, channels))  # (D, P, 1, D)
+    step = head(features(1))
+    size = jacobian(lambda x: step.params(x)[0], torch.randn(1, channels))  # (D, P, 1, D)
     influence = size.abs().amax((1, 2))
     assert (influence.triu() == 0).all()
     autoregressive = type(head).__name__ == "AutoregressiveHead"

@@ -1,7 +1,7 @@
-"""Laws that hold for every model: one likelihood contract across all of them.
+"""Laws that hold for every model, whatever its kind of likelihood.
 
-Models whose density is not exact are held to the same laws through their log-weights with fixed
-noise, or through their estimates with a stated error.
+For models whose density is estimated, the laws are tested on log-weights with fixed noise, or on
+estimates with their standard errors.
 """
 
 import dataclasses
@@ -33,10 +33,10 @@ from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions
 
 NAMES = sorted(MODELS)
-REFUSE_MISSING = ["flow-latents", "flow-learned"]  # for want of a code to condition on
-REFUSE_PARTLY_MISSING = ["flow-coupling"]  # but for whole steps
+REFUSE_MISSING = ["flow-latents", "flow-learned"]  # they condition on latents
+REFUSE_PARTLY_MISSING = ["flow-coupling"]  # all channels of a step are needed, or none
 EXACT = [n for n in NAMES if isinstance(model(n), ExactDensity)]
-# The others differ from a case that is here in how they are trained, or in what guides them.
+# The other cases differ from one of these only in their training or their guide.
 DENSITIES = [
     n for n in NAMES if n not in ("latent-elbo", "vrnn-fivo", "vrnn-ancestral", "latent-ancestral")
 ]
@@ -59,8 +59,8 @@ def _weights(m, batch: SequenceBatch, particles: int) -> torch.Tensor:
     noise = [torch.randn(particles, 1, 1, m.latent_dim, generator=generator) for _ in range(steps)]
     eps = torch.cat(noise, 2).expand(-1, len(batch.x), -1, -1)
     reading = m.reading(batch)
-    draw, _ = m.propose(reading, eps, branched=m.factorises)
-    return torch.where(reading.inside, draw.log_weight, 0.0)
+    sample, _ = m.propose(reading, eps, branched=m.factorises)
+    return torch.where(reading.inside, sample.log_weight, 0.0)
 
 
 def one(x: np.ndarray, context: int = 0) -> SequenceBatch:
@@ -74,7 +74,7 @@ def test_every_registered_model_is_tested_and_has_a_class():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_causal(name: str):
-    """log p(x_t | x_{<t}) does not see x_{>t}, and does see x_t and some earlier value."""
+    """log p(x_t | x_{<t}) depends on x_t and an earlier value, and not on x_{>t}."""
     m, batch = model(name), one(dataset(num=1, steps=6).sequences[0].x)
 
     def steps(x: torch.Tensor) -> torch.Tensor:
@@ -87,7 +87,7 @@ def test_causal(name: str):
     assert (size.triu(1) == 0).all()
     assert (size.diagonal() > 0).all()
     if name not in EXACT and m.options.smoothing and m.options.history == "none":
-        return  # an earlier value matters through the posterior of the latents alone
+        return  # earlier values enter through the posterior of the latents only
     assert (size.diagonal(-1) > 0).all()
 
 
@@ -95,9 +95,9 @@ def _given_latents(m, batch: SequenceBatch) -> torch.Tensor:
     """(T,) log p(x_t, z_t | x_{<t}, z_{<t}) at latents that do not depend on x."""
     r = m.reading(batch)
     z = torch.randn(*r.y.shape[:2], m.latent_dim, generator=torch.Generator().manual_seed(0))
-    law, past, _ = m.prior(z, r.prior)
+    prior, past, _ = m.prior(z, r.prior)
     emission = m._emission(r.emission, z, past, r.observed)
-    log_prob = emission.log_prob(r.y) + law.log_prob(z)
+    log_prob = emission.log_prob(r.y) + prior.log_prob(z)
     return log_prob[0]
 
 
@@ -116,8 +116,8 @@ def test_chunks_equal_the_whole(name: str, cut: int, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_score_does_not_depend_on_company(name: str):
-    """Alone, padded beside longer sequences, and in any row order."""
+def test_a_score_does_not_depend_on_the_other_sequences(name: str):
+    """Alone, padded beside longer sequences, and in any order."""
     m, data = model(name), dataset(num=7, steps=9)
     together = score(m, data)[0].set_index("unique_id")["log_prob"]
     shuffled = score(m, data[[4, 2, 6, 0, 5, 1, 3]])[0].set_index("unique_id")["log_prob"]
@@ -213,7 +213,7 @@ def predictive(m: SequenceModel, x: np.ndarray, points: np.ndarray, particles: i
         batch = collate(sequences)
         if isinstance(m, ExactDensity):
             log_prob = m.log_prob(batch)[0]
-        else:  # noise of its own at every point: over all of them it averages out
+        else:  # every point has its own noise, which averages out over the points
             chosen = "per-step" if m.factorises else "smc"
             names = [s.unique_id for s in sequences]
             log_prob = estimate(
@@ -224,16 +224,16 @@ def predictive(m: SequenceModel, x: np.ndarray, points: np.ndarray, particles: i
 
 @pytest.mark.parametrize("name", DENSITIES)
 def test_one_step_forecast_is_the_predictive_distribution(name: str):
-    """The share of draws in each tenth of the predictive law, against quadrature."""
+    """The share of samples in each tenth of the predictive distribution, by quadrature."""
     m, data = model(name), dataset(num=1, steps=6)
     points = 20 + 3 * np.linspace(-15, 15, 721)
     density = predictive(m, data.sequences[0].x, points, 1 if name in EXACT else 512)
     mass = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(points))])
     assert mass[-1] == pytest.approx(1, abs=0.01)
     num = 20_000
-    draws = forecast(m, data, 1, num_samples=num)[0].samples[:, 0, 0]
+    samples = forecast(m, data, 1, num_samples=num)[0].samples[:, 0, 0]
     edges = np.interp(np.arange(1, 10) / 10 * mass[-1], mass, points)
-    shares = np.diff([0, *[(draws <= e).mean() for e in edges], 1])
+    shares = np.diff([0, *[(samples <= e).mean() for e in edges], 1])
     # four standard errors of a share of one tenth, and the estimate's own noise
     allowed = 4 * np.sqrt(0.09 / num) + (0 if name in EXACT else 0.01)
     np.testing.assert_allclose(shares, 0.1, rtol=0, atol=allowed)
@@ -241,11 +241,11 @@ def test_one_step_forecast_is_the_predictive_distribution(name: str):
 
 def two_step_density(m: SequenceModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points, the density of (x_1, x_2) on their grid, and its standard error, in data units."""
-    # Splines have kinks, which want a finer grid than the noise of an estimate deserves.
+    # Splines have kinks, which need a finer grid than noisy estimates do.
     points = 20 + 3 * np.linspace(-9, 9, 181 if m.family == "flow" else 91)
     grid = np.stack(np.meshgrid(points, points, indexing="ij"), -1).reshape(-1, 2, 1)
     data = SequenceDataset.from_list(list(grid))
-    # Two steps need no resampling: whole trajectories are as good as filters, and quicker.
+    # Two steps need no resampling: whole trajectories are as good as filters, and faster.
     dependent = not isinstance(m, ExactDensity) and not m.factorises
     frame, _ = score(m, data, num_particles=64, estimator="joint" if dependent else "auto")
     density = np.exp(frame["log_prob"].to_numpy()).reshape(len(points), -1)
@@ -264,7 +264,7 @@ def test_two_step_density_integrates_to_one_in_data_units(name: str):
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("name", NAMES)
 def test_other_units_move_the_score_by_the_log_jacobian(name: str, channels: int):
-    """The same data in other units, fitted alike, score less by log |d new / d old| a value."""
+    """In other units, the score is lower by log |d new / d old| per value."""
     data = dataset(num=6, channels=channels)
     other = SequenceDataset.from_list([2.54 * s.x - 7 for s in data])
     a = score(model(name, data=data), data)[0]
@@ -275,7 +275,7 @@ def test_other_units_move_the_score_by_the_log_jacobian(name: str, channels: int
 
 @pytest.mark.parametrize("name", NAMES)
 def test_missing_values(name: str):
-    """A step without any value scores nothing; a missing channel is left out; none gives NaN."""
+    """Missing steps are not scored, missing channels are left out, and scores are finite."""
     data = dataset(num=4, channels=2, steps=8)
     for s in data:
         s.x[2] = np.nan
@@ -326,7 +326,7 @@ def one_sequence(x: np.ndarray, context: int) -> Sequence:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_prefix_scaling_follows_each_series_level(name: str):
-    """Moving and stretching one series moves its score by the log-Jacobian alone."""
+    """A shift of a series does not change its score, and scored values do not affect the scale."""
     data = dataset(num=4, steps=9)
     m = model(name, data=data, scaling="prefix", context_length=4)
     x = data.sequences[0].x
@@ -335,7 +335,7 @@ def test_prefix_scaling_follows_each_series_level(name: str):
     assert a["log_prob"][0] == pytest.approx(b["log_prob"][0], abs=1e-3)
     assert a["num_observed"][0] == 5
     changed = x.copy()
-    changed[6:] += 1  # values that are scored have no part in the scale
+    changed[6:] += 1  # scored values do not affect the scale
     pieces = [with_context(SequenceDataset((one_sequence(v, 0),), ("y",)), 4) for v in (x, changed)]
     batch = [collate(d.sequences) for d in pieces]
     assert torch.equal(m.scaler(batch[0]).scale, m.scaler(batch[1]).scale)
@@ -346,7 +346,7 @@ def test_prefix_scaling_follows_each_series_level(name: str):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_finite_at_the_edges(name: str):
-    """Wild values, constant series and one-step sequences: finite loss, gradient and draws."""
+    """Extreme values, constant series and single steps: finite loss, gradient and samples."""
     m = model(name)
     wild = np.array([1e9, -1e9, 20.0, 20.0, 1e-9])[:, None]
     for x in (wild, np.full((5, 1), 20.0), np.array([[20.0]])):
@@ -361,7 +361,7 @@ def test_finite_at_the_edges(name: str):
 
 @pytest.mark.parametrize("name", DENSITIES)
 def test_sample_moments(name: str):
-    """The first two steps of samples from nothing have the moments that the density says."""
+    """The first two steps of samples without a history have the moments of the density."""
     m = model(name)
     points, density, error = two_step_density(m)
     noise = 4 * (points[1] - points[0]) ** 2 * np.sqrt((error**2).sum())

@@ -42,7 +42,7 @@ def test_receptive_field(network: CausalNetwork):
     for lag in range(STEPS):
         reached = size.diagonal(-lag)
         if field is None or lag < field:
-            assert (reached > 0).all(), f"lag {lag} is in the receptive field and has no influence"
+            assert (reached > 0).all(), f"lag {lag} is in the receptive field but has no influence"
         else:
             assert (reached == 0).all(), f"lag {lag} is beyond the receptive field"
 
@@ -67,8 +67,8 @@ def test_steps_equal_the_whole(network: CausalNetwork):
 
 
 @pytest.mark.parametrize("chunk", [1, 3])
-def test_many_sequences_go_on_from_one(network: CausalNetwork, chunk: int):
-    """A state that all of them share gives what a copy for each would."""
+def test_many_sequences_continue_from_one(network: CausalNetwork, chunk: int):
+    """A shared state gives the same results as a copy for each sequence."""
     u = inputs(4, STEPS, network.in_dim)
     u[:, :5] = u[:1, :5]
     whole, _ = network(u)

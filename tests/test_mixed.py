@@ -22,7 +22,7 @@ KINDS = ("mixture", "negative-binomial", "bernoulli", "categorical")
 
 
 def table(num: int = 30, steps: int = 8, seed: int = 0) -> pd.DataFrame:
-    """Shops: whether open, the weather, visitors if open, and the takings that follow from them."""
+    """Shops: whether open, the weather, visitors if open, and takings that depend on visitors."""
     rng = np.random.default_rng(seed)
     size = num * steps
     is_open = rng.integers(0, 2, size)
@@ -50,7 +50,7 @@ def dataset(**kwargs) -> SequenceDataset:
     return read(table(**kwargs))
 
 
-def test_each_column_has_the_law_that_it_would_have_alone():
+def test_each_column_has_the_emission_that_it_would_have_alone():
     description = DataDescription.of(dataset())
     name, reason = choose_emission(description)
     assert name == "mixed"
@@ -58,12 +58,12 @@ def test_each_column_has_the_law_that_it_would_have_alone():
         "columns of different kinds: takings: mixture, visitors: negative-binomial, "
         "open: bernoulli, weather: categorical"
     )
-    law = build_family(description, EmissionOptions("mixed"), [1.0] * 4)
-    assert isinstance(law, Mixed)
-    assert law.names == KINDS
+    family = build_family(description, EmissionOptions("mixed"), [1.0] * 4)
+    assert isinstance(family, Mixed)
+    assert family.names == KINDS
 
 
-def test_the_law_of_three_columns_has_mass_one_and_is_drawn_from():
+def test_the_distribution_of_three_columns_has_mass_one_and_its_samples_follow_it():
     data = read(table().drop(columns="visitors"))
     description = DataDescription.of(data)
     options = EmissionOptions("mixed", num_components=3, channel_dim=6)
@@ -81,9 +81,9 @@ def test_the_law_of_three_columns_has_mass_one_and_is_drawn_from():
                 mass[b, c] = torch.trapezoid(density, points)
         assert mass.sum() == pytest.approx(1, abs=0.01)
         num = 20_000
-        draws = head(h.expand(num, 4)).sample(noise=SequenceNoise(["a"], 1))
-        assert torch.isfinite(head(h.expand(num, 4)).log_prob(draws)).all()
-    seen = torch.bincount((3 * draws[:, 1] + draws[:, 2]).long(), minlength=6).view(2, 3) / num
+        samples = head(h.expand(num, 4)).sample(noise=SequenceNoise(["a"], 1))
+        assert torch.isfinite(head(h.expand(num, 4)).log_prob(samples)).all()
+    seen = torch.bincount((3 * samples[:, 1] + samples[:, 2]).long(), minlength=6).view(2, 3) / num
     assert ((seen - mass).abs() < 4 * (mass * (1 - mass) / num).sqrt() + 0.01).all()
 
 
@@ -113,7 +113,7 @@ def test_scores_move_by_the_log_jacobian_of_the_real_column_alone():
     np.testing.assert_allclose(moved, 8 * np.log(100), rtol=0, atol=1e-2)
 
 
-def test_values_that_a_column_s_law_cannot_hold_are_refused():
+def test_values_outside_a_column_s_support_are_refused():
     model = sl.RNN(hidden_dim=4).fit(dataset(), max_steps=2, seed=0)
     for column, value, words in (
         ("open", 2, "column 'open' holds values from 0 to 2"),

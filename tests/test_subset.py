@@ -31,25 +31,25 @@ def features(*shape: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", ["subset", "nade"])
 def test_all_subsets_of_six_channels_sum_to_one(kind: str):
-    law = head(kind)(features(5)[:, None].expand(5, 64, 4))
-    total = law.log_prob(SUBSETS.expand(5, 64, D)).logsumexp(-1)
+    distribution = head(kind)(features(5)[:, None].expand(5, 64, 4))
+    total = distribution.log_prob(SUBSETS.expand(5, 64, D)).logsumexp(-1)
     torch.testing.assert_close(total, torch.zeros(5), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["subset", "nade"])
 def test_double_precision_is_kept(kind: str):
-    law = head(kind).double()(features(5)[:, None].expand(5, 64, 4).double())
-    total = law.log_prob(SUBSETS.double().expand(5, 64, D)).logsumexp(-1)
+    distribution = head(kind).double()(features(5)[:, None].expand(5, 64, 4).double())
+    total = distribution.log_prob(SUBSETS.double().expand(5, 64, D)).logsumexp(-1)
     torch.testing.assert_close(total, torch.zeros(5).double(), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["subset", "nade"])
-def test_draws_have_the_subsets_probabilities(kind: str):
+def test_samples_have_the_probabilities_of_the_subsets(kind: str):
     made, num = head(kind), 60_000
-    law = made(features(1).expand(num, 4))
-    draws = law.sample(noise=SequenceNoise(["a"], 2))
-    code = (draws * 2.0 ** torch.arange(D - 1, -1, -1)).sum(-1).long()
-    shares = torch.bincount(code, minlength=64) / num
+    distribution = made(features(1).expand(num, 4))
+    samples = distribution.sample(noise=SequenceNoise(["a"], 2))
+    index = (samples * 2.0 ** torch.arange(D - 1, -1, -1)).sum(-1).long()
+    shares = torch.bincount(index, minlength=64) / num
     mass = made(features(1).expand(64, 4)).log_prob(SUBSETS).exp()
     error = (mass * (1 - mass) / num).sqrt()
     assert ((shares - mass).abs() < 4.5 * error + 1e-5).all()
@@ -78,16 +78,16 @@ def test_missing_channels_above_all_others_are_summed_out():
     full = made(h.expand(64, 4)).log_prob(SUBSETS).exp()
     for x in seen:
         marginal = full[(SUBSETS[:, :4] == x).all(-1)].sum().log()
-        padded = torch.cat([x, torch.ones(2)])[None]  # what is filled in does not matter
+        padded = torch.cat([x, torch.ones(2)])[None]  # missing values have no effect
         torch.testing.assert_close(made(h, observed[None]).log_prob(padded)[0], marginal)
 
 
 @pytest.mark.parametrize("pattern", [0b000000, 0b101101, 0b011110, 0b111111])
-def test_observed_channels_have_a_law_whatever_lacks(pattern: int):
+def test_observed_channels_have_mass_one_whatever_is_missing(pattern: int):
     observed = torch.tensor([bool(pattern >> d & 1) for d in range(D)])
     kept = (SUBSETS * observed).unique(dim=0)
-    law = head("subset")(features(1).expand(len(kept), 4), observed.expand(len(kept), D))
-    torch.testing.assert_close(law.log_prob(kept).exp().sum(), torch.tensor(1.0))
+    distribution = head("subset")(features(1).expand(len(kept), 4), observed.expand(len(kept), D))
+    torch.testing.assert_close(distribution.log_prob(kept).exp().sum(), torch.tensor(1.0))
 
 
 def test_gradient_of_the_density_is_finite_where_choices_are_impossible():
@@ -99,7 +99,7 @@ def test_gradient_of_the_density_is_finite_where_choices_are_impossible():
 
 
 def test_padding_alone_has_a_graph():
-    """A batch of windows inside a long gap: the loss is 0, and training goes on."""
+    """A batch of windows inside a long gap: the loss is 0 and has gradients."""
     made = head("subset")
     nothing = torch.zeros(3, D, dtype=torch.bool)
     log_prob = made(features(3), nothing).log_prob(torch.zeros(3, D))
@@ -108,7 +108,7 @@ def test_padding_alone_has_a_graph():
     assert made.context.weight.grad is not None
 
 
-def test_many_quiet_channels_are_read_as_sets():
+def test_the_emission_of_many_mostly_inactive_channels_is_subset():
     generator = torch.Generator().manual_seed(0)
 
     def emission(channels: int, share: float) -> str:

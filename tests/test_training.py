@@ -1,4 +1,4 @@
-"""The loop: interruption, budgets, penalties, and breaking down with a word of where."""
+"""Training: interruption, budgets, penalties, and errors that say where a value is not finite."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("name", ["rnn", "flow", "latent", "latent-ancestral", "linear-gaussian"])
-def test_a_killed_fit_goes_on_as_if_it_had_not_been_killed(
+def test_a_killed_fit_resumes_as_if_it_had_not_been_killed(
     name: str, data, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("seqlatent.training.fitting.CHECKPOINT_SECONDS", 0.0)
@@ -55,20 +55,20 @@ def test_a_killed_fit_goes_on_as_if_it_had_not_been_killed(
     result = fit(
         resumed, *data, options(), run=tmp_path, resume=True, report=lambda t: steps.append(t.step)
     )
-    assert steps[0] == 11  # it went on from the validation at step 10
+    assert steps[0] == 11  # it resumed from the validation at step 10
     for key in ("step", "train_loss", "valid_log_prob", "learning_rate"):
         assert [h[key] for h in result.curve] == [h[key] for h in straight.curve]
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
-def test_a_killed_fit_with_a_moving_average_and_augmentation_goes_on_exactly(
+def test_a_killed_fit_with_a_moving_average_and_augmentation_resumes_exactly(
     tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("seqlatent.training.fitting.CHECKPOINT_SECONDS", 0.0)
     data = split(dataset("binary", channels=6, num=20, steps=10), 0.2, "series")
     for s in data[0]:
-        s.x[:, 4:] = 0  # room to move to
+        s.x[:, 4:] = 0  # room for shifts
     chosen = options(average=0.9, shift_channels=2, hide=0.05)
 
     def made() -> SequenceModel:
@@ -191,7 +191,7 @@ def test_a_gradient_that_is_not_finite_is_named(data):
 
 
 def test_gradients_are_clipped(data):
-    """Adam's first step does not see the gradient's size; its memory of it does."""
+    """Adam's first step does not depend on the gradient's norm, but its moments do."""
 
     def moments(norm: float) -> float:
         m, seen = model("rnn"), []
@@ -214,7 +214,7 @@ def test_windows_are_trained_on_after_their_context(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("seqlatent.training.trainer.collate", remember)
     chosen = options(max_steps=4, window_length=20, window_context=7, batch_size=100)
     fit(model("rnn", data=train), train, valid, chosen)
-    assert max(context for _, context in seen) == 7  # shorter near the series' start alone
+    assert max(context for _, context in seen) == 7  # shorter only near the series' start
     assert sum(context == 7 for _, context in seen) > len(seen) / 2
     assert max(length - context for length, context in seen) == 20
 
@@ -229,9 +229,9 @@ def test_a_batch_is_a_sixteenth_of_the_sequences_or_windows(num: int, window, ex
     assert choose_batch_size(data, TrainingOptions(batch_size=3), window) == 3
 
 
-def test_hidden_values_teach_to_go_on_after_a_gap():
-    """After a missing value, a model that never met one guesses; practice brings it to the truth
-    within 0.2 nats on an AR(1), whose law two steps apart is known."""
+def test_hidden_values_teach_a_model_to_read_gaps():
+    """After a missing value, a model trained with `hide` is within 0.2 nats of the truth for an
+    AR(1), whose distribution two steps ahead is known; one trained without is worse."""
     rng = np.random.default_rng(0)
 
     def walks(num: int) -> np.ndarray:
@@ -260,7 +260,7 @@ def test_hidden_values_teach_to_go_on_after_a_gap():
 
 @pytest.mark.slow
 def test_two_processes_train_one_model(tmp_path):
-    """They agree on when to stop, and one of them writes."""
+    """They stop at the same step, and only one of them writes and prints."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m",
                "seqlatent", "fit", "elnino", "--max-steps", "30", "--threads", "1",
                "--set", "eval_every=10", "--out", "run"]  # fmt: skip
