@@ -1,7 +1,7 @@
 """Scores: log p(x_{1:T}) of every sequence, with its kind.
 
 The score of a sequence does not depend on the other sequences in the data, their order or the
-padding. Exact models read it whole or in chunks; estimates draw their noise from a generator of the
+padding. Exact models read it whole or in chunks; estimates take their noise from a generator of the
 sequence's own, seeded by its name.
 """
 
