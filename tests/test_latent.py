@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pyro
 import pytest
 import torch
 from cases import MODELS, dataset, model, without_gradient
@@ -12,7 +11,6 @@ from pyro.infer import Trace_ELBO
 from torch.distributions import Categorical, MixtureSameFamily, Normal, kl_divergence
 
 from seqlatent.data.batch import collate
-from seqlatent.data.splits import split
 from seqlatent.errors import InputError
 from seqlatent.models.latent.model import LatentModel
 from seqlatent.models.latent.options import HISTORIES, LatentOptions
@@ -20,8 +18,6 @@ from seqlatent.models.latent.priors import PRIORS
 from seqlatent.models.latent.transitions import TRANSITIONS
 from seqlatent.options import make
 from seqlatent.tasks.scoring import score
-from seqlatent.training.options import TrainingOptions
-from seqlatent.training.trainer import fit
 
 LATENT = sorted(n for n in MODELS if isinstance(model(n), LatentModel))
 ELBO = [n for n in LATENT if model(n).options.bound == "elbo"]

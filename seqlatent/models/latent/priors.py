@@ -161,8 +161,8 @@ def build_prior(
 class PriorDistribution(TorchDistribution):
     """p(z_{1:T}) as one Pyro site: batch shape (B, T), event shape (Z,).
 
-    It remembers what it made of the last latents that it was shown, or drew: their distributions
-    serve the density, the KL and, by `features`, the emission. (`expand`: see `GuideDistribution`.)
+    It remembers what it made of the last latents that it was shown: their distributions serve the
+    density, the KL and, by `features`, the emission. (`expand`: see `GuideDistribution`.)
     """
 
     arg_constraints: ClassVar[dict] = {}  # pyright: ignore
