@@ -179,15 +179,11 @@ def time_throughput(
     history = PROCESSES["ar2"]().sample(1, HISTORY, seed)
     test = PROCESSES["ar2"]().sample(SCORED, HISTORY, seed + 1)
     drawing = take_turns(
-        {
-            name: partial(forecast, m, history, AHEAD, num_samples=PATHS)
-            for name, m in models.items()
-        },
+        {n: partial(forecast, m, history, AHEAD, num_samples=PATHS) for n, m in models.items()},
         rounds,
     )
     scoring = take_turns(
-        {name: partial(score, m, test, num_particles=PARTICLES) for name, m in models.items()},
-        rounds,
+        {n: partial(score, m, test, num_particles=PARTICLES) for n, m in models.items()}, rounds
     )
     return [
         {

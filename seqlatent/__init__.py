@@ -69,4 +69,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     classes = import_module("seqlatent.api").CLASSES
-    return sorted([*globals(), *_HOMES, *(c.__name__ for c in classes.values())])
+    return sorted([*globals(), *_HOMES, *classes.names()])

@@ -11,6 +11,7 @@ An object of this module knows its options; `fit` looks at the data, builds the 
 import dataclasses
 import inspect
 import logging
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,10 +21,9 @@ import pandas as pd
 import torch
 
 from seqlatent.data.batch import collate
-from seqlatent.data.calendar import cycles_of, from_data
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
-from seqlatent.data.readers import load
+from seqlatent.data.readers import load, load_like
 from seqlatent.data.splits import split, with_context
 from seqlatent.data.tables import write_table
 from seqlatent.errors import InputError
@@ -34,6 +34,7 @@ from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS, build_model
 from seqlatent.options import check_seed, make
 from seqlatent.tasks.prepare import check_data
+from seqlatent.text import Summary
 from seqlatent.training.checkpoint import (
     CONFIG,
     CURVE,
@@ -43,16 +44,17 @@ from seqlatent.training.checkpoint import (
     save_model,
 )
 from seqlatent.training.checkpoint import load_model as load_module
+from seqlatent.training.fitting import FitResult, check_device
+from seqlatent.training.fitting import fit as train_model
 from seqlatent.training.messages import announce, suggest_increments, warn
 from seqlatent.training.options import TrainingOptions
 from seqlatent.training.progress import progress_bar
-from seqlatent.training.trainer import FitResult, check_device, is_main_process
-from seqlatent.training.trainer import fit as train_model
+from seqlatent.training.trainer import is_main_process
 
 logger = logging.getLogger("seqlatent")
 
 
-class Model(Fitted):
+class Model(Fitted, Summary):
     """A model of sequences: fit, score, forecast, sample, save.
 
     Attributes:
@@ -81,6 +83,59 @@ class Model(Fitted):
         ]
         cls.__signature__ = inspect.Signature(parameters)
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's options by name, as scikit-learn has it.
+
+        Args:
+            deep: there for scikit-learn; no option has options of its own.
+        """
+        return {f.name: getattr(self.options, f.name) for f in dataclasses.fields(self.options)}
+
+    def set_params(self, **params: Any) -> "Model":
+        """Change some of the options, as scikit-learn has it.
+
+        A fitted model whose options change is no longer fitted, so that its parameters always
+        belong to its options: call `fit` again.
+
+        Returns:
+            the model itself.
+
+        Raises:
+            InputError: for an unknown name, or a value that an option cannot have; nothing is
+                changed then.
+        """
+        options = make(type(self.options), self.get_params() | params)
+        if options != self.options:
+            self.options, self._module, self.result, self.fitted = options, None, None, {}
+        return self
+
+    def clone(self) -> "Model":
+        """An unfitted model with equal options."""
+        return type(self)(**self.get_params())
+
+    def _facts(self) -> tuple[str, list[tuple[str, str]]]:
+        """The call that makes the model, with what differs from the defaults; how it was fitted."""
+        given = [
+            f"{f.name}={getattr(self.options, f.name)!r}"
+            for f in dataclasses.fields(self.options)
+            if getattr(self.options, f.name) != f.default
+        ]
+        facts = []
+        if self._module is not None:
+            count = sum(p.numel() for p in self._module.parameters())
+            facts.append(("parameters", f"{count:,}"))
+            if self.fitted:
+                facts.insert(0, ("fitted to", self.fitted["data"]))
+                facts.append(("held-out score", score_text(self.fitted)))
+        return f"{type(self).__name__}({', '.join(given)})", facts
+
+    def __repr__(self) -> str:
+        title, facts = self._facts()
+        lines = textwrap.wrap(title, 90, subsequent_indent="    ", break_on_hyphens=False)
+        if facts:
+            lines.append("  " + "; ".join(f"{name}: {value}" for name, value in facts))
+        return "\n".join(lines)
+
     def fit(
         self,
         data: Any,
@@ -102,7 +157,7 @@ class Model(Fitted):
             seed: of the split, the first parameters, batches and noise.
             device: `auto`, `cpu` or `cuda`.
             run: folder to save the model and, meanwhile, checkpoints in.
-            resume: go on from the folder's checkpoint, if there is one.
+            resume: resume from the checkpoint in the folder, if there is one.
             overwrite: replace what the folder holds.
             progress: show a bar; by default on a terminal.
             training: see `seqlatent.training.trainer.TrainingOptions`, e.g. `max_minutes=2`.
@@ -128,9 +183,8 @@ class Model(Fitted):
             data = with_context(data, self.options.context_length)
             train, held_out = split(data, options.valid, options.valid_by, seed)
         else:
-            train, held_out = (
-                with_context(d, self.options.context_length) for d in (data, load_like(valid, data))
-            )
+            train = with_context(data, self.options.context_length)
+            held_out = load_like(valid, data)  # check_data gives it its context
         description = DataDescription.of(train)
         if options.hide > 0:
             description = dataclasses.replace(description, had_gaps=True)
@@ -232,6 +286,14 @@ class Classes(Mapping[str, type[Model]]):
     def __len__(self) -> int:
         return len(MODELS)
 
+    def names(self) -> list[str]:
+        """The names of all classes that can be loaded, such as `RNN`."""
+        found = []
+        for family in MODELS:
+            with suppress(InputError):  # of a package that cannot be loaded
+                found.append(self[family].__name__)
+        return found
+
     def named(self, name: str) -> type[Model] | None:
         """The class of a name such as `RNN`, or None."""
         for family in MODELS.loaded():
@@ -254,6 +316,14 @@ def __getattr__(name: str) -> type[Model]:
     return found
 
 
+def score_text(fitted: Mapping[str, Any]) -> str:
+    """The validation score of a fit in words: with its kind, or with the name of a model's own."""
+    if "valid_kind" in fitted:
+        return f"{fitted['valid_nats_per_step']:.4f} nats per step ({fitted['valid_kind']})"
+    name, value = next((k, v) for k, v in fitted.items() if k.startswith("valid_"))
+    return f"{value:.4f} ({name.removeprefix('valid_').replace('_', ' ')})"
+
+
 def load_model(run: str | Path) -> Model:
     """A model that was saved to a folder.
 
@@ -265,18 +335,3 @@ def load_model(run: str | Path) -> Model:
     model = cls.__new__(cls)
     model.options, model._module, model.result, model.fitted = module.options, module, None, fitted
     return model
-
-
-def load_like(source: Any, data: SequenceDataset) -> SequenceDataset:
-    """More data, read by the names that `data` was read by."""
-    if isinstance(source, SequenceDataset):
-        return source
-    names = data.covariate_names
-    return load(
-        source,
-        targets=data.targets,
-        covariates=from_data(names),
-        calendar=cycles_of(names),
-        id_column=data.id_column,
-        time_column=data.time_column,
-    )

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from seqlatent.data.calendar import cycles_of, from_data
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.data.readers import load, load_future
+from seqlatent.data.readers import load, load_future, load_like
 from seqlatent.errors import InputError
 from seqlatent.inference.imputation import LAG
 from seqlatent.models.base import SequenceModel
@@ -112,7 +111,11 @@ class Fitted:
         """Sample joint paths of what comes after each sequence; see
         `seqlatent.tasks.forecasting`."""
         data = self._load(data)
-        future = None if future is None else load_future(future, self.covariates)
+        if future is not None:
+            described = self.module.description
+            future = load_future(
+                future, self.covariates, described.id_column, described.time_column
+            )
         with counting("forecasting", len(data), progress) as count:
             return forecast(
                 self.module,
@@ -227,16 +230,4 @@ class Fitted:
 
     def _load(self, data: Any) -> SequenceDataset:
         """Data by the names that the model was fitted with, unless it is a data set already."""
-        description = self.module.description
-        if isinstance(data, SequenceDataset):
-            return data
-        if isinstance(data, list | tuple | np.ndarray):
-            return load(data, targets=description.targets, calendar=self.calendar)
-        return load(
-            data,
-            targets=description.targets,
-            covariates=self.covariates,
-            calendar=self.calendar,
-            id_column=description.id_column,
-            time_column=description.time_column,
-        )
+        return load_like(data, self.module.description)

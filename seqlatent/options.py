@@ -8,7 +8,7 @@ import numbers
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeGuard, get_args, get_type_hints
 
 from seqlatent.errors import InputError, did_you_mean
 
@@ -66,12 +66,12 @@ def choices_of(option: dataclasses.Field) -> tuple[str, ...]:
     return tuple(choices()) if callable(choices) else tuple(choices)  # type: ignore[arg-type]
 
 
-def is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> TypeGuard[int]:
     """Whether a value is an integer, NumPy's included; a bool is none."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value is a real number, NumPy's included; a bool is none."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 

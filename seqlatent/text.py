@@ -1,6 +1,7 @@
-"""Scores, frames and tables as plain text."""
+"""Scores, frames, tables and summaries of objects as text."""
 
 from collections.abc import Iterable, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,32 @@ def frame_text(frame: pd.DataFrame, written: bool, limit: int = 12) -> str:
     if len(frame) > limit:
         text += f"\n... {len(frame) - limit} more rows" + ("" if written else " (--out FILE)")
     return text
+
+
+class Summary:
+    """`repr` of an object, and its table in a notebook: a title and a few named facts."""
+
+    def _facts(self) -> tuple[str, list[tuple[str, str]]]:
+        """The title, and the facts as names and values."""
+        raise TypeError(f"{type(self).__name__} must define _facts")
+
+    def __repr__(self) -> str:
+        title, facts = self._facts()
+        width = max((len(name) for name, _ in facts), default=0)
+        return "\n".join([title, *(f"  {name.ljust(width)}  {value}" for name, value in facts)])
+
+    def _repr_html_(self) -> str:
+        title, facts = self._facts()
+        rows = (
+            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts
+        )
+        return f"<table><caption>{escape(title)}</caption>{''.join(rows)}</table>"
+
+
+def shortened(names: Sequence[str], limit: int = 4) -> str:
+    """`a, b, c`; of many the first ones and how many there are: `a, b, c, d, ... (88)`."""
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown}, ... ({len(names)})"
 
 
 def counted(number: int, what: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from foreign import import_example
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
@@ -15,6 +16,7 @@ from seqlatent.models.flow.model import FlowModel
 from seqlatent.models.latent.model import LatentModel
 from seqlatent.models.registry import MODELS as REGISTRY
 from seqlatent.models.registry import build_model
+from seqlatent.nn import build_network
 from seqlatent.nn.attention import CausalTransformer
 from seqlatent.nn.causal import CausalNetwork
 from seqlatent.nn.convolution import Convolution
@@ -22,6 +24,8 @@ from seqlatent.nn.feedforward import WindowMLP
 from seqlatent.nn.recall import Recall
 from seqlatent.nn.recurrent import Recurrent
 from seqlatent.options import make
+
+import_example()  # a package of its own: all laws hold for what it adds
 
 NETWORKS: dict[str, Callable[[], CausalNetwork]] = {
     "gru": lambda: Recurrent(3, 8),
@@ -34,6 +38,7 @@ NETWORKS: dict[str, Callable[[], CausalNetwork]] = {
     "recall": lambda: Recall(Recurrent(3, 8), 2),
     "recall-short": lambda: Recall(Convolution(3, 8, 2), 2, window=3),
     "mlp": lambda: WindowMLP(3, 8, num_lags=3),
+    "ema": lambda: build_network("ema", 3, 8),
 }
 
 EMISSIONS: dict[str, str] = {  # emission: the kind of data that it is for
@@ -52,6 +57,7 @@ EMISSIONS: dict[str, str] = {  # emission: the kind of data that it is for
     "negative-binomial": "count",
     "zero-inflated": "count",
     "mixed": "real",
+    "laplace": "real",
 }
 
 MODELS: dict[str, tuple[str, dict]] = {
@@ -60,6 +66,7 @@ MODELS: dict[str, tuple[str, dict]] = {
     "transformer": ("transformer", {"hidden_dim": 8, "num_heads": 2}),
     "cnn": ("cnn", {"hidden_dim": 8, "num_layers": 2}),
     "linear-gaussian": ("linear-gaussian", {"latent_dim": 3}),
+    "smoother": ("smoother", {"hidden_dim": 8}),
     "flow": ("flow", {"hidden_dim": 8, "emission": "sinh-arcsinh-spline"}),
     "flow-cnn": ("flow", {"hidden_dim": 8, "network": "cnn", "emission": "spline"}),
     "flow-latents": (

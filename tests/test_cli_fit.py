@@ -122,7 +122,7 @@ def test_resume_ends_as_an_uninterrupted_fit_does(run, place, monkeypatch, capsy
 
     run(*command, "whole")
     with monkeypatch.context() as patch:
-        patch.setattr("seqlatent.training.trainer.CHECKPOINT_SECONDS", 0.0)
+        patch.setattr("seqlatent.training.fitting.CHECKPOINT_SECONDS", 0.0)
         patch.setattr(Trainer, "train_step", stop)
         assert run_command([*command, "cut"]) == 130
     assert "--resume" in capsys.readouterr().err

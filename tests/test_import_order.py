@@ -12,7 +12,7 @@ PACKAGE = Path(seqlatent.__file__).parent
 REPOSITORY = Path(__file__).parents[1]
 # From the bottom to the top. A folder stands for all modules in it; a new module must be placed.
 LAYERS = (
-    ("errors", "options", "text"),
+    ("errors", "options", "text", "registry"),
     ("data",),
     ("processes",),
     ("nn",),

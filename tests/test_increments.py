@@ -85,13 +85,13 @@ def test_a_forecast_goes_on_from_the_last_value(name: str, monkeypatch: pytest.M
     log_prob = steps["log_prob"].to_numpy().reshape(len(pairs), -1)[:, -2:].sum(1)
     density = np.exp(log_prob).reshape(len(points), -1)
     bounded = np.tanh((points - x[-1, 0]) / 0.5)
-    paths = forecast(m, history, 2, num_samples=4000).samples[..., 0]
+    paths = forecast(m, history, 2, num_samples=4000)[0].samples[..., 0]
     for d, marginal in enumerate((density.sum(1), density.sum(0))):
         mean = (marginal * bounded).sum() / marginal.sum()
         seen = np.tanh((paths[:, d] - x[-1, 0]) / 0.5)
         assert abs(seen.mean() - mean) < 4 * seen.std() / np.sqrt(4000) + 0.02
     monkeypatch.setattr("seqlatent.inference.paths.CHUNK", 2)
-    again = forecast(m, history, 2, num_samples=4000).samples[..., 0]
+    again = forecast(m, history, 2, num_samples=4000)[0].samples[..., 0]
     np.testing.assert_allclose(again, paths, rtol=1e-5)
 
 

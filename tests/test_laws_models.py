@@ -29,8 +29,8 @@ from seqlatent.options import make
 from seqlatent.tasks.forecasting import forecast, sample
 from seqlatent.tasks.scoring import score
 from seqlatent.training.checkpoint import load_model, save_model
+from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions
-from seqlatent.training.trainer import fit
 
 NAMES = sorted(MODELS)
 REFUSE_MISSING = ["flow-latents", "flow-learned"]  # for want of a code to condition on
@@ -191,7 +191,7 @@ def test_seeds(name: str):
     a, b, c = (forecast(m, data, 3, num_samples=10, seed=s).samples for s in (0, 0, 1))
     np.testing.assert_array_equal(a, b)
     assert not np.array_equal(a, c)
-    alone = forecast(m, data[[1]], 3, num_samples=10, seed=0).samples
+    alone = forecast(m, data[[1]], 3, num_samples=10, seed=0)[0].samples
     np.testing.assert_allclose(alone, a[1], rtol=1e-5)
     np.testing.assert_array_equal(
         sample(m, 2, 4, seed=3).sequences[1].x, sample(m, 2, 4, seed=3).sequences[1].x
@@ -229,7 +229,7 @@ def test_one_step_forecast_is_the_predictive_distribution(name: str):
     mass = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(points))])
     assert mass[-1] == pytest.approx(1, abs=0.01)
     num = 20_000
-    draws = forecast(m, data, 1, num_samples=num).samples[:, 0, 0]
+    draws = forecast(m, data, 1, num_samples=num)[0].samples[:, 0, 0]
     edges = np.interp(np.arange(1, 10) / 10 * mass[-1], mass, points)
     shares = np.diff([0, *[(draws <= e).mean() for e in edges], 1])
     # four standard errors of a share of one tenth, and the estimate's own noise
@@ -287,7 +287,9 @@ def test_missing_values(name: str):
         return
     lost = 3
     if name in REFUSE_PARTLY_MISSING:
-        with pytest.raises(InputError, match=r"series 0 lacks 'y2' at step 4 .*channels=autoreg"):
+        with pytest.raises(
+            InputError, match=r"series 0, 'y2' is missing at step 4 .*channels=autoreg"
+        ):
             score(m, data)
         with pytest.raises(InputError, match="here some are missing"):
             m.loss(collate(data.sequences))

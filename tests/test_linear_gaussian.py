@@ -24,8 +24,8 @@ from seqlatent.processes import LinearGaussianProcess as Process
 from seqlatent.tasks.encoding import encode
 from seqlatent.tasks.forecasting import forecast
 from seqlatent.tasks.scoring import score
+from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions
-from seqlatent.training.trainer import fit
 
 TWO_CHANNELS = Process(
     A=np.array([[0.9, 0.3, 0.0], [-0.2, 0.7, 0.1], [0.0, 0.3, -0.5]]),
@@ -176,9 +176,8 @@ def test_forecast_paths_have_the_dense_conditional_moments(process: Process):
     whole = np.concatenate([np.full(8 * len(process.A), np.nan), known])
     mean, covariance = (part[..., -ahead * D :] for part in given(*joint(process, 8), whole))
     data = SequenceDataset.from_arrays(history[None])
-    paths = forecast(true_model(process), data, ahead, num_samples=20_000).samples.reshape(
-        20_000, -1
-    )
+    paths = forecast(true_model(process), data, ahead, num_samples=20_000)[0].samples
+    paths = paths.reshape(20_000, -1)
     centred = paths - mean
     for draws, expected in (
         (paths, mean),

@@ -23,7 +23,7 @@ FILES = [
     ("plain.csv.gz", GOOD.encode(), "plain.csv.gz gzip"),
     ("junk.parquet", b"PAR1 and no more", "junk.parquet cannot be read"),
     ("junk.npy", b"\x93NUMPY", "junk.npy cut short"),
-    ("book.xlsx", b"PK", "book.xlsx unknown kind of file .csv"),
+    ("book.xlsx", b"PK", 'book.xlsx save .csv sl.load(pd.read_excel("book.xlsx"))'),
     ("ragged.csv", table("ds,y", "0,1", "1,2,3", "2,4"), "ragged.csv line 3 3 cells"),
     ("cell.csv", table("ds,y", "0,1", "1,oops", "2,4"), "cell.csv 'y' row 2 'oops' not a number"),
     ("twice.csv", table("ds,y", "0,1", "1,3", "1,4"), "twice.csv step 1 rows 2 and 3"),

@@ -89,8 +89,8 @@ def test_the_law_of_three_columns_has_mass_one_and_is_drawn_from():
 
 def test_columns_are_read_fitted_scored_and_forecast_together():
     training = {"max_steps": 100, "learning_rate": 0.02, "seed": 0}
-    options = {"hidden_dim": 8, "num_components": 3, "channel_dim": 16}
-    model = sl.RNN(**options).fit(dataset(), **training)
+    options = {"hidden_dim": 8, "num_components": 3}
+    model = sl.RNN(**options, channel_dim=16).fit(dataset(), **training)
     apart = sl.RNN(**options, channels="independent").fit(dataset(), **training)
     test = dataset(seed=9)
     scores = model.log_prob(test)
@@ -116,8 +116,8 @@ def test_scores_move_by_the_log_jacobian_of_the_real_column_alone():
 def test_values_that_a_column_s_law_cannot_hold_are_refused():
     model = sl.RNN(hidden_dim=4).fit(dataset(), max_steps=2, seed=0)
     for column, value, words in (
-        ("open", 2, "column 'open' holds values such as 2"),
-        ("visitors", 0.5, "column 'visitors' holds values that are not counts"),
+        ("open", 2, "column 'open' holds values from 0 to 2"),
+        ("visitors", 0.5, "column 'visitors' holds values .*, not all of them whole"),
         ("weather", "hail", "holds the label 'hail'"),
     ):
         frame = table(num=2)

@@ -238,19 +238,19 @@ def test_poutine_shows_and_fixes_the_sites(name: str, fitted, data):
     p = poutine.trace(poutine.replay(m.model, q)).get_trace(batch)
     p.compute_log_prob()
     q.compute_log_prob()
-    assert p.nodes["x"]["value"].shape == (B, T, D) and p.nodes["z"]["value"].shape == (B, T, 1)
+    assert p.nodes["x"]["value"].shape == (B, T, D) and p.nodes["z"]["value"].shape == (B, T, 1)  # pyright: ignore
     z = q.nodes["z"]["value"]
     ours = m.at(m.reading(batch), z)
     for density, expected in (
-        (p.nodes["x"]["log_prob"] - m.log_scale(batch), ours.log_x),
-        (p.nodes["z"]["log_prob"], ours.log_prior),
+        (p.nodes["x"]["log_prob"] - m.log_scale(batch), ours.log_x),  # pyright: ignore
+        (p.nodes["z"]["log_prob"], ours.log_prior),  # pyright: ignore
         (q.nodes["z"]["log_prob"], ours.log_q),
     ):
         assert density.shape == (B, T)
         torch.testing.assert_close(density, expected, rtol=1e-4, atol=1e-4)
     # The model at latents that are given.
     given = poutine.trace(poutine.condition(m.model, {"z": z})).get_trace(batch)
-    assert given.nodes["z"]["is_observed"]
+    assert given.nodes["z"]["is_observed"]  # pyright: ignore
     torch.testing.assert_close(given.log_prob_sum(), p.log_prob_sum())
     # Without the values: a model of the latents alone, and parameters out of sight.
     latents = poutine.block(m.model, hide=["x"], hide_types=["param"])

@@ -1,17 +1,14 @@
-"""Files and other sources: every kind that loads, and every kind of broken one."""
-
-import gzip
-import os
+"""`load` and its kin: every source that is read, and options that do not fit it."""
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.data.readers import load, read_table, write_table
+from seqlatent.data.description import DataDescription
+from seqlatent.data.readers import load, load_future, load_like
 from seqlatent.errors import InputError
-
-ROWS = "unique_id,ds,y\n007,2024-01-01,1.5\n007,2024-01-02,\n8,2024-01-01,0.1\n"
 
 
 @pytest.fixture
@@ -24,189 +21,6 @@ def frame() -> pd.DataFrame:
             "label": ["x", 'say "y"', "é"],
         }
     )
-
-
-def encoded(text: str, name: str) -> bytes:
-    text = text.replace(",", "\t") if ".tsv" in name else text
-    return gzip.compress(text.encode()) if name.endswith(".gz") else text.encode()
-
-
-@pytest.mark.parametrize("name", ["d.csv", "d.CSV", "d.csv.gz", "d.tsv", "d.tsv.gz", "d.txt"])
-def test_text_files(tmp_path, name):
-    path = tmp_path / name
-    path.write_bytes(encoded(ROWS, name))
-    data = load(str(path))
-    assert [s.unique_id for s in data] == ["007", "8"]
-    np.testing.assert_array_equal(data.sequences[0].x, [[1.5], [np.nan]])
-    assert data.frequency == "D"
-    assert data.name == name
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        ROWS.replace(",", ";"),
-        ROWS.replace(",", "\t"),
-        ROWS.replace(",", ", "),
-        ROWS.replace("\n", "\r\n"),
-        ROWS.replace("\n", "\r"),
-        "\ufeff" + ROWS,
-        ROWS.rstrip("\n"),
-        "\n" + ROWS + "\n\n",
-        ROWS.replace("\n8", "\n\n8"),
-        '"unique_id","ds","y"\n' + ROWS.split("\n", 1)[1].replace("007", '"007"'),
-        ROWS.replace("02,", "02,NA"),
-        ROWS.replace("02,", "02,null"),
-    ],
-)
-def test_dialects(tmp_path, content):
-    path = tmp_path / "d.csv"
-    path.write_bytes(content.encode())
-    frame = read_table(path, text_columns=["unique_id"])
-    assert frame.columns.tolist() == ["unique_id", "ds", "y"]
-    assert frame["unique_id"].tolist() == ["007", "007", "8"]
-    assert frame["ds"].tolist() == ["2024-01-01", "2024-01-02", "2024-01-01"]
-    np.testing.assert_array_equal(frame["y"], [1.5, np.nan, 0.1])
-
-
-def test_only_the_words_for_missing_are_missing(tmp_path):
-    path = tmp_path / "d.csv"
-    cells = ["", "NA", "NaN", "nan", "null", "None", "N/A", "-", "n/a", "nil", "#N/A", "NULL"]
-    path.write_text("t,label\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells)))
-    assert read_table(path)["label"].isna().tolist() == [True] * 6 + [False] * 6
-
-
-def test_an_id_may_be_any_word(tmp_path):
-    path = tmp_path / "d.csv"
-    path.write_text("country,ds,y\nNA,1,2\nNaN,1,3\n")
-    assert [s.unique_id for s in load(path, id_column="country")] == ["NA", "NaN"]
-
-
-def test_empty_lines_of_a_single_column_are_missing_values(tmp_path):
-    path = tmp_path / "d.csv"
-    path.write_text("y\n1\n\n3\n")
-    np.testing.assert_array_equal(load(path).sequences[0].x[:, 0], [1, np.nan, 3])
-
-
-def test_numbers_are_read_to_the_last_digit(tmp_path):
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=500) * 10.0 ** rng.uniform(-250, 28, size=500)
-    path = tmp_path / "d.csv"
-    path.write_text("y\n" + "".join(f"{value!r}\n" for value in values.tolist()))
-    np.testing.assert_array_equal(load(path).sequences[0].x[:, 0], values)
-
-
-def test_a_bad_cell_is_named_by_its_file(tmp_path):
-    path = tmp_path / "d.csv"
-    path.write_text(ROWS.replace("0.1", "0.1a"))
-    with pytest.raises(InputError, match=r"^d\.csv: series '8', column 'y', row 3: '0.1a' is not"):
-        load(path)
-
-
-BROKEN: dict[str, tuple[str, bytes, str]] = {
-    "empty": ("d.csv", b"", "is empty"),
-    "blank": ("d.csv", b" \n\n", "is empty"),
-    "empty gzip": ("d.csv.gz", gzip.compress(b""), "is empty"),
-    "header only": ("d.csv", b"ds,y\n", "has a header but no rows"),
-    "binary": ("d.csv", bytes(range(256)), "is a binary file"),
-    "latin-1": ("d.csv", "ds,y\n1,2\n2,é\n".encode("latin-1"), r"not UTF-8 text \(line 3\)"),
-    "utf-16": ("d.csv", "ds,y\n1,2\n".encode("utf-16"), "not UTF-8"),
-    "no gzip": ("d.csv.gz", b"ds,y\n1,2\n", "not a whole gzip file"),
-    "cut gzip": ("d.csv.gz", gzip.compress(os.urandom(999))[:-40], "not a whole gzip file"),
-    "damaged gzip": ("d.txt.gz", gzip.compress(b"y\n1\n" * 99)[:20] + b"x" * 40, "whole gzip"),
-    "long row": ("d.csv", b"ds,y\n1,2\n2,3,4\n", "line 3 has 3 cells where the header has 2"),
-    "long first row": ("d.csv", b"ds,y\n1,2,3\n", "line 2 has 3 cells where the header has 2"),
-    "short row": ("d.csv", b"ds,y\n1,2\n2\n", "line 3 has 1 cell where the header has 2"),
-    "long quoted row": ("d.csv", b'ds,y\n"1","2"\n2,"3",4\n', "line 3 has 3 cells"),
-    "open quote": ("d.csv", b'ds,y\n1,"2\n2,3\n', "cannot be read"),
-    "nameless column": ("d.csv", b",y\n0,1\n", "column 1 of the header has no name"),
-    "repeated column": ("d.csv", b"ds,y, y\n0,1,2\n", "two columns are named 'y'"),
-    "no header": ("d.csv", b"1,2\n3,4\n", "first line holds numbers"),
-    "no parquet": ("d.parquet", b"ds,y\n1,2\n", "cannot be read"),
-    "empty parquet": ("d.parquet", b"", "cannot be read"),
-    "unknown ending": ("d.xlsx", b"ds,y\n1,2\n", "unknown kind of file; use one of .csv"),
-    "no ending": ("data", b"ds,y\n1,2\n", "unknown kind of file"),
-    "no npy": ("d.npy", b"ds,y\n1,2\n", "not an .npy file"),
-    "empty npy": ("d.npy", b"", "not an .npy file"),
-}
-
-
-@pytest.mark.parametrize(("name", "content", "message"), BROKEN.values(), ids=BROKEN.keys())
-def test_broken_files(tmp_path, name, content, message):
-    path = tmp_path / name
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=message) as caught:
-        load(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_folder_and_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match="is a folder"):
-        load(tmp_path)
-    with pytest.raises(InputError, match="there is no file"):
-        read_table(tmp_path / "none.csv")
-
-
-@pytest.mark.parametrize("rows", [0, 1])
-def test_parquet_without_rows_or_columns(tmp_path, rows):
-    path = tmp_path / "d.parquet"
-    pd.DataFrame({"y": [1.0]}).iloc[: 1 - rows, :rows].to_parquet(path)
-    with pytest.raises(InputError, match="no columns" if rows == 0 else "no rows"):
-        read_table(path)
-
-
-# --- writing ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["d.csv", "d.csv.gz", "d.parquet"])
-def test_written_tables_come_back(tmp_path, name, frame):
-    path = tmp_path / name
-    path.write_text("something older")
-    write_table(frame, path)
-    assert [p.name for p in tmp_path.iterdir()] == [name]
-    again = read_table(path)
-    assert again["unique_id"].tolist() == frame["unique_id"].tolist()
-    assert again["label"].tolist() == frame["label"].tolist()
-    np.testing.assert_array_equal(again["y"], frame["y"])
-    assert pd.to_datetime(again["ds"]).tolist() == frame["ds"].tolist()
-    first = path.read_bytes()
-    write_table(frame, path)
-    assert path.read_bytes() == first
-
-
-def test_an_unfinished_table_leaves_nothing(tmp_path, frame, monkeypatch):
-    path = tmp_path / "d.csv"
-    path.write_text("older")
-
-    def full_disk(self, target, **kwargs):
-        target.write_text("half a ta")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(pd.DataFrame, "to_csv", full_disk)
-    with pytest.raises(InputError, match="cannot be written: No space left"):
-        write_table(frame, path)
-    assert [p.name for p in tmp_path.iterdir()] == ["d.csv"]
-    assert path.read_text() == "older"
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("d.xlsx", "unknown kind of file"),
-        ("none/d.csv", "there is no folder"),
-        ("file.csv/d.csv", "there is no folder"),
-        ("folder.csv", "is a folder"),
-    ],
-)
-def test_places_that_cannot_be_written_to(tmp_path, frame, name, message):
-    (tmp_path / "file.csv").write_text("")
-    (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(InputError, match=message):
-        write_table(frame, tmp_path / name)
-
-
-# --- load -------------------------------------------------------------------------------------
 
 
 def test_load_options_reach_the_table(tmp_path):
@@ -234,6 +48,110 @@ def test_load_arrays(tmp_path):
         assert data.targets == ("a", "b")
         np.testing.assert_array_equal(np.stack([s.x for s in data]), x)
     assert load([np.zeros(3), np.zeros(4)]).lengths.tolist() == [3, 4]
+
+
+@pytest.mark.parametrize(
+    "source", [np.arange(4.0), [0, 1, 2, 3], (0, 1.0, 2, 3), pd.Series([0, 1, 2, 3])]
+)
+def test_load_one_sequence(source, tmp_path):
+    data = load(source)
+    assert (len(data), data.targets, data.frequency) == (1, ("y",), 1)
+    np.testing.assert_array_equal(data.sequences[0].x[:, 0], [0, 1, 2, 3])
+    assert load(source, targets=["level"]).targets == ("level",)
+    if isinstance(source, np.ndarray):
+        np.save(tmp_path / "x.npy", source)
+        assert load(tmp_path / "x.npy").lengths.tolist() == [4]
+
+
+def test_load_a_list_with_missing_numbers():
+    np.testing.assert_array_equal(load([1, None, np.nan]).sequences[0].x[:, 0], [1, np.nan, np.nan])
+
+
+@pytest.mark.parametrize("index", [pd.date_range, pd.period_range])
+def test_load_a_series_with_dates(index):
+    values = pd.Series(
+        [3.0, 1.0, 2.0],
+        index("2024-01", periods=3, freq="M" if index is pd.period_range else "MS"),
+        name="sales",
+    )
+    data = load(values[::-1], calendar=["year"])
+    assert (data.targets, data.frequency) == (("sales",), "MS")
+    np.testing.assert_array_equal(data.sequences[0].x[:, 0], [3, 1, 2])
+    assert data.sequences[0].ds[0] == np.datetime64("2024-01-01")
+    assert load(values.rename("p"), targets="y").targets == ("y",)
+
+
+def test_load_a_series_of_labels():
+    data = load(pd.Series(["sun", "rain", None], name="sky"))
+    assert data.categories == {"sky": ("rain", "sun")}
+
+
+def test_load_what_pandas_can_be_made_of(frame):
+    """Arrow's tables stand for polars' frames, which have the same method."""
+    table = pyarrow.Table.from_pandas(frame)
+    for one, other in zip(load(table, targets=["y"]), load(frame, targets=["y"]), strict=True):
+        assert one.unique_id == other.unique_id
+        np.testing.assert_array_equal(one.ds, other.ds)
+        np.testing.assert_array_equal(one.x, other.x)
+    future = load_future(table.drop_columns(["y"]).append_column("p", [[1.0, 2.0, 3.0]]), ["p"])
+    assert future.sequences[0].covariates.tolist() == [[1], [2]]
+
+
+# --- load_like --------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["data", "description"])
+def shops(request):
+    """Data under names of their own, and what a model knows of them."""
+    table = pd.DataFrame(
+        {"shop": ["a"] * 3, "when": pd.date_range("2024", periods=3), "sold": [1.0, 2, 3], "p": 0.5}
+    )
+    options = {"id_column": "shop", "time_column": "when", "calendar": ["week"]}
+    data = load(table, targets=["sold"], covariates=["p"], **options)
+    return table, data if request.param == "data" else DataDescription.of(data)
+
+
+def test_load_like_tables(shops, tmp_path):
+    table, like = shops
+    table.to_csv(tmp_path / "d.csv", index=False)
+    for source in (
+        table,
+        tmp_path / "d.csv",
+        str(tmp_path / "d.csv"),
+        pyarrow.Table.from_pandas(table),
+    ):
+        data = load_like(source, like)
+        assert data.targets == ("sold",)
+        assert data.covariate_names == ("p", "calendar:week:sin", "calendar:week:cos")
+        assert data.sequences[0].unique_id == "a"
+        assert load_like(data, like) is data
+    renamed = table.rename(columns={"shop": "store", "when": "day"})
+    data = load_like(renamed, like, id_column="store", time_column="day")
+    assert (data.id_column, data.time_column) == ("store", "day")
+    with pytest.raises(InputError, match="no id column 'shop'"):
+        load_like(renamed, like)
+
+
+def test_load_like_sources_without_columns(shops, tmp_path):
+    """The names of a table's columns are not asked of what has none."""
+    _, like = shops
+    dated = pd.Series([1.0, 2.0], pd.date_range("2024", periods=2), name="other")
+    data = load_like(dated, like)
+    assert (data.targets, data.covariate_names[0]) == (("sold",), "calendar:week:sin")
+    plain = SequenceDataset.from_list([np.zeros(3)], ["sold"])
+    np.save(tmp_path / "x.npy", np.zeros((2, 3)))
+    for source in ([1, 2, 3], np.zeros(3), [np.zeros(2)], tmp_path / "x.npy"):
+        assert load_like(source, plain).targets == ("sold",)
+        with pytest.raises(InputError, match="need timestamps"):
+            load_like(source, like)
+    with pytest.raises(InputError, match="id_column does not apply to an array"):
+        load_like(tmp_path / "x.npy", plain, id_column="shop")
+
+
+def test_load_like_bundled_sets():
+    assert load_like("nile:test", load("nile")).name == "nile:test"
+    with pytest.raises(InputError, match="time_column does not apply to a bundled"):
+        load_like("nile", load("nile"), time_column="year")
 
 
 def test_load_returns_a_dataset_as_it_is():
@@ -277,6 +195,12 @@ ARRAY = np.zeros((2, 3, 1))
         (SequenceDataset.from_arrays(ARRAY), {"targets": ["y"]}, "targets does not apply"),
         (7, {}, "cannot load sequences from int"),
         ([], {}, "no sequences"),
+        (["a", "b"], {}, "sequence 0 does not hold numbers"),
+        ([1, [2]], {}, "sequence 0 has shape"),
+        (pd.Series([1.0]), {"targets": ["a", "b"]}, "one channel, and 2 targets are named"),
+        (pd.Series([1.0]), {"time_column": "t"}, "time_column does not apply to a pandas Series"),
+        (pd.Series({("a", 1): 1.0}), {}, r"several levels, .* reset_index\(\)"),
+        (pd.Series([1.0]).to_frame("y").set_index([[1], [2]]), {}, "index has several levels"),
         (np.zeros((2, 3, 1, 1)), {}, "shape"),
         ([ARRAY[0], [[1.0], ["x"]]], {}, "sequence 1 does not hold numbers"),
         (ARRAY * 1j, {}, "sequence 0 does not hold numbers"),
@@ -291,6 +215,6 @@ def test_load_refuses(source, options, message):
 
 def test_split_does_not_apply_to_a_file(tmp_path):
     path = tmp_path / "d.csv"
-    path.write_text(ROWS)
+    path.write_text("ds,y\n1,2\n")
     with pytest.raises(InputError, match="split 'test' is for bundled"):
         load(path, split="test")

@@ -1,1 +1,10 @@
-"""The command line, a module for each group of commands."""
+"""The command line.
+
+app        the program `seqlatent`: its commands, and how errors end it
+common     arguments and checks that the commands share
+catalogue  datasets, models
+fit        fit
+score      score
+forecast   forecast, sample
+latents    encode, decode, impute, inspect
+"""

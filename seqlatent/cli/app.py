@@ -1,7 +1,7 @@
 """The command line: `seqlatent COMMAND`.
 
-Nothing heavy is imported before a command needs it, so that `--help` answers at once. Bad input
-ends with one sentence on standard error and exit status 2; a training that breaks down with 1.
+Heavy libraries are imported only by the command that needs them, so that `--help` answers at once.
+Bad input ends with one sentence on standard error and exit status 2, failed training with status 1.
 """
 
 import sys
@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from seqlatent import __version__
+from seqlatent.cli.catalogue import datasets, models
 from seqlatent.cli.fit import fit
 from seqlatent.cli.forecast import forecast, sample
 from seqlatent.cli.latents import decode, encode, impute, inspect
-from seqlatent.cli.list import datasets, models
 from seqlatent.cli.score import score
 from seqlatent.errors import InputError
 
@@ -47,15 +47,15 @@ for command in (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and leave with its exit status."""
+    """Run a command and exit with its status."""
     sys.exit(run_command(arguments))
 
 
 def run_command(arguments: list[str] | None = None) -> int:
-    """Run a command; its exit status."""
+    """Run a command and return its exit status."""
     try:
         status = int(app(args=arguments, standalone_mode=False) or 0)
-        return _interrupted() if status == INTERRUPTED else status  # where typer caught it
+        return _interrupted() if status == INTERRUPTED else status  # typer caught it
     except InputError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
@@ -77,7 +77,7 @@ def run_command(arguments: list[str] | None = None) -> int:
 
 
 def _interrupted() -> int:
-    return _fail("interrupted; a fit goes on with --resume", INTERRUPTED)
+    return _fail("interrupted; resume a fit with --resume", INTERRUPTED)
 
 
 def _fail(sentence: str, status: int) -> int:

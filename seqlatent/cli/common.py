@@ -1,32 +1,37 @@
-"""What the commands share: their arguments, messages, and checks of what they are given."""
+"""What the commands share: arguments, messages and checks of the input."""
 
 import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from seqlatent.errors import InputError
 
-DATA = "A table (.csv, .tsv, .parquet; gzipped or not), a .npy array, or a bundled name, NAME:train"
+DATA = (
+    "A table (.csv, .parquet, .feather, .json; .gz too), a .npy array, or a bundled data set, as "
+    "NAME:train."
+)
 Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA)]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a fitted model.")]
-Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a fitted model.")]
+Seed = Annotated[int, typer.Option(help="Seed of the random numbers.")]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print only results, warnings and errors.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 IdColumn = Annotated[
-    str | None, typer.Option(help="Column with the series' names (default: unique_id).")
+    str | None, typer.Option(help="Column that names the series (default: unique_id).")
 ]
 TimeColumn = Annotated[
     str | None,
-    typer.Option(help="Column with timestamps or integer steps (default: ds, date, ...)."),
+    typer.Option(help="Column of timestamps or integer steps (default: ds, date, ...)."),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads (default: torch's choice).")]
+Device = Annotated[str, typer.Option(help="Device for training: auto, cpu or cuda.")]
+Threads = Annotated[
+    int | None, typer.Option(help="Number of CPU threads (default: chosen by torch).")
+]
 
 
 class _OneLine(logging.Formatter):
@@ -70,22 +75,8 @@ def names(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
 
 
-def load_for(model: Any, data: str, id_column: str | None, time_column: str | None) -> Any:
-    """Data with the columns that the model was fitted to."""
-    from seqlatent.data.readers import load
-
-    return load(
-        data,
-        targets=model.module.description.targets,
-        covariates=model.covariates,
-        calendar=model.calendar,
-        id_column=id_column or model.module.description.id_column,
-        time_column=time_column or model.module.description.time_column,
-    )
-
-
 def check_outputs(tables: list[Path | None], pictures: list[Path | None]) -> None:
-    """Refuse, before long work, files that could not be written."""
+    """Refuse output files that cannot be written, before any long work."""
     from seqlatent.data.tables import check_table_path
     from seqlatent.plots.figure import check_picture
 
@@ -98,4 +89,4 @@ def check_outputs(tables: list[Path | None], pictures: list[Path | None]) -> Non
     given = [path for path in tables + pictures if path]
     for path in given:
         if given.count(path) > 1:
-            raise InputError(f"{path}: two outputs would be written to one file; rename one")
+            raise InputError(f"{path}: two outputs have the same file name; rename one")

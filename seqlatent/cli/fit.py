@@ -26,50 +26,65 @@ def fit(
     data: Data,
     *,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder for the fitted model.")],
-    model: Annotated[str, typer.Option(help="One of 'seqlatent models'.")] = "rnn",
-    config: Annotated[Path | None, typer.Option(help="TOML file of options.")] = None,
+    model: Annotated[
+        str, typer.Option(help="Model to fit; 'seqlatent models' lists them.")
+    ] = "rnn",
+    config: Annotated[Path | None, typer.Option(help="TOML file with options.")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="An option; see 'seqlatent models NAME'."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Set an option; 'seqlatent models NAME' lists them."
+        ),
     ] = None,
     emission: Annotated[
-        str | None, typer.Option(help="Distribution of a value (default: auto).")
+        str | None, typer.Option(help="Distribution of the values (default: chosen from the data).")
     ] = None,
-    targets: Annotated[str | None, typer.Option(metavar="A,B", help="Columns to model.")] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Columns to model (default: y, or all numeric ones)."),
+    ] = None,
     covariates: Annotated[
-        str | None, typer.Option(metavar="C,D", help="Columns known in advance of every step.")
+        str | None, typer.Option(metavar="C,D", help="Columns whose future values are known.")
     ] = None,
     calendar: Annotated[
-        str | None, typer.Option(help="Cycles as covariates: hour,day,week,month,year.")
+        str | None,
+        typer.Option(
+            help="Calendar cycles as covariates, such as day,week (hour, day, week, month, year)."
+        ),
     ] = None,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     valid: Annotated[
-        str | None, typer.Option(help="Share held out for validation, or data (default: 0.1).")
+        str | None,
+        typer.Option(
+            help="Share of the data to hold out for validation, or a file (default: 0.1)."
+        ),
     ] = None,
-    max_steps: Annotated[int | None, typer.Option(help="Training steps at the most.")] = None,
-    max_minutes: Annotated[float | None, typer.Option(help="Minutes at the most.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Largest number of training steps.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Largest number of minutes.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a killed fit.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what RUN holds.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Draw the training curve.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted fit.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the model in RUN.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(help="Picture of the training curve.")] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Fit a model to sequences."""
     import pandas as pd
 
-    from seqlatent.api import CLASSES
+    from seqlatent.api import CLASSES, score_text
     from seqlatent.data.frames import DEFAULT_ID
     from seqlatent.data.readers import load
     from seqlatent.models.registry import MODELS
     from seqlatent.options import parse_assignments, read_config
     from seqlatent.plots import plot_training_curve
     from seqlatent.training.checkpoint import check_folder
+    from seqlatent.training.fitting import check_device
     from seqlatent.training.options import TrainingOptions
-    from seqlatent.training.trainer import check_device
 
     set_up(quiet, threads, as_json)
     option_classes = [MODELS[model].Options, TrainingOptions]
@@ -114,22 +129,13 @@ def fit(
         print(json.dumps({"run": str(out), "family": model, **summary}))
     elif not quiet:
         print(
-            f"held-out {_score_text(summary)} at step {summary['best_step']} of "
+            f"held-out score {score_text(summary)} at step {summary['best_step']} of "
             f"{summary['steps']}, {summary['seconds']:.0f} s; {summary['stopped']}\nsaved to {out}"
         )
 
 
-def _score_text(summary: dict[str, Any]) -> str:
-    """The validation score of a fit, with its name and kind."""
-    if "valid_kind" in summary:
-        value, kind = summary["valid_nats_per_step"], summary["valid_kind"]
-        return f"log-likelihood {value:.4f} nats per step ({kind})"
-    name, value = next((k, v) for k, v in summary.items() if k.startswith("valid_"))
-    return f"{name.removeprefix('valid_').replace('_', ' ')} {value:.4f}"
-
-
 def _share(valid: str) -> float | str:
-    """`0.1` is a share; anything else names held-out data."""
+    """A number is a share of the data; anything else names held-out data."""
     try:
         return float(valid)
     except ValueError:

@@ -15,7 +15,6 @@ from seqlatent.cli.common import (
     Threads,
     TimeColumn,
     check_outputs,
-    load_for,
     set_up,
     show,
 )
@@ -25,14 +24,18 @@ def forecast(
     run: Run,
     data: Data,
     *,
-    prediction_length: Annotated[int, typer.Option(metavar="H", help="Steps ahead.")],
-    num_samples: Annotated[int, typer.Option(help="Sample paths of each series.")] = 500,
+    prediction_length: Annotated[
+        int, typer.Option(metavar="H", help="Number of steps to forecast.")
+    ],
+    num_samples: Annotated[int, typer.Option(help="Sample paths for each series.")] = 500,
     future: Annotated[
-        str | None, typer.Option(help="Data with the covariates of the steps ahead.")
+        str | None, typer.Option(help="Data with the covariates of the steps to forecast.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Table of mean and quantiles.")] = None,
-    samples_out: Annotated[Path | None, typer.Option(help="Table of all paths.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw fans with their history.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Table of means and quantiles.")] = None,
+    samples_out: Annotated[Path | None, typer.Option(help="Table of all sample paths.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Picture of the forecasts after their history.")
+    ] = None,
     seed: Seed = 0,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
@@ -40,16 +43,19 @@ def forecast(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Sample what comes after each sequence."""
+    """Forecast the steps that follow each sequence.
+
+    The result holds means, quantiles and sample paths.
+    """
     from seqlatent.api import load_model
-    from seqlatent.data.readers import load_future
+    from seqlatent.data.readers import load_future, load_like
     from seqlatent.data.tables import write_table
     from seqlatent.text import frame_text
 
     set_up(quiet, threads, as_json)
     check_outputs([out, samples_out], [plot])
     model = load_model(run)
-    loaded = load_for(model, data, id_column, time_column)
+    loaded = load_like(data, model.module.description, id_column, time_column)
     ahead = None
     if future is not None:
         described = model.module.description
@@ -80,16 +86,18 @@ def forecast(
 def sample(
     run: Run,
     *,
-    num_samples: Annotated[int, typer.Option(help="How many sequences.")],
-    length: Annotated[int, typer.Option(help="Steps of each.")],
+    num_samples: Annotated[int, typer.Option(help="Number of sequences.")],
+    length: Annotated[int, typer.Option(help="Number of steps of each sequence.")],
     out: Annotated[Path, typer.Option(help="Table of the sequences.")],
-    start: Annotated[str | None, typer.Option(help="First step (default: training's).")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the sequences.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="First step (default: that of the training data).")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Picture of the sequences.")] = None,
     seed: Seed = 0,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
-    """Draw new sequences from the model."""
+    """Sample new sequences from the model."""
     from seqlatent.api import load_model
     from seqlatent.data.tables import write_table
     from seqlatent.plots import plot_samples

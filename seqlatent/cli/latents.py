@@ -1,4 +1,4 @@
-"""Commands that look behind the values: latents of sequences, and values that are missing."""
+"""Latents and imputation: `seqlatent encode`, `decode`, `impute` and `inspect`."""
 
 import json
 import logging
@@ -17,7 +17,6 @@ from seqlatent.cli.common import (
     Threads,
     TimeColumn,
     check_outputs,
-    load_for,
     set_up,
     show,
 )
@@ -28,18 +27,23 @@ def encode(
     run: Run,
     data: Data,
     *,
-    out: Annotated[Path, typer.Option(help="Table of latents, a row per step.")],
-    num_samples: Annotated[int, typer.Option(help="Draws of the latents.")] = 64,
+    out: Annotated[Path, typer.Option(help="Table of latents, one row per step.")],
+    num_samples: Annotated[int, typer.Option(help="Samples of the latents.")] = 64,
     posterior: Annotated[
-        str, typer.Option(help="Whose distribution: auto, guide, filtering or smoothing.")
+        str, typer.Option(help="The distribution to use: auto, guide, filtering or smoothing.")
     ] = "auto",
-    samples_out: Annotated[Path | None, typer.Option(help="Table of all draws.")] = None,
+    samples_out: Annotated[Path | None, typer.Option(help="Table of all samples.")] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the first series' latents; all of exact ones.")
+        Path | None,
+        typer.Option(
+            help="Picture of the latents: of the first series, or of all series if exact."
+        ),
     ] = None,
     plot_map: Annotated[
         Path | None,
-        typer.Option(help="Draw the maps from value to exact code at two steps of one series."),
+        typer.Option(
+            help="Picture of a flow's maps from value to latent at two steps of a series."
+        ),
     ] = None,
     seed: Seed = 0,
     id_column: IdColumn = None,
@@ -47,8 +51,9 @@ def encode(
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
-    """Latent codes: mean and scale of every latent at every step; a flow's are exact, scale 0."""
+    """Infer the latents: mean and scale at each step. Those of a flow are exact, with scale 0."""
     from seqlatent.api import load_model
+    from seqlatent.data.readers import load_like
     from seqlatent.data.tables import write_table
     from seqlatent.inference.protocols import InvertibleLatents
     from seqlatent.plots import (
@@ -65,10 +70,10 @@ def encode(
     model = load_model(run)
     if plot_map and not isinstance(model.module, InvertibleLatents):
         raise InputError(
-            f"model '{model.family}' has no map from values to codes to draw (--plot-map); "
+            f"model '{model.family}' has no map from values to latents to plot (--plot-map); "
             "fit --model flow"
         )
-    loaded = load_for(model, data, id_column, time_column)
+    loaded = load_like(data, model.module.description, id_column, time_column)
     codes = model.codes(
         loaded, num_samples=num_samples, seed=seed, progress=show(quiet), posterior=posterior
     )
@@ -86,12 +91,18 @@ def encode(
 
 def decode(
     run: Run,
-    codes: Annotated[str, typer.Argument(metavar="CODES", help="A table that 'encode' wrote.")],
-    out: Annotated[Path, typer.Option(help="Table of the sequences.")],
+    codes: Annotated[
+        str,
+        typer.Argument(metavar="LATENTS", help="Table of a flow's latents, as 'encode' writes it."),
+    ],
+    out: Annotated[Path, typer.Option(help="Table of the decoded sequences.")],
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
-    """The sequences that codes stand for: encode's exact inverse, of a flow."""
+    """Recover sequences from the latents of a flow.
+
+    This is the exact inverse of 'encode'.
+    """
     from seqlatent.api import load_model
     from seqlatent.data.tables import write_table
     from seqlatent.text import counted
@@ -108,16 +119,23 @@ def impute(
     run: Run,
     data: Data,
     *,
-    num_samples: Annotated[int, typer.Option(help="Draws of each missing value.")] = 500,
+    num_samples: Annotated[int, typer.Option(help="Samples of each missing value.")] = 500,
     lag: Annotated[
-        int, typer.Option(help="Observed steps after a gap that its draws wait for.")
+        int,
+        typer.Option(
+            help="Number of observed steps after a gap that its samples take into account."
+        ),
     ] = 32,
     out: Annotated[
-        Path | None, typer.Option(help="Table of mean and quantiles of the missing values.")
+        Path | None, typer.Option(help="Table of means and quantiles of the missing values.")
     ] = None,
-    filled_out: Annotated[Path | None, typer.Option(help="The data without gaps.")] = None,
-    samples_out: Annotated[Path | None, typer.Option(help="Table of all draws.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw gaps with fans inside them.")] = None,
+    filled_out: Annotated[
+        Path | None, typer.Option(help="Table of the data with all gaps filled.")
+    ] = None,
+    samples_out: Annotated[Path | None, typer.Option(help="Table of all samples.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Picture of the gaps and what fills them.")
+    ] = None,
     seed: Seed = 0,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
@@ -125,15 +143,16 @@ def impute(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Missing values, given all observed ones before and after."""
+    """Impute missing values from all observed ones, before and after."""
     from seqlatent.api import load_model
+    from seqlatent.data.readers import load_like
     from seqlatent.data.tables import write_table
     from seqlatent.text import counted, frame_text
 
     set_up(quiet, threads, as_json)
     check_outputs([out, filled_out, samples_out], [plot])
     model = load_model(run)
-    loaded = load_for(model, data, id_column, time_column)
+    loaded = load_like(data, model.module.description, id_column, time_column)
     result = model.impute(
         loaded, num_samples=num_samples, seed=seed, progress=show(quiet or as_json), lag=lag
     )
@@ -160,8 +179,10 @@ def inspect(
     run: Run,
     data: Data,
     *,
-    num_particles: Annotated[int, typer.Option(help="Particles of log p(x).")] = 256,
-    plot: Annotated[Path | None, typer.Option(help="Draw it all in one picture.")] = None,
+    num_particles: Annotated[
+        int, typer.Option(help="Particles of the estimate of log p(x).")
+    ] = 256,
+    plot: Annotated[Path | None, typer.Option(help="Picture of all results.")] = None,
     seed: Seed = 0,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
@@ -169,13 +190,18 @@ def inspect(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """How latents are used: KL, active units, collapse; the guide against prior and posterior."""
+    """Report how a model uses its latents.
+
+    The report holds the KL of the latents and the active ones, whether they have collapsed, and how
+    close the guide is to the prior and to the posterior.
+    """
     from seqlatent.api import load_model
+    from seqlatent.data.readers import load_like
 
     set_up(quiet, threads, as_json)
     check_outputs([], [plot])
     model = load_model(run)
-    loaded = load_for(model, data, id_column, time_column)
+    loaded = load_like(data, model.module.description, id_column, time_column)
     found = model.inspect(loaded, num_particles=num_particles, seed=seed)
     if plot:
         found.plot(plot)

@@ -15,7 +15,6 @@ from seqlatent.cli.common import (
     Threads,
     TimeColumn,
     check_outputs,
-    load_for,
     set_up,
     show,
 )
@@ -25,17 +24,28 @@ def score(
     run: Run,
     data: Data,
     *,
-    num_particles: Annotated[int, typer.Option(help="Particles, where not exact.")] = 64,
+    num_particles: Annotated[
+        int, typer.Option(help="Particles of the estimate, if the likelihood is not exact.")
+    ] = 64,
     estimator: Annotated[
-        str, typer.Option(help="Where not exact: auto, per-step, joint or smc.")
+        str,
+        typer.Option(
+            help="Estimator, if the likelihood is not exact: auto, per-step, joint or smc."
+        ),
     ] = "auto",
     target_error: Annotated[
         float | None,
-        typer.Option(help="Raise the particles until the standard error per step is this."),
+        typer.Option(
+            help="Add particles until the standard error per step is at most this, in nats."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Table of scores, a row per series.")] = None,
-    steps_out: Annotated[Path | None, typer.Option(help="Table with a row per step.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw scores and unusual sequences.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Table of scores, one row per series.")] = None,
+    steps_out: Annotated[
+        Path | None, typer.Option(help="Table of scores, one row per step.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Picture of the scores and the most unusual sequences.")
+    ] = None,
     seed: Seed = 0,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
@@ -43,8 +53,12 @@ def score(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Log-likelihood of every sequence, in nats and data units."""
+    """Compute the log-likelihood of each sequence.
+
+    It is in nats and refers to data units.
+    """
     from seqlatent.api import load_model
+    from seqlatent.data.readers import load_like
     from seqlatent.data.tables import write_table
     from seqlatent.plots import plot_scores
     from seqlatent.text import score_lines, text_table
@@ -52,7 +66,7 @@ def score(
     set_up(quiet, threads, as_json)
     check_outputs([out, steps_out], [plot])
     model = load_model(run)
-    loaded = load_for(model, data, id_column, time_column)
+    loaded = load_like(data, model.module.description, id_column, time_column)
     scores, steps = model.score(
         loaded,
         num_particles=num_particles,
@@ -80,7 +94,7 @@ def score(
 
 
 def _anomalies(data: Any) -> Any:
-    """Labelled anomalies of a bundled data set that has them, to draw."""
+    """The labelled anomalies to draw, if the data are a bundled set that has some."""
     from seqlatent.data.catalog import card, dataset_names, load_anomalies
 
     name = data.name.split(":")[0]

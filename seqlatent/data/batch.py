@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqlatent.data.display import Facts, batch_facts
 from seqlatent.data.sequence import Sequence
 from seqlatent.errors import InputError
+from seqlatent.text import Summary
 
 
-@dataclass(frozen=True)
-class SequenceBatch:
+@dataclass(frozen=True, repr=False)
+class SequenceBatch(Summary):
     """B sequences, padded to T steps, with D target channels and C covariates.
 
     Attributes:
@@ -35,6 +37,9 @@ class SequenceBatch:
     covariates: Tensor
     prefix: Tensor
     before: Tensor | None = None
+
+    def _facts(self) -> Facts:
+        return batch_facts(self)
 
     @cached_property
     def carried(self) -> Tensor:

@@ -142,7 +142,7 @@ def load_bundled(
     data = SequenceDataset.from_frame(
         read_table(found.path, text_columns=("unique_id",)),
         targets=found.targets if targets is None else targets,
-        covariates=(*found.covariates, *covariates),
+        covariates=tuple(dict.fromkeys((*found.covariates, *covariates))),
         name=name,
     )
     return data if split is None else _part(data, found.split, split)

@@ -20,7 +20,7 @@ MAX_MAGNITUDE = 1e30
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The rows of a table, for messages: what the table is called and whose each row is.
+    """The rows of a table, for messages: the table's name, and the series of each row.
 
     Attributes:
         name: the table, as messages call it.
@@ -48,8 +48,13 @@ def named_columns(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """The frame with its columns' names as text; dates in its index become a column `ds`.
 
     Raises:
-        InputError: two columns have one name, or there are no rows.
+        InputError: two columns have one name, the index has several levels, or there are no rows.
     """
+    if isinstance(frame.index, pd.MultiIndex):
+        raise InputError(
+            f"{name}: the index has several levels, which would be lost; make columns of them with "
+            "reset_index()"
+        )
     frame = frame.copy(deep=False)
     frame.columns = [str(column) for column in frame.columns]
     if isinstance(frame.index, (pd.DatetimeIndex, pd.PeriodIndex)) and "ds" not in frame.columns:
@@ -69,7 +74,7 @@ def require_column(column: str, columns: Collection[str], role: str, name: str) 
 
 
 def series_rows(frame: pd.DataFrame, id_column: str, name: str) -> Rows:
-    """Whose each row is; a table without an id column is the one series "series".
+    """The series of each row; a table without an id column is the one series "series".
 
     Raises:
         InputError: a row without an id, or with one that is no name.

@@ -11,14 +11,16 @@ import numpy as np
 import pandas as pd
 
 from seqlatent.data.columns import MAX_MAGNITUDE
+from seqlatent.data.display import Facts, dataset_facts
 from seqlatent.data.frames import sequences_from_frame
+from seqlatent.data.grid import Frequency, steps_after
 from seqlatent.data.sequence import Sequence
-from seqlatent.data.steps import steps_after
 from seqlatent.errors import InputError
+from seqlatent.text import Summary
 
 
-@dataclass(frozen=True, eq=False)
-class SequenceDataset:
+@dataclass(frozen=True, eq=False, repr=False)
+class SequenceDataset(Summary):
     """Named sequences over the same target channels.
 
     Attributes:
@@ -26,7 +28,8 @@ class SequenceDataset:
         targets: names of the D channels.
         covariate_names: names of the C covariates.
         categories: for a channel of labels, the label of each code 0, 1, ...
-        frequency: pandas offset alias of the steps; None for integer or irregular steps.
+        frequency: of the steps: a pandas offset alias for timestamps, the stride for integers, None
+            where they are irregular. A series whose steps do not follow it has its own.
         name: what messages call this data set: a file, a bundled name, "data".
         id_column, time_column: what they were called in the table, if it was one.
     """
@@ -35,10 +38,13 @@ class SequenceDataset:
     targets: tuple[str, ...]
     covariate_names: tuple[str, ...] = ()
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    frequency: str | None = None
+    frequency: Frequency = None
     name: str = "data"
     id_column: str = "unique_id"
     time_column: str | None = None
+
+    def _facts(self) -> Facts:
+        return dataset_facts(self)
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -66,7 +72,7 @@ class SequenceDataset:
         return np.array([len(s) for s in self.sequences], dtype=np.int64)
 
     def future_steps(self, sequence: Sequence, prediction_length: int) -> np.ndarray:
-        """(H,) the steps that follow a sequence's last one, by the data's frequency."""
+        """(H,) the steps that follow a sequence's last one; see `steps_after`."""
         return steps_after(sequence.ds, prediction_length, self.frequency)
 
     @classmethod
@@ -101,13 +107,16 @@ class SequenceDataset:
     def from_arrays(
         cls, x: np.ndarray, targets: Seq[str] | None = None, name: str = "data"
     ) -> "SequenceDataset":
-        """Read (N, T, D) or (N, T) values, NaN where missing; steps are 0..T-1."""
+        """Read (N, T, D), (N, T) or, as one sequence, (T,) values, NaN where missing; steps are
+        0..T-1."""
         x = np.asarray(x)
+        if x.ndim == 1:
+            x = x[None]
         if x.ndim == 2:
             x = x[:, :, None]
         if x.ndim != 3:
             raise InputError(
-                f"{name}: an array of sequences has shape (N, T, D) or (N, T), not {x.shape}"
+                f"{name}: an array of sequences has shape (N, T, D), (N, T) or (T,), not {x.shape}"
             )
         return cls.from_list(list(x), targets, name)
 
@@ -151,7 +160,7 @@ class SequenceDataset:
             targets = ("y",) if channels == 1 else tuple(f"y{d + 1}" for d in range(channels))
         if len(targets) != channels:
             raise InputError(f"{name}: {len(targets)} target names for {channels} channels")
-        return cls(tuple(sequences), tuple(targets), name=name)
+        return cls(tuple(sequences), tuple(targets), frequency=1, name=name)
 
     def to_frame(self) -> pd.DataFrame:
         """The long table: `unique_id, ds`, the targets (labels for categories), the covariates."""

@@ -1,4 +1,4 @@
-"""`DataDescription`: all that a model must know of its training data before it is built.
+"""`DataDescription`: what a model must know about its training data before it is built.
 
 It is computed once, from training data alone, and saved with the model: channels and their names,
 location and scale, range and resolution. A model can be rebuilt from its options and this.
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.grid import Frequency
 
 _RELATIVE_ROUNDING = 1e-12
 
@@ -26,7 +27,7 @@ class ChannelDescription:
         minimum, maximum: their range.
         resolution: spacing of the grid on which they were recorded; 0 if there is none.
         integer: whether all are whole numbers.
-        num_observed, num_missing: how many values there are and how many lack.
+        num_observed, num_missing: how many values there are and how many are missing.
         increment: standard deviation of a value less the one before it, 1 where that is constant.
     """
 
@@ -50,9 +51,10 @@ class DataDescription:
         channels: the D channels.
         categories: the labels of each channel that has them.
         covariate_names, covariate_loc, covariate_scale: the C covariates.
-        frequency, start: of the steps; pandas' alias, and the first step.
+        frequency: of the steps: a pandas alias, the stride of integers, None where irregular.
+        start: the first step of the first sequence.
         id_column, time_column: what they were called in the table, if it was one.
-        had_gaps: whether training had missing values, so that a model learnt to go on without.
+        had_gaps: whether the training data had missing values, so that a model learnt to read them.
     """
 
     channels: tuple[ChannelDescription, ...]
@@ -60,7 +62,7 @@ class DataDescription:
     covariate_names: tuple[str, ...] = ()
     covariate_loc: tuple[float, ...] = ()
     covariate_scale: tuple[float, ...] = ()
-    frequency: str | None = None
+    frequency: Frequency = None
     start: str | None = None
     id_column: str = "unique_id"
     time_column: str | None = None

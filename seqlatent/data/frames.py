@@ -1,4 +1,4 @@
-"""From a table to sequences: which column is what, whose each row is, and in what order."""
+"""From a table to sequences: roles of columns, series of rows, order of steps."""
 
 import logging
 from collections.abc import Sequence as Seq
@@ -16,8 +16,16 @@ from seqlatent.data.columns import (
     series_rows,
     target_values,
 )
+from seqlatent.data.grid import (
+    Frequency,
+    absent_step,
+    common_frequency,
+    frequency_of,
+    goes_by,
+    grid_of,
+)
 from seqlatent.data.sequence import Sequence
-from seqlatent.data.steps import holds_times, read_steps, regular_steps, show_step
+from seqlatent.data.steps import holds_times, read_steps, show_step
 from seqlatent.errors import InputError
 
 logger = logging.getLogger("seqlatent")
@@ -85,23 +93,14 @@ def sequences_from_frame(
     _require_observed(x[order], starts, rows)
 
     present = np.split(steps[order], starts[1:])
-    grids, frequency = regular_steps(present, name)
-    lengths = np.array([len(grid) for grid in grids])
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    full = np.full((starts[-1], len(given)), np.nan)
-    full_covariates = np.zeros((starts[-1], len(covariate_names)))
-    if starts[-1] > len(frame):
-        _report_absent(grids, present, covariate_names, rows)
-    to = np.concatenate(
-        [start + np.searchsorted(g, s) for start, g, s in zip(starts, grids, present, strict=False)]
-    )
-    full[to] = np.where(np.isnan(x), np.nan, x)[order]  # see from_list
-    full_covariates[to] = c[order]
+    frequency = common_frequency(present)
+    _report_irregular(present, frequency, rows)
+    grids = [grid_of(s, frequency) for s in present]
+    _report_absent(grids, present, covariate_names, rows)
+    x = np.where(np.isnan(x), np.nan, x)  # see from_list
+    parts = zip(rows.unique_ids, grids, present, np.split(order, starts[1:]), strict=True)
     sequences = tuple(
-        Sequence(unique_id, grid, full[a:b], full_covariates[a:b])
-        for unique_id, grid, a, b in zip(
-            rows.unique_ids, grids, starts[:-1], starts[1:], strict=True
-        )
+        Sequence(unique_id, s, x[own], c[own]).on_steps(grid) for unique_id, grid, s, own in parts
     )
     labels = {t: found for t, (_, found) in zip(given, columns_x, strict=True) if found is not None}
     return {
@@ -203,18 +202,36 @@ def _require_observed(x: np.ndarray, starts: np.ndarray, rows: Rows) -> None:
         raise InputError(f"{rows.name}: series '{series}' has no observed value; drop the series")
 
 
+def _report_irregular(present: Seq[np.ndarray], frequency: Frequency, rows: Rows) -> None:
+    """Log which series do not go by the frequency of the table, or by any."""
+    if frequency is None:
+        others = [i for i, s in enumerate(present) if len(s) > 1 and frequency_of(s, None) is None]
+        what = "are irregular; they are kept as they are"
+    else:
+        others = [i for i, s in enumerate(present) if not goes_by(s, frequency)]
+        what = f"are not those of the other series (frequency {frequency}); each keeps its own"
+    if others:
+        logger.warning(
+            "%s: the steps of %d of %d series %s (the first is '%s')",
+            rows.name,
+            len(others),
+            len(present),
+            what,
+            rows.unique_ids[others[0]],
+        )
+
+
 def _report_absent(
     grids: Seq[np.ndarray], present: Seq[np.ndarray], covariates: Seq[str], rows: Rows
 ) -> None:
-    """Log what was filled in; covariates, which are never missing, cannot be."""
+    """Log what is filled in; covariates, which are never missing, cannot be."""
     absent = np.array([len(g) - len(s) for g, s in zip(grids, present, strict=True)])
+    if not absent.any():
+        return
     if covariates:
         i = int(np.argmax(absent > 0))
         step = np.setdiff1d(grids[i], present[i]).flat[0]
-        raise InputError(
-            f"{rows.name}: series '{rows.unique_ids[i]}' has no row for step {show_step(step)}; "
-            f"add it, because the covariate '{covariates[0]}' must be known at every step"
-        )
+        raise absent_step(rows.name, rows.unique_ids[i], step, covariates[0])
     logger.warning(
         "%s: filled in %d absent steps as missing values, in %d of %d series",
         rows.name,

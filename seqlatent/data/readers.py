@@ -1,4 +1,4 @@
-"""`load`: one door for every kind of data."""
+"""`load`: one function that reads every kind of data."""
 
 import os
 from collections.abc import Sequence as Seq
@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from seqlatent.data.calendar import with_calendar
+from seqlatent.data.calendar import cycles_of, from_data, with_calendar
 from seqlatent.data.catalog import dataset_names, load_bundled
 from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.description import DataDescription
 from seqlatent.data.frames import DEFAULT_ID
 from seqlatent.data.tables import read_table, write_table
 from seqlatent.errors import InputError, did_you_mean
 
-__all__ = ["load", "load_future", "read_table", "write_table"]
+__all__ = ["load", "load_future", "load_like", "read_table", "write_table"]
 
 
 def load(
@@ -31,11 +32,18 @@ def load(
     """Load sequences from wherever they are.
 
     Args:
-        source: a file (`.csv`, `.tsv`, `.txt`, gzipped or not; `.parquet`; `.npy` of shape
-            (N, T, D) or (N, T)); the name of a bundled data set, also as `name:train` or
-            `name:test`; a frame; an array (N, T, D) or (N, T); a list of arrays (T_i, D) or
-            (T_i,); or a `SequenceDataset`, to which only `calendar` applies.
-        targets: columns to model; of arrays, the names of their channels.
+        source: one of
+
+            - a file: `.csv`, `.tsv` or `.txt`, gzipped or not; `.parquet`, `.feather`, `.arrow`,
+              `.json`, `.jsonl`; or `.npy`, an array;
+            - the name of a bundled data set, also as `name:train` or `name:test`;
+            - a frame of pandas, or one that has `to_pandas`, such as those of polars;
+            - a pandas `Series`, one sequence; dates in its index are the steps;
+            - an array (N, T, D), (N, T) or, as one sequence, (T,);
+            - a list of arrays (T_i, D) or (T_i,), or of numbers, one sequence;
+            - a `SequenceDataset`, to which only `calendar` applies.
+        targets: columns to model; of arrays, the names of their channels; of a `Series`, the name
+            of its values.
         covariates: columns known in advance of every step.
         id_column: the column with each sequence's name.
         time_column: the column with timestamps or integer steps.
@@ -47,6 +55,7 @@ def load(
     """
     roles = {"covariates": covariates, "id_column": id_column, "time_column": time_column}
     table = {"targets": targets, **roles}
+    source = _to_pandas(source)
     if isinstance(source, (str, os.PathLike)):
         data = _load_named(source, split, table)
     elif split is not None:
@@ -56,8 +65,13 @@ def load(
         data = source
     elif isinstance(source, pd.DataFrame):
         data = SequenceDataset.from_frame(source, **table)
+    elif isinstance(source, pd.Series):
+        _refuse(roles, "a pandas Series")
+        data = _from_series(source, targets)
     elif isinstance(source, (list, tuple)):
         _refuse(roles, "a list of arrays")
+        if source and all(value is None or np.isscalar(value) for value in source):
+            source = [source]
         data = SequenceDataset.from_list(source, targets)
     elif hasattr(source, "__array__"):
         _refuse(roles, "an array")
@@ -65,9 +79,36 @@ def load(
     else:
         raise InputError(
             f"cannot load sequences from {type(source).__name__}; give a file, a bundled name, a "
-            "frame, an array or a list of arrays"
+            "frame, a Series, an array or a list of arrays"
         )
     return with_calendar(data, calendar)
+
+
+def load_like(
+    source: Any,
+    like: SequenceDataset | DataDescription,
+    id_column: str | None = None,
+    time_column: str | None = None,
+) -> SequenceDataset:
+    """Load data by the names that other data were loaded by.
+
+    Args:
+        source: whatever `load` reads; a `SequenceDataset` is returned as it is.
+        like: the other data, or a model's description of its training data.
+        id_column, time_column: in place of those of `like`.
+
+    Raises:
+        InputError: as `load` does.
+    """
+    if isinstance(source, SequenceDataset):
+        return source
+    source = _to_pandas(source)
+    names: dict[str, Any] = {"targets": like.targets, "calendar": cycles_of(like.covariate_names)}
+    if not _is_array(source):
+        names["covariates"] = from_data(like.covariate_names)
+    if _is_table(source):
+        id_column, time_column = id_column or like.id_column, time_column or like.time_column
+    return load(source, **names, id_column=id_column or DEFAULT_ID, time_column=time_column)
 
 
 def load_future(
@@ -76,8 +117,9 @@ def load_future(
     """The covariates of steps ahead, from a table or a frame without targets.
 
     Raises:
-        InputError: what cannot be read, or lacks a covariate.
+        InputError: what cannot be read, or a covariate that is missing.
     """
+    source = _to_pandas(source)
     if isinstance(source, SequenceDataset):
         return source
     if not covariates:
@@ -93,6 +135,34 @@ def load_future(
     return SequenceDataset.from_frame(
         frame.assign(**{placeholder: 0.0}), [placeholder], covariates, id_column, time_column, name
     )
+
+
+def _to_pandas(source: Any) -> Any:
+    """Frames and series of other libraries (polars, Arrow) as those of pandas."""
+    return source.to_pandas() if hasattr(source, "to_pandas") else source
+
+
+def _is_table(source: Any) -> bool:
+    """Whether a source has columns that options can name; those of bundled sets are known."""
+    if isinstance(source, (str, os.PathLike)):
+        return os.path.exists(source) and not _is_array(source)
+    return isinstance(source, pd.DataFrame)
+
+
+def _is_array(source: Any) -> bool:
+    """Whether a source holds values alone."""
+    if isinstance(source, (str, os.PathLike)):
+        return Path(source).suffix.lower() == ".npy"
+    return not isinstance(source, pd.DataFrame)
+
+
+def _from_series(source: pd.Series, targets: Seq[str] | None) -> SequenceDataset:
+    """One sequence, whose steps are the dates of the index where it holds dates."""
+    names = [source.name or "y"] if targets is None else targets
+    names = [names] if isinstance(names, str) else [str(name) for name in names]
+    if len(names) != 1:
+        raise InputError(f"a pandas Series is one channel, and {len(names)} targets are named")
+    return SequenceDataset.from_frame(source.to_frame(names[0]), names)
 
 
 def _load_named(
@@ -117,7 +187,7 @@ def _load_named(
 
 
 def _load_file(path: Path, table: dict[str, Any]) -> SequenceDataset:
-    if path.suffix.lower() != ".npy":
+    if not _is_array(path):
         frame = read_table(path, text_columns=(table["id_column"],))
         return SequenceDataset.from_frame(frame, name=path.name, **table)
     _refuse({key: table[key] for key in table if key != "targets"}, "an array")

@@ -24,10 +24,10 @@ def split(
     Args:
         data: at least one sequence.
         fraction: the share held out, in (0, 1).
-        by: `series` holds out whole sequences, drawn at random; `time` each sequence's last steps,
+        by: `series` holds out whole sequences, chosen at random; `time` each sequence's last steps,
             with at most `context` steps before them as context; `auto` is `series` from ten
             sequences on.
-        seed: of the draw.
+        seed: of that choice.
 
     Raises:
         InputError: when nothing would be left on one side.

@@ -1,9 +1,7 @@
-"""The time axis: reading steps, finding their frequency, filling gaps, and what comes next."""
+"""The time axis: reading steps from a column, and writing them in messages."""
 
 import logging
-import warnings
 from collections.abc import Iterator
-from collections.abc import Sequence as Seq
 
 import numpy as np
 import pandas as pd
@@ -14,24 +12,10 @@ from seqlatent.errors import InputError
 
 logger = logging.getLogger("seqlatent")
 
-# At most this share of a data set's steps may be absent and filled in as missing values.
-MAX_ABSENT = 0.1
 # Whole numbers up to this size are exact in double precision, and their sums cannot overflow.
 MAX_STEP = 2**53
 DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%b %Y", "%d %b %Y")
 TIMES = ("", " %H:%M", " %H:%M:%S")
-CALENDAR_FREQUENCIES = ("MS", "ME", "QS", "QE", "YS", "YE")
-# Steps are compared as 64-bit integers, timestamps as nanoseconds.
-UNITS = {
-    "D": 24 * 3600 * 10**9,
-    "h": 3600 * 10**9,
-    "min": 60 * 10**9,
-    "s": 10**9,
-    "ms": 10**6,
-    "us": 10**3,
-    "ns": 1,
-}
-ONE_DAY = UNITS["D"]
 
 
 def read_steps(column: pd.Series, rows: Rows) -> np.ndarray:
@@ -145,113 +129,3 @@ def _not_a_time(column: pd.Series, row: int, rows: Rows) -> InputError:
 def show_step(step: object) -> str:
     """A step as messages write it."""
     return str(pd.Timestamp(step)) if isinstance(step, np.datetime64) else str(step)
-
-
-def regular_steps(steps: Seq[np.ndarray], name: str) -> tuple[list[np.ndarray], str | None]:
-    """The steps on the regular grid that they share, with absent ones filled in.
-
-    The grid is that of the frequency pandas infers, else of the most common difference, else of
-    the calendar's months, quarters, years or business days: the first on which every step lies
-    and at most a tenth of whose steps are absent. Where there is none the steps are irregular
-    and come back as they are.
-
-    Args:
-        steps: each sequence's strictly increasing steps, all timestamps or all integers.
-        name: what messages call the data.
-
-    Returns:
-        Each sequence's steps, and the frequency: None for integer or irregular steps.
-    """
-    timestamps = steps[0].dtype.kind == "M"
-    ticks = [s.astype(np.int64) for s in steps]
-    differences = np.concatenate([np.diff(t) for t in ticks])
-    if len(differences) == 0:
-        return list(steps), None
-    stride = _most_common(differences)
-    count = sum(len(s) for s in steps)
-    # A grid twice as long as the data cannot be the one, and may not fit into memory.
-    if sum(int(t[-1] - t[0]) // stride for t in ticks) <= 2 * count:
-        for frequency in _frequencies(steps, stride) if timestamps else [None]:
-            grids = [_grid(s, frequency, stride) for s in steps]
-            total = sum(len(grid) for grid in grids)
-            if count >= (1 - MAX_ABSENT) * total and all(map(_lies_on, steps, grids)):
-                return grids, frequency
-    logger.warning("%s: the steps are irregular; they are kept as they are", name)
-    return list(steps), None
-
-
-def _most_common(differences: np.ndarray) -> int:
-    values, counts = np.unique(differences, return_counts=True)
-    return int(values[np.argmax(counts)])
-
-
-def _frequencies(steps: Seq[np.ndarray], stride: int) -> Iterator[str]:
-    """The aliases to try, the likeliest first; stride: the most common difference, nanoseconds."""
-    longest = max(steps, key=len)
-    if len(longest) >= 3:
-        # pandas announces that it will return an offset here in place of its alias.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            inferred = pd.infer_freq(pd.DatetimeIndex(longest))
-        if inferred is not None:
-            yield str(getattr(inferred, "freqstr", inferred))
-    if stride >= 28 * ONE_DAY:
-        yield from CALENDAR_FREQUENCIES
-    yield _alias(stride)
-    if stride == ONE_DAY:
-        yield "B"
-
-
-def _alias(nanoseconds: int) -> str:
-    """pandas' alias of a fixed difference, in the largest unit that divides it: `2h`, `D`."""
-    unit = next(unit for unit, size in UNITS.items() if nanoseconds % size == 0)
-    count = nanoseconds // UNITS[unit]
-    return unit if count == 1 else f"{count}{unit}"
-
-
-def _grid(steps: np.ndarray, frequency: str | None, stride: int) -> np.ndarray:
-    if frequency is None:
-        return np.arange(steps[0], steps[-1] + 1, stride)
-    return pd.date_range(steps[0], steps[-1], freq=frequency).as_unit("ns").to_numpy()
-
-
-def _lies_on(steps: np.ndarray, grid: np.ndarray) -> bool:
-    if len(grid) < len(steps):
-        return False
-    return bool((grid[np.searchsorted(grid, steps).clip(max=len(grid) - 1)] == steps).all())
-
-
-def steps_after(ds: np.ndarray, prediction_length: int, frequency: str | None) -> np.ndarray:
-    """The steps that follow a sequence's last one.
-
-    Without a frequency, integers go on by their most common difference and irregular timestamps
-    by their median one; a single step is followed by the next integer or the next day.
-
-    Args:
-        ds: (T,) strictly increasing steps, `datetime64[ns]` or `int64`.
-        prediction_length: H.
-        frequency: pandas offset alias, for timestamps.
-
-    Returns:
-        (H,) steps of the same type as `ds`.
-
-    Raises:
-        InputError: the steps would leave the years 1678-2261 that timestamps can hold.
-    """
-    last = ds[-1]
-    differences = np.diff(ds.astype(np.int64))
-    if ds.dtype.kind != "M":
-        stride = _most_common(differences) if len(differences) else 1
-        return last + stride * np.arange(1, prediction_length + 1)
-    if frequency is None:
-        frequency = _alias(int(np.median(differences)) if len(differences) else ONE_DAY)
-    try:
-        # One more than asked for: the first is the last step itself where that is on the grid.
-        following = pd.date_range(last, periods=prediction_length + 1, freq=frequency)
-        following = following[following > last][:prediction_length].as_unit("ns")
-    except (pd.errors.OutOfBoundsDatetime, OverflowError):
-        raise InputError(
-            f"{prediction_length} steps after {show_step(last)} lie beyond the year 2261, the last "
-            "that timestamps can hold; shorten the prediction"
-        ) from None
-    return following.to_numpy()

@@ -1,8 +1,9 @@
-"""Tables in files: CSV with any common separator, and Parquet."""
+"""Tables in files: CSV with any common separator, Parquet, Feather and JSON."""
 
 import csv
 import gzip
 import io
+import json
 import os
 import tempfile
 import zlib
@@ -16,7 +17,10 @@ from seqlatent.data.columns import MISSING
 from seqlatent.errors import InputError
 
 TEXT_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
-READ_ENDINGS = (*TEXT_ENDINGS, ".parquet")
+FEATHER_ENDINGS = (".feather", ".arrow")
+JSON_ENDINGS = (".json", ".jsonl")
+READ_ENDINGS = (*TEXT_ENDINGS, ".parquet", *FEATHER_ENDINGS, *JSON_ENDINGS)
+EXCEL_ENDINGS = (".xlsx", ".xls")
 WRITE_ENDINGS = (".csv", ".csv.gz", ".parquet")
 SEPARATORS = ",\t;"
 # Numbers are read to the last digit: pandas does so from 3.1 on, and earlier where asked to.
@@ -37,7 +41,8 @@ def read_table(path: str | os.PathLike[str], text_columns: Collection[str] = ())
     a column is not all numbers, so that a bad cell can be named later.
 
     Args:
-        path: a `.csv`, `.tsv` or `.txt` file, gzipped or not, in UTF-8; or `.parquet`.
+        path: a `.csv`, `.tsv` or `.txt` file, gzipped or not, in UTF-8; `.parquet`; `.feather` or
+            `.arrow`; `.json`, a list of rows or an object of columns; or `.jsonl`, a row per line.
         text_columns: columns kept as text: an id such as 007 is not the number 7.
 
     Raises:
@@ -46,11 +51,20 @@ def read_table(path: str | os.PathLike[str], text_columns: Collection[str] = ())
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file in it")
+    if ending(path, EXCEL_ENDINGS):
+        raise InputError(
+            f"{path}: Excel files are not read; save the sheet as .csv, or load it in Python with "
+            f'sl.load(pd.read_excel("{path}"))'
+        )
     if ending(path, READ_ENDINGS) is None:
         raise InputError(f"{path}: unknown kind of file; use one of {', '.join(READ_ENDINGS)}")
     try:
         if ending(path, [".parquet"]):
             frame = pd.read_parquet(path)
+        elif ending(path, FEATHER_ENDINGS):
+            frame = pd.read_feather(path)
+        elif ending(path, JSON_ENDINGS):
+            frame = _from_json(path, _read_text(path))
         else:
             frame = _parse(path, _read_text(path), text_columns)
     except FileNotFoundError:
@@ -89,6 +103,29 @@ def _read_text(path: Path) -> str:
     if not text.strip():
         raise InputError(f"{path} is empty")
     return text + "\n"
+
+
+def _from_json(path: Path, text: str) -> pd.DataFrame:
+    """A list of rows, an object of columns, or a row per line; text such as 007 stays text."""
+    # pandas' own reader would take a column named `date` for milliseconds.
+    if ending(path, [".jsonl"]):
+        content = [_json_line(path, n, line) for n, line in enumerate(text.split("\n"), 1) if line]
+    else:
+        content = json.loads(text)
+    if isinstance(content, dict):
+        good = all(isinstance(column, list | dict) for column in content.values())
+    else:
+        good = isinstance(content, list) and all(isinstance(row, dict) for row in content)
+    if not good:
+        raise InputError(f"{path} holds neither a list of rows nor an object of columns")
+    return pd.DataFrame(content)
+
+
+def _json_line(path: Path, number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        raise InputError(f"{path}: line {number} is not JSON") from None
 
 
 def _parse(path: Path, text: str, text_columns: Collection[str]) -> pd.DataFrame:

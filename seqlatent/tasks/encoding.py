@@ -12,6 +12,7 @@ from torch import Tensor
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
+from seqlatent.data.steps import show_step
 from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.likelihood import CHUNK, particle_noise
@@ -20,6 +21,7 @@ from seqlatent.inference.protocols import EstimatedDensity, ExactPosterior, Inve
 from seqlatent.models.base import SequenceModel
 from seqlatent.options import check_count, check_seed
 from seqlatent.tasks.prepare import check_data
+from seqlatent.text import Summary, shortened
 
 logger = logging.getLogger("seqlatent")
 
@@ -27,8 +29,8 @@ POSTERIORS = ("auto", "guide", "filtering", "smoothing")
 FEW = 10.0  # effective draws, under which a mean is a guess
 
 
-@dataclass(frozen=True, eq=False)
-class SeriesLatents:
+@dataclass(frozen=True, eq=False, repr=False)
+class SeriesLatents(Summary):
     """One series' latents.
 
     Attributes:
@@ -46,12 +48,35 @@ class SeriesLatents:
     draws: np.ndarray
     ess: float = float("nan")
 
+    def _facts(self) -> tuple[str, list[tuple[str, str]]]:
+        facts = [
+            ("steps", f"{len(self.ds)}, from {show_step(self.ds[0])} to {show_step(self.ds[-1])}"),
+            ("latents", str(self.mean.shape[-1])),
+            ("samples", _number_of_samples(self)),
+        ]
+        if np.isfinite(self.ess):
+            facts.append(("effective samples", f"{self.ess:.1f} at the worst step"))
+        return f"Latents of series '{self.unique_id}'", facts
 
-@dataclass(frozen=True, eq=False)
-class Latents:
+
+def _number_of_samples(latents: SeriesLatents) -> str:
+    number = len(latents.draws)
+    return "exact" if number == 1 else str(number)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Latents(Summary):
     """Latents of a data set's series."""
 
     series: tuple[SeriesLatents, ...]
+
+    def _facts(self) -> tuple[str, list[tuple[str, str]]]:
+        return "Latents", [
+            ("series", shortened([s.unique_id for s in self.series])),
+            ("steps", str(sum(len(s.ds) for s in self.series))),
+            ("latents", str(self.series[0].mean.shape[-1])),
+            ("samples", _number_of_samples(self.series[0])),
+        ]
 
     def to_frame(self) -> pd.DataFrame:
         """`unique_id, ds, z1_mean, z1_scale, z2_mean, ...`, a row per step."""

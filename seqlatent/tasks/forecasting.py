@@ -9,7 +9,7 @@ are forecast with it.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,9 @@ import pandas as pd
 from seqlatent.data.calendar import calendar_features, from_data
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
+from seqlatent.data.grid import steps_after
 from seqlatent.data.sequence import Sequence
-from seqlatent.data.steps import show_step, steps_after
+from seqlatent.data.steps import show_step
 from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.paths import forecast_paths, sample_paths
@@ -28,10 +29,11 @@ from seqlatent.options import check_count, check_seed
 from seqlatent.plots import plot_forecast
 from seqlatent.tasks.prepare import check_data
 from seqlatent.tasks.tables import samples_rows, summary_rows
+from seqlatent.text import Summary, shortened
 
 
-@dataclass(frozen=True, eq=False)
-class SeriesForecast:
+@dataclass(frozen=True, eq=False, repr=False)
+class SeriesForecast(Summary):
     """Sample paths of one series.
 
     Attributes:
@@ -50,13 +52,28 @@ class SeriesForecast:
         return self.samples.mean(0)
 
     def quantile(self, level: float | np.ndarray) -> np.ndarray:
-        """(H, D) quantile over the paths at a level in [0, 1]; (Q, H, D) for several."""
-        return np.quantile(self.samples, level, axis=0)
+        """(H, D) quantile over the paths at a level in [0, 1]; (Q, H, D) for several levels.
+
+        Raises:
+            InputError: for a level outside [0, 1].
+        """
+        try:
+            return np.quantile(self.samples, level, axis=0)
+        except (ValueError, TypeError):
+            raise InputError(f"quantile level {level!r} is no number from 0 to 1") from None
+
+    def _facts(self) -> tuple[str, list[tuple[str, str]]]:
+        num_samples, num_steps, num_channels = self.samples.shape
+        return f"Forecast of series '{self.unique_id}'", [
+            ("steps", f"{num_steps}, from {show_step(self.ds[0])} to {show_step(self.ds[-1])}"),
+            ("samples", str(num_samples)),
+            ("channels", str(num_channels)),
+        ]
 
 
-@dataclass(frozen=True, eq=False)
-class Forecast:
-    """Forecasts of a data set's series.
+@dataclass(frozen=True, eq=False, repr=False)
+class Forecast(Summary):
+    """Forecasts of a data set's series; `fc[0]` or `fc["name"]` is that of one series.
 
     Attributes:
         data: the history that was forecast from.
@@ -83,17 +100,30 @@ class Forecast:
 
     @property
     def samples(self) -> np.ndarray:
-        """(S, H, D) for a single series, (N, S, H, D) for several."""
-        return self._each([f.samples for f in self.series])
+        """(N, S, H, D) paths of N series in data units."""
+        return np.stack([f.samples for f in self.series])
 
     @property
     def mean(self) -> np.ndarray:
-        """(H, D) for a single series, (N, H, D) for several."""
-        return self._each([f.mean for f in self.series])
+        """(N, H, D) mean over the paths."""
+        return np.stack([f.mean for f in self.series])
 
-    def quantile(self, level: float) -> np.ndarray:
-        """(H, D) for a single series, (N, H, D) for several."""
-        return self._each([f.quantile(level) for f in self.series])
+    def quantile(self, level: float | np.ndarray) -> np.ndarray:
+        """(N, H, D) quantile over the paths at a level in [0, 1]; (N, Q, H, D) for several levels.
+
+        Raises:
+            InputError: for a level outside [0, 1].
+        """
+        return np.stack([f.quantile(level) for f in self.series])
+
+    def _facts(self) -> tuple[str, list[tuple[str, str]]]:
+        num_samples, num_steps, _ = self.series[0].samples.shape
+        return f"Forecast of {self.data.name}", [
+            ("series", shortened([f.unique_id for f in self.series])),
+            ("steps", str(num_steps)),
+            ("samples", str(num_samples)),
+            ("targets", shortened(self.data.targets)),
+        ]
 
     def to_frame(self) -> pd.DataFrame:
         """`unique_id, ds, target, mean, q0.05, ..., q0.95`, a row per step and channel.
@@ -120,9 +150,6 @@ class Forecast:
         series = check_count("series", series)
         paths = [(f.unique_id, f.ds, f.samples) for f in self.series]
         return plot_forecast(self.data, paths, path, series)
-
-    def _each(self, values: list[np.ndarray]) -> np.ndarray:
-        return values[0] if len(values) == 1 else np.stack(values)
 
 
 def forecast(
@@ -154,8 +181,6 @@ def forecast(
     prediction_length = check_count("prediction_length", prediction_length)
     num_samples, seed = check_count("num_samples", num_samples), check_seed(seed)
     data = check_data(model, data)
-    # One step alone has no frequency: the training data's is its best guess.
-    data = replace(data, frequency=data.frequency or model.description.frequency)
     steps = [data.future_steps(s, prediction_length) for s in data]
     covariates = np.stack(
         [_future_covariates(data, s, ds, future) for s, ds in zip(data, steps, strict=True)]

@@ -35,10 +35,11 @@ from seqlatent.options import check_count, check_seed
 from seqlatent.plots import plot_imputed
 from seqlatent.tasks.prepare import check_data
 from seqlatent.tasks.tables import samples_rows, summary_rows
+from seqlatent.text import Summary, counted, shortened
 
 
-@dataclass(frozen=True, eq=False)
-class SeriesImputation:
+@dataclass(frozen=True, eq=False, repr=False)
+class SeriesImputation(Summary):
     """Draws of one series' missing values.
 
     Attributes:
@@ -54,9 +55,16 @@ class SeriesImputation:
     missing: np.ndarray
     samples: np.ndarray
 
+    def _facts(self) -> tuple[str, list[tuple[str, str]]]:
+        return f"Imputation of the series at place {self.place}", [
+            ("missing", f"{counted(int(self.missing.sum()), 'value')} in "
+             f"{counted(len(self.steps), 'step')}"),
+            ("samples", str(len(self.samples))),
+        ]  # fmt: skip
 
-@dataclass(frozen=True, eq=False)
-class Imputation:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Imputation(Summary):
     """Draws of a data set's missing values.
 
     Attributes:
@@ -75,6 +83,14 @@ class Imputation:
     @property
     def num_missing(self) -> int:
         return sum(int(s.missing.sum()) for s in self.series)
+
+    def _facts(self) -> tuple[str, list[tuple[str, str]]]:
+        return f"Imputation of {self.data.name}", [
+            ("missing", f"{counted(self.num_missing, 'value')} in {len(self.series)} of "
+             f"{len(self.data)} series"),
+            ("samples", str(len(self.series[0].samples))),
+            ("targets", shortened(self.data.targets)),
+        ]  # fmt: skip
 
     def to_frame(self) -> pd.DataFrame:
         """`unique_id, ds, target, mean, q0.05, ..., q0.95`, a row per missing value; for labels

@@ -11,7 +11,7 @@ import pandas as pd
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.inference.diagnostics import collapse_warning
 from seqlatent.plots import plot_inspection
-from seqlatent.text import counted, text_table
+from seqlatent.text import Summary, counted, text_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 ACTIVE = 0.01  # variance of a mean over the data (Burda et al. 2016)
 
 
-@dataclass(frozen=True, eq=False)
-class Inspection:
+@dataclass(frozen=True, eq=False, repr=False)
+class Inspection(Summary):
     """What `inspect` finds; KLs and log-probabilities are nats per scored step.
 
     Attributes:
@@ -83,6 +83,15 @@ class Inspection:
     def warning(self) -> str:
         """Where the latents have collapsed; else nothing."""
         return collapse_warning(self.total_kl)
+
+    def _facts(self) -> tuple[str, list[tuple[str, str]]]:
+        return f"Inspection of a {self.family} model", [
+            ("data", f"{self.data.name}, {counted(len(self.data), 'sequence')}"),
+            ("active latents", f"{int(self.active.sum())} of {len(self.kl)}"),
+            ("log p(x)", f"{self.log_prob:.4f} nats per step ({self.kind})"),
+            ("KL(q || prior)", f"{self.total_kl:.4f} nats per step"),
+            ("KL(q(z|x) || p(z|x))", f"{self.gap:.4f} nats per step"),
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers, for JSON."""

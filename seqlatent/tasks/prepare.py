@@ -7,10 +7,12 @@ import numpy as np
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
+from seqlatent.data.regular import with_frequency
 from seqlatent.data.splits import with_context
 from seqlatent.distributions.choice import check_support
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
+from seqlatent.models.emission_model import EmissionModel
 
 logger = logging.getLogger("seqlatent")
 
@@ -18,7 +20,9 @@ logger = logging.getLogger("seqlatent")
 def check_data(
     model: SequenceModel, data: SequenceDataset, reads_gaps: bool = True
 ) -> SequenceDataset:
-    """The data as the model wants it: its channels in order, its context.
+    """The data as the model wants it: its channels in order, its labels, its steps, its context.
+
+    What a series becomes depends on the series and the model alone, not on the data beside it.
 
     Args:
         model: fitted.
@@ -41,15 +45,17 @@ def check_data(
             f"{data.name}: the model was fitted with {wanted}, the data has "
             f"{', '.join(data.covariate_names) or 'none'}"
         )
+    data = with_frequency(data, description.frequency)
     if reads_gaps and not description.had_gaps and any(np.isnan(s.x).any() for s in data):
         logger.warning(
-            "%s has missing values and the training data had none: the model has not "
-            "learnt to go on without; fit it with hide=0.05 (--set hide=0.05) to practise",
+            "%s has missing values and the training data had none, so the model has "
+            "not learnt to read them; fit it with hide=0.05 (--set hide=0.05)",
             data.name,
         )
     data = _recode(data, description)
     try:
-        check_support(model.options.emission, DataDescription.of(data))
+        if isinstance(model, EmissionModel):
+            check_support(model.options.emission, DataDescription.of(data))
     except InputError as error:
         raise InputError(f"{data.name}: {error}") from None
     model.check(data)
@@ -57,10 +63,27 @@ def check_data(
 
 
 def _recode(data: SequenceDataset, description: DataDescription) -> SequenceDataset:
-    """Labels by the codes that they had in training."""
+    """Labels by the codes that they had in training.
+
+    Raises:
+        InputError: for a label that training did not have, and for numbers in place of labels or
+            the reverse: a code means nothing without its label.
+    """
     sequences = list(data.sequences)
     for d, target in enumerate(data.targets):
         ours, theirs = description.categories.get(target), data.categories.get(target)
+        if ours is None and theirs is not None:
+            raise InputError(
+                f"{data.name}: column '{target}' holds labels such as '{theirs[0]}', and the model "
+                "was fitted to numbers there; give numbers"
+            )
+        if ours is not None and theirs is None:
+            if all(np.isnan(s.x[:, d]).all() for s in data):
+                continue
+            raise InputError(
+                f"{data.name}: column '{target}' holds numbers, and the model was fitted to the "
+                f"labels {', '.join(ours)} there; give labels"
+            )
         if ours is None or theirs is None or tuple(ours) == tuple(theirs):
             continue
         new = [label for label in theirs if label not in ours]

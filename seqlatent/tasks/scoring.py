@@ -1,8 +1,8 @@
 """Scores: log p(x_{1:T}) of every sequence, with its kind.
 
-A sequence scores the same alone, in company, padded and in any order: exact models read it whole
-or in chunks, and estimates draw their noise from a generator of the sequence's own, seeded by its
-name.
+The score of a sequence does not depend on the other sequences in the data, their order or the
+padding. Exact models read it whole or in chunks; estimates draw their noise from a generator of the
+sequence's own, seeded by its name.
 """
 
 import logging

@@ -16,8 +16,8 @@ is in steps. On a machine that is busy with other work, one thread is often fast
 """
 
 from seqlatent.training.checkpoint import load_model, save_model
+from seqlatent.training.fitting import FitResult, fit
 from seqlatent.training.options import TrainingOptions
-from seqlatent.training.trainer import FitResult, fit
 
 __all__ = [
     "FitResult",

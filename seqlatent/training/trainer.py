@@ -12,8 +12,7 @@ forgets the noise of single steps (Polyak and Juditsky 1992).
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,37 +24,14 @@ from torch.optim.swa_utils import AveragedModel
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
-from seqlatent.errors import InputError, TrainingError
+from seqlatent.errors import TrainingError
 from seqlatent.inference.protocols import LossTraining, OwnTraining
 from seqlatent.models.base import SequenceModel
-from seqlatent.training.augmentation import augment, check_augmentation
+from seqlatent.training.augmentation import augment
 from seqlatent.training.batches import TrainingBatches
-from seqlatent.training.checkpoint import fingerprint, load_state, save_state
+from seqlatent.training.checkpoint import save_state
 from seqlatent.training.options import TrainingOptions, choose_batch_size, choose_window
 from seqlatent.training.selection import score_name, validation_score
-
-CHECKPOINT_SECONDS = 15.0
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """How a fit went.
-
-    Attributes:
-        curve: a row per validation: step, seconds, train_loss, the validation score (`valid_` and
-            its name: `valid_log_prob` where the model has a density), learning_rate.
-        best_step: the step whose parameters were kept.
-        valid_score: their validation score; of a density nats per step.
-        steps, seconds: how long training took.
-        stopped: why it ended.
-    """
-
-    curve: list[dict[str, float]]
-    best_step: int
-    valid_score: float
-    steps: int
-    seconds: float
-    stopped: str
 
 
 class Trainer:
@@ -267,128 +243,6 @@ def is_main_process() -> bool:
     from accelerate import PartialState
 
     return PartialState().is_main_process
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that is unknown or not there."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device '{device}' is not one of auto, cpu, cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device=cuda, but torch sees no GPU here; use device=cpu")
-
-
-def fit(
-    model: SequenceModel,
-    train: SequenceDataset,
-    valid: SequenceDataset,
-    options: TrainingOptions,
-    seed: int = 0,
-    device: str = "auto",
-    run: str | Path | None = None,
-    resume: bool = False,
-    report: Callable[[Trainer], None] | None = None,
-) -> FitResult:
-    """Train a model in place; it ends with the parameters that scored best on `valid`.
-
-    Args:
-        model: fresh parameters.
-        train, valid: data of the same channels.
-        options: of training.
-        seed: of batches and noise.
-        device: `auto` (a GPU where there is one), `cpu` or `cuda`.
-        run: folder for checkpoints; without one an interrupted fit is lost.
-        resume: go on from the folder's checkpoint, if there is one.
-        report: called after every step.
-
-    Raises:
-        TrainingError: when a loss or gradient is not finite; it names where.
-        InputError: when a checkpoint belongs to other data or options, or the model cannot read
-            the data.
-    """
-    check_device(device)
-    model.check(train)
-    check_augmentation(model, options)
-    if isinstance(model, OwnTraining) and (options.l1 or options.l2):
-        raise InputError(
-            f"l1 and l2 are for models that are trained by one loss, and '{model.family}' has "
-            "training steps of its own; leave them out"
-        )
-    identity = {
-        "data": [fingerprint(train), fingerprint(valid)],
-        "family": model.family,
-        "options": asdict(model.options),
-        "training": {
-            k: v for k, v in asdict(options).items() if k not in ("max_steps", "max_minutes")
-        },
-        "seed": seed,
-    }
-    with torch.random.fork_rng():
-        trainer = Trainer(model, train, valid, options, seed, device)
-        saved = load_state(Path(run)) if run is not None and resume else None
-        if saved:
-            _check_identity(Path(run or "."), saved[1].get("identity", {}), identity)
-            try:
-                trainer.restore(*saved)
-            except (KeyError, RuntimeError):
-                raise InputError(
-                    f"{run}: its checkpoint is damaged; begin again with --overwrite"
-                ) from None
-        stopped = _train(trainer, None if run is None else Path(run), identity, report)
-        model.load_state_dict(trainer.best_weights)
-    model.cpu().eval()
-    return FitResult(
-        trainer.curve,
-        trainer.best_step,
-        trainer.best,
-        trainer.step,
-        trainer.elapsed(),
-        stopped,
-    )
-
-
-def _train(
-    trainer: Trainer,
-    run: Path | None,
-    identity: dict[str, Any],
-    report: Callable[[Trainer], None] | None,
-) -> str:
-    saved_at = -math.inf
-    while True:
-        progress = trainer.progress()
-        if progress >= 1:
-            stopped = "the budget was spent"
-        elif trainer.decays > trainer.options.max_decays:
-            stopped = "the validation score had stopped rising"
-        else:
-            stopped = ""
-        due = trainer.step % trainer.eval_every == 0 and trainer.step > 0
-        validated = trainer.curve[-1]["step"] if trainer.curve else 0
-        if (due or stopped) and validated < trainer.step:
-            trainer.validate(trainer.annealing(progress))
-            main = trainer.accelerator.is_main_process
-            if run is not None and main and time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
-                trainer.save(run, identity)
-                saved_at = time.perf_counter()
-        if stopped:
-            return stopped
-        trainer.model.train()
-        trainer.train_step(progress)
-        if report:
-            report(trainer)
-
-
-def _check_identity(run: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
-    for name, what in (
-        ("data", "other data"),
-        ("family", "another model"),
-        ("options", "other model options"),
-        ("training", "other training options"),
-        ("seed", "another seed"),
-    ):
-        if theirs.get(name) != ours[name]:
-            raise InputError(
-                f"{run}: the interrupted fit had {what}; give the same ones, or --overwrite"
-            )
 
 
 def _locate(model: SequenceModel, batch: SequenceBatch, part: list[Sequence], step: int) -> str:

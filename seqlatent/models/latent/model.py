@@ -11,8 +11,7 @@ Where it sees no latents, the *posterior factorises*: z_t is independent of the 
 log p(x) can be estimated step by step (inference/bounds.py). Elsewhere sequential Monte Carlo takes
 over (inference/smc.py).
 
-The Pyro model and guide are written with two sites, z and x, each for all sequences and steps.
-Scoring and sampling run in plain torch on the same parts.
+The Pyro model and guide have two sites, z and x; scores and samples come from plain torch.
 """
 
 import math
@@ -328,8 +327,6 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         )
         scaling, last, network = repeat_state(r.after, num_paths)
         return ModelState(scaling, last, (network[0], prior))
-
-    # -- the contract of a model ------------------------------------------------------------------
 
     def at_floor(self, batch: SequenceBatch) -> Tensor:
         """(B, T, D) how far, 0 to 1, the density of each value rests on the scale's floor."""

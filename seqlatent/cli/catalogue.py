@@ -1,19 +1,52 @@
-"""What there is, in words: the bundled data sets, the models and their options."""
+"""`seqlatent datasets` and `seqlatent models`: text listings of what there is to use."""
 
 import inspect
+import json
+from typing import TYPE_CHECKING, Annotated
 
-from seqlatent.data.catalog import Card
+import typer
+
+from seqlatent.cli.common import Json
+from seqlatent.errors import InputError
+
+if TYPE_CHECKING:
+    from seqlatent.data.catalog import Card
 
 
-def datasets_text(cards: list[Card]) -> str:
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="A data set, to describe it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the bundled data sets, or describe one."""
+    from seqlatent.data.catalog import card, dataset_names
+
+    cards = [card(n) for n in ([name] if name else dataset_names())]
+    if as_json:
+        fields = ("name", "title", "frequency", "units", "targets", "licence", "source")
+        print(json.dumps([{f: getattr(c, f) for f in fields} for c in cards], indent=2))
+    else:
+        print(card_text(cards[0]) if name else datasets_text(cards))
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(help="A model, to list its options.")] = None,
+) -> None:
+    """List the models, or the options of one with their defaults."""
+    print(model_text(name) if name else models_text())
+
+
+def datasets_text(cards: "list[Card]") -> str:
     """A line for each data set."""
     width = max(len(c.name) for c in cards)
     lines = [f"{c.name.ljust(width)}  {c.title}: {c.num_sequences} x {c.num_steps}" for c in cards]
-    hint = "see one with 'seqlatent datasets NAME'; use it as DATA, NAME:train or NAME:test"
+    hint = (
+        "'seqlatent datasets NAME' describes one; where a command takes DATA, give NAME, "
+        "NAME:train or NAME:test"
+    )
     return "\n".join([*lines, "", hint])
 
 
-def card_text(c: Card) -> str:
+def card_text(c: "Card") -> str:
     """A data set's card."""
     lines = [
         c.title,
@@ -38,12 +71,18 @@ def models_text() -> str:
     from seqlatent.models.registry import MODELS
 
     width = max(map(len, MODELS))
-    lines = [f"{family.ljust(width)}  {_first_line(cls)}" for family, cls in MODELS.items()]
-    return "\n".join([*lines, "", "see the options of one with 'seqlatent models NAME'"])
+    lines = []
+    for family in MODELS:
+        try:
+            line = _first_line(MODELS[family])
+        except InputError as error:  # of another package, which must not hide the rest
+            line = f"not available: {error}"
+        lines.append(f"{family.ljust(width)}  {line}")
+    return "\n".join([*lines, "", "'seqlatent models NAME' lists the options of one"])
 
 
 def model_text(family: str) -> str:
-    """A model's size, and every option with its default.
+    """A model's size, and every option with its default value.
 
     Raises:
         InputError: for an unknown name.
@@ -67,7 +106,7 @@ def _first_line(cls: type) -> str:
 
 
 def _size_text(family: str) -> str:
-    """Parameters and receptive fields with the default options and one real channel."""
+    """Number of parameters and receptive fields, with default options and one real channel."""
     import numpy as np
 
     from seqlatent.data.dataset import SequenceDataset
@@ -85,5 +124,5 @@ def _size_text(family: str) -> str:
         for name, network in model.named_modules()
         if isinstance(network, CausalNetwork)
     ]
-    text = f"with the defaults and one real channel: {count:,} parameters"
+    text = f"with default options and one real channel: {count:,} parameters"
     return f"{text}; receptive field of {', '.join(fields)}" if fields else text
