@@ -187,7 +187,7 @@ def test_forecast_paths_have_the_dense_conditional_moments(process: Process):
         np.testing.assert_array_less(np.abs(draws.mean(0) - expected), 4 * error)
 
 
-def test_any_parameters_give_a_stable_system_with_a_standard_normal_stationary_law():
+def test_any_parameters_give_a_stable_system_with_a_standard_normal_stationary_distribution():
     m = build(dataset(), latent_dim=5)
     for size in (0.1, 3.0, 300.0):
         m.M.data = size * torch.randn(5, 5, dtype=torch.float64)

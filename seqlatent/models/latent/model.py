@@ -40,7 +40,7 @@ from seqlatent.models.latent.guide import Guide, GuideDistribution
 from seqlatent.models.latent.options import LatentOptions
 from seqlatent.models.latent.parts import LatentSample, Reading
 from seqlatent.models.latent.priors import PriorDistribution, build_prior
-from seqlatent.models.latent.sites import Sites, register, sequences_and_steps
+from seqlatent.models.latent.sites import Sites, register, sequences_and_steps, unchecked
 from seqlatent.nn.build import build_network
 from seqlatent.nn.causal import State, map_state, repeat_state
 from seqlatent.nn.feedforward import mlp
@@ -280,7 +280,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
     def _negative_elbo(self, batch: SequenceBatch, weight: float) -> Tensor:
         """-E_q[log p(x | z)] + weight * KL, summed; the KL is exact where it has a closed form."""
         sites = self.sites(batch)  # the networks over x run once for model and guide
-        with pyro.validation_enabled(False):
+        with unchecked():
             loss = TraceMeanField_ELBO().differentiable_loss(
                 self.model, self.guide, batch, weight, sites
             )

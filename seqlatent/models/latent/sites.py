@@ -7,7 +7,7 @@ name. Our own training does not use the store.
 
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -29,6 +29,17 @@ def register(module: nn.Module, family: str) -> None:
     if module not in _numbers:
         _numbers[module] = next(_counter)
     pyro.module(f"{family}-{_numbers[module]}", module)
+
+
+def unchecked() -> AbstractContextManager[None]:
+    """Switch off the checks of Pyro and torch, and restore each setting afterwards:
+    `pyro.validation_enabled` would leave torch's with the value of Pyro's."""
+    return pyro.settings.context(
+        validate_infer=False,
+        validate_poutine=False,
+        validate_distributions_pyro=False,
+        validate_distributions_torch=False,
+    )
 
 
 @contextmanager
