@@ -130,7 +130,7 @@ class Fitted:
     def sample(
         self, num_samples: int, length: int, *, seed: int = 0, start: str | None = None
     ) -> SequenceDataset:
-        """Draw whole sequences from nothing; see `seqlatent.tasks.forecasting.sample`."""
+        """Sample whole sequences from nothing; see `seqlatent.tasks.forecasting.sample`."""
         return sample(self.module, num_samples, length, seed=seed, start=start)
 
     def impute(
@@ -142,7 +142,7 @@ class Fitted:
         progress: bool = False,
         lag: int = LAG,
     ) -> Imputation:
-        """Draw missing values given all observed ones; see `seqlatent.tasks.imputing.impute`."""
+        """Sample missing values given all observed ones; see `seqlatent.tasks.imputing.impute`."""
         data = self._load(data)
         with counting("imputing", len(data), progress) as count:
             return impute(

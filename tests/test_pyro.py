@@ -218,7 +218,7 @@ def test_nuts_samples_the_posterior(name: str):
     mcmc.run(batch)
     z = mcmc.get_samples()["z"]
     assert z.shape == (num, 1, 5, 1)
-    p = weighted_posterior(m, batch, "a", 2000, smoothing=True, seed=0)
+    p = weighted_posterior(m, batch, "a", num_samples=2000, smoothing=True, seed=0)
     parts = z[:, 0].unflatten(0, (20, -1)).mean(1)  # the error of a chain's mean: by batches
     error = (parts.var(0) / len(parts) + p.scale**2 / p.ess[:, None]).sqrt()
     assert (error < 0.15 * p.scale).all()
