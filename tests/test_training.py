@@ -118,15 +118,16 @@ def test_resume_refuses_other_data_or_options(data, tmp_path):
         fit(model("cnn"), *data, options(), run=tmp_path, resume=True)
 
 
-# A few moving averages have little to learn in thirty steps: not the example of another package.
-@pytest.mark.parametrize("name", sorted(set(MODELS) - {"smoother"}))
+@pytest.mark.parametrize("name", sorted(MODELS))
 def test_training_raises_the_likelihood_and_the_seed_decides(name: str):
     data = split(PROCESSES["ar2"]().sample(20, 12, seed=0), 0.2, "series")
     before = mean_log_prob(model(name, data=data[0]), data[1], 8)
     results = []
+    # A few moving averages learn slowly: their loss falls after fifty steps.
+    steps, rate = (100, 0.03) if name == "smoother" else (30, 0.01)
     for seed in (0, 0, 1):
         m = model(name, data=data[0])
-        chosen = options(max_steps=30, eval_every=15, learning_rate=0.01)
+        chosen = options(max_steps=steps, eval_every=15, learning_rate=rate)
         results.append(fit(m, *data, chosen, seed=seed))
         assert mean_log_prob(m, data[1], 8, seed) == results[-1].valid_score
     assert results[0].valid_score > before + 0.05
