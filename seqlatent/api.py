@@ -14,13 +14,13 @@ import logging
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
 import torch
 
-from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.readers import load, load_like
@@ -32,6 +32,7 @@ from seqlatent.inference.likelihood import kind_of
 from seqlatent.inference.protocols import OwnSelection
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS, build_model
+from seqlatent.nn.scaling import prepare
 from seqlatent.options import check_seed, make
 from seqlatent.tasks.prepare import check_data
 from seqlatent.text import Summary
@@ -46,7 +47,7 @@ from seqlatent.training.checkpoint import (
 from seqlatent.training.checkpoint import load_model as load_module
 from seqlatent.training.fitting import FitResult, check_device
 from seqlatent.training.fitting import fit as train_model
-from seqlatent.training.messages import announce, suggest_increments, warn
+from seqlatent.training.messages import announce, warn
 from seqlatent.training.options import TrainingOptions
 from seqlatent.training.progress import progress_bar
 from seqlatent.training.trainer import is_main_process
@@ -185,17 +186,19 @@ class Model(Fitted, Summary):
         else:
             train = with_context(data, self.options.context_length)
             held_out = load_like(valid, data)  # check_data gives it its context
-        description = DataDescription.of(train)
+        description = DataDescription.of(train, self.options.season)
         if options.hide > 0:
             description = dataclasses.replace(description, had_gaps=True)
         # Scales come from training data alone; which distribution can hold the values is asked of
         # all.
         chosen, reason = MODELS[self.family].complete(self.options, DataDescription.of(data))
+        if chosen.scaling == "auto":
+            chosen = replace(chosen, scaling="global")
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             module = build_model(self.family, chosen, description)
         held_out = check_data(module, held_out)
-        module.begin(collate(train.sequences[:1]))  # refuses scaling=prefix without a context
+        train = replace(train, sequences=tuple(prepare(module.scaler, train.sequences)))
         made = [] if folder is None else [p for p in (folder, *folder.parents) if not p.exists()]
         if folder is not None:
             make_folder(folder)
@@ -205,7 +208,6 @@ class Model(Fitted, Summary):
         if reason:
             logger.info("%s", reason)
         announce(module, train, held_out, options)
-        suggest_increments(module)
         try:
             with progress_bar(options, progress) as report:
                 self.result = train_model(

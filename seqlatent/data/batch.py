@@ -1,7 +1,7 @@
 """What a model is given: sequences of different lengths as one padded block of tensors."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -25,9 +25,11 @@ class SequenceBatch(Summary):
         lengths: (B,) int64, the number of real steps; the rest is padding.
         context: (B,) int64, leading steps that are conditioned on and not scored.
         covariates: (B, T, C) float64, 0 where padded.
-        prefix: (B, P, D) float64, the series' own first values, NaN where missing; P may be 0.
-        before: (B, D) float64, each channel's last value before the first of these steps, NaN where
-            there is none; None at the beginning of every series.
+        past: (B, P, D) float64, the values before the first of these steps, NaN where missing or,
+            on the left, where a series has fewer; P may be 0.
+        past_lengths: (B,) int64, how many of them are steps of the series.
+        scaled: how a model scales the values of each step, if that has been computed: tensors
+            (B, T, .).
     """
 
     x: Tensor
@@ -35,23 +37,12 @@ class SequenceBatch(Summary):
     lengths: Tensor
     context: Tensor
     covariates: Tensor
-    prefix: Tensor
-    before: Tensor | None = None
+    past: Tensor
+    past_lengths: Tensor
+    scaled: tuple[Tensor, ...] | None = None
 
     def _facts(self) -> Facts:
         return batch_facts(self)
-
-    @cached_property
-    def carried(self) -> Tensor:
-        """(B, T + 1, D): at t the last value that was observed before step t, and in the end the
-        last of all; NaN before the first."""
-        none = self.x.new_full((len(self.x), 1, self.x.shape[-1]), torch.nan)
-        start = none if self.before is None else self.before[:, None]
-        step = torch.arange(1, self.x.shape[1] + 1, device=self.x.device)[:, None]
-        place = torch.where(self.observed, step, 0).cummax(1).values
-        # place 0 is what came before
-        values = torch.cat([start, self.x], 1)
-        return torch.cat([start, values.gather(1, place)], 1)
 
     @cached_property
     def scored(self) -> Tensor:
@@ -67,9 +58,20 @@ class SequenceBatch(Summary):
             self.lengths.to(device),
             self.context.to(device),
             self.covariates.to(device),
-            self.prefix.to(device),
-            None if self.before is None else self.before.to(device),
+            self.past.to(device),
+            self.past_lengths.to(device),
+            None if self.scaled is None else tuple(part.to(device) for part in self.scaled),
         )
+
+    def expand(self, size: int) -> "SequenceBatch":
+        """A batch of one sequence as `size` equal ones; nothing is copied."""
+
+        def repeated(part: Tensor) -> Tensor:
+            return part.expand(size, *part.shape[1:])
+
+        scaled = None if self.scaled is None else tuple(map(repeated, self.scaled))
+        parts = (getattr(self, f.name) for f in fields(self)[:-1])
+        return SequenceBatch(*map(repeated, parts), scaled)
 
     def steps(self, start: int, stop: int) -> "SequenceBatch":
         """Steps start..stop-1 of every sequence, for models that read a long one in chunks."""
@@ -80,8 +82,9 @@ class SequenceBatch(Summary):
             (self.lengths - start).clamp(0, width),
             (self.context - start).clamp(0, width),
             self.covariates[:, start:stop],
-            self.prefix,
-            self.carried[:, start],
+            torch.cat([self.past, torch.where(self.observed, self.x, torch.nan)[:, :start]], 1),
+            self.past_lengths + start,
+            None if self.scaled is None else tuple(part[:, start:stop] for part in self.scaled),
         )
 
 
@@ -118,15 +121,32 @@ def collate(sequences: Iterable[Sequence]) -> SequenceBatch:
         x[i, : len(s)] = np.where(seen, s.x, 0.0)
         observed[i, : len(s)] = seen
         covariates[i, : len(s)] = s.covariates
-    prefix = np.stack([x[0, :0] if s.prefix is None else s.prefix for s in sequences])
-    none = np.full(channels, np.nan)
-    before = np.stack([none if s.before is None else s.before for s in sequences])
+    past_lengths = np.array([0 if s.past is None else len(s.past) for s in sequences])
+    past = np.full((len(sequences), int(past_lengths.max()), channels), np.nan)
+    for i, s in enumerate(sequences):
+        if s.past is not None and len(s.past):
+            past[i, -len(s.past) :] = s.past
+    scaled = None
+    if all(s.scaled is not None for s in sequences):
+        scaled = tuple(_padded(parts, steps) for parts in zip(*(s.scaled or () for s in sequences)))
+        if sequences[0].scaled:
+            past, past_lengths = past[:, :0], past_lengths * 0  # what it was needed for is done
     return SequenceBatch(
         torch.from_numpy(x),
         torch.from_numpy(observed),
         torch.from_numpy(lengths),
         torch.tensor([s.context for s in sequences], dtype=torch.int64),
         torch.from_numpy(covariates),
-        torch.from_numpy(prefix),
-        torch.from_numpy(before),
+        torch.from_numpy(past),
+        torch.from_numpy(past_lengths),
+        scaled,
     )
+
+
+def _padded(parts: Iterable[np.ndarray], steps: int) -> Tensor:
+    """(T_i, .) arrays as one (B, T, .) tensor, padded by ones, which are harmless as scales."""
+    parts = list(parts)
+    padded = np.ones((len(parts), steps, parts[0].shape[-1]))
+    for i, part in enumerate(parts):
+        padded[i, : len(part)] = part
+    return torch.from_numpy(padded)

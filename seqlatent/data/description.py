@@ -12,6 +12,8 @@ import numpy as np
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.grid import Frequency
+from seqlatent.data.season import seasons_of
+from seqlatent.data.spread import Spread, log_offset, spread, to_log
 
 _RELATIVE_ROUNDING = 1e-12
 
@@ -28,7 +30,9 @@ class ChannelDescription:
         resolution: spacing of the grid on which they were recorded; 0 if there is none.
         integer: whether all are whole numbers.
         num_observed, num_missing: how many values there are and how many are missing.
-        increment: standard deviation of a value less the one before it, 1 where that is constant.
+        spread: of the values.
+        log_spread: of the values on a logarithmic scale, `to_log(offset)`.
+        offset: the size below which that scale is linear.
     """
 
     name: str
@@ -40,7 +44,9 @@ class ChannelDescription:
     integer: bool
     num_observed: int
     num_missing: int
-    increment: float = 1.0
+    spread: Spread = field(default_factory=Spread)
+    log_spread: Spread = field(default_factory=Spread)
+    offset: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class DataDescription:
         start: the first step of the first sequence.
         id_column, time_column: what they were called in the table, if it was one.
         had_gaps: whether the training data had missing values, so that a model learnt to read them.
+        seasons: lengths of their seasons in steps, shortest first; none where there is none.
+        num_series: how many series there were.
     """
 
     channels: tuple[ChannelDescription, ...]
@@ -67,6 +75,8 @@ class DataDescription:
     id_column: str = "unique_id"
     time_column: str | None = None
     had_gaps: bool = False
+    seasons: tuple[int, ...] = ()
+    num_series: int = 1
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -77,9 +87,15 @@ class DataDescription:
         return len(self.channels)
 
     @classmethod
-    def of(cls, data: SequenceDataset) -> "DataDescription":
+    def of(cls, data: SequenceDataset, season: int | None = None) -> "DataDescription":
+        """The description of a data set.
+
+        Args:
+            data: for training.
+            season: its length in steps; 1 if there is none; by default it is found in the data.
+        """
         values = np.concatenate([s.x for s in data])
-        changes = np.concatenate([np.diff(s.x, axis=0) for s in data])
+        seasons = seasons_of(data) if season is None else (season,) * (season > 1)
         covariates = np.concatenate([s.covariates for s in data])
         loc, scale = covariates.mean(0), covariates.std(0)
         # Rounding gives a constant column a spread of its own.
@@ -88,7 +104,8 @@ class DataDescription:
         )
         return cls(
             channels=tuple(
-                _describe(name, values[:, d], changes[:, d]) for d, name in enumerate(data.targets)
+                _describe(name, [s.x[:, d] for s in data], (*seasons, 1)[0])
+                for d, name in enumerate(data.targets)
             ),
             categories={name: tuple(labels) for name, labels in data.categories.items()},
             covariate_names=tuple(data.covariate_names),
@@ -99,6 +116,8 @@ class DataDescription:
             id_column=data.id_column,
             time_column=data.time_column,
             had_gaps=bool(np.isnan(values).any()),
+            seasons=seasons,
+            num_series=len(data),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -107,20 +126,26 @@ class DataDescription:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "DataDescription":
         fields = dict(content)
-        fields["channels"] = tuple(ChannelDescription(**c) for c in fields["channels"])
+        fields["channels"] = tuple(_channel(c) for c in fields["channels"])
         fields["categories"] = {k: tuple(v) for k, v in fields["categories"].items()}
-        for name in ("covariate_names", "covariate_loc", "covariate_scale"):
+        for name in ("covariate_names", "covariate_loc", "covariate_scale", "seasons"):
             fields[name] = tuple(fields[name])
         return cls(**fields)
 
 
-def _describe(name: str, column: np.ndarray, changes: np.ndarray) -> ChannelDescription:
+def _channel(content: Mapping[str, Any]) -> ChannelDescription:
+    spreads = {name: Spread(**content[name]) for name in ("spread", "log_spread")}
+    return ChannelDescription(**{**content, **spreads})
+
+
+def _describe(name: str, columns: list[np.ndarray], season: int) -> ChannelDescription:
+    column = np.concatenate(columns)
     seen = column[np.isfinite(column)]
     if len(seen) == 0:  # a split can leave a channel without any value
         return ChannelDescription(name, 0.0, 1.0, 0.0, 0.0, 0.0, False, 0, len(column))
-    changes = changes[np.isfinite(changes)]
-    scale, increment = float(seen.std()), float(changes.std()) if len(changes) else 0.0
+    scale, offset = float(seen.std()), log_offset(seen)
     rounding = _RELATIVE_ROUNDING * float(np.abs(seen).max())
+    log = to_log(offset)
     return ChannelDescription(
         name=name,
         loc=float(seen.mean()),
@@ -131,7 +156,9 @@ def _describe(name: str, column: np.ndarray, changes: np.ndarray) -> ChannelDesc
         integer=bool((seen == np.round(seen)).all()),
         num_observed=len(seen),
         num_missing=len(column) - len(seen),
-        increment=1.0 if increment <= rounding else increment,
+        spread=spread(columns, season),
+        log_spread=spread([log(c) for c in columns], season),
+        offset=offset,
     )
 
 

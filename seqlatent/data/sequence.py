@@ -18,10 +18,10 @@ class Sequence(Summary):
         x: (T, D) float64 values in data units, NaN where missing; categories hold their code.
         covariates: (T, C) float64, finite: what is known of every step in advance.
         context: leading steps that are conditioned on and not scored.
-        prefix: (P, D) the series' own first values, by which it may be scaled; a piece that is cut
-            out keeps them.
-        before: (D,) the last value of each channel before the first step, NaN where there is none;
-            a piece that is cut out knows it.
+        past: (P, D) the series' values before the first step, which a piece that is cut out keeps;
+            None where there are none.
+        scaled: how a model scales the values of each step, if that has been computed: arrays of T
+            rows, which a piece keeps.
         absent: (T,) bool, the steps that the table did not have and that were filled in as missing;
             None where there are none.
     """
@@ -31,8 +31,8 @@ class Sequence(Summary):
     x: np.ndarray
     covariates: np.ndarray
     context: int = 0
-    prefix: np.ndarray | None = None
-    before: np.ndarray | None = None
+    past: np.ndarray | None = None
+    scaled: tuple[np.ndarray, ...] | None = None
     absent: np.ndarray | None = None
 
     def _facts(self) -> Facts:
@@ -57,7 +57,8 @@ class Sequence(Summary):
             x=self.x[part],
             covariates=self.covariates[part],
             context=context,
-            before=self._last_before(start),
+            past=self._values_before(start),
+            scaled=None if self.scaled is None else tuple(a[part] for a in self.scaled),
             absent=None if self.absent is None else self.absent[part],
         )
 
@@ -87,13 +88,12 @@ class Sequence(Summary):
             x=x,
             covariates=covariates,
             context=context,
+            scaled=None,
             absent=absent if absent.any() else None,
         )
 
-    def _last_before(self, stop: int) -> np.ndarray:
-        before = np.full(self.x.shape[1], np.nan) if self.before is None else self.before.copy()
-        for d, column in enumerate(self.x[:stop].T):
-            seen = np.flatnonzero(np.isfinite(column))
-            if len(seen):
-                before[d] = column[seen[-1]]
-        return before
+    def _values_before(self, start: int) -> np.ndarray | None:
+        """(P + start, D) the series' values before one of the steps; a view where it can be."""
+        if self.past is None:
+            return self.x[:start] if start else None
+        return np.concatenate([self.past, self.x[:start]])

@@ -60,23 +60,24 @@ def split(
 
 
 def with_context(data: SequenceDataset, length: int) -> SequenceDataset:
-    """The same data with (at least) the first `length` steps of each sequence as context, and as
-    the prefix that it may be scaled by.
+    """The same data with (at least) the first `length` steps of each sequence as context.
 
     Raises:
         InputError: for a sequence with no step left to score.
     """
     if length == 0:
         return data
-    if all(s.prefix is not None and len(s.prefix) == length for s in data):
-        return data  # done before the data was split
     for s in data:
-        if len(s) <= length:
+        begun = 0 if s.past is None else len(s.past)
+        if len(s) + begun <= length:
             raise InputError(
                 f"{data.name}: series {s.unique_id} has {len(s)} steps, too few for "
                 f"context_length={length}"
             )
-    sequences = tuple(replace(s, context=max(s.context, length), prefix=s.x[:length]) for s in data)
+    sequences = tuple(
+        replace(s, context=max(s.context, length - (0 if s.past is None else len(s.past))))
+        for s in data
+    )
     return replace(data, sequences=sequences)
 
 

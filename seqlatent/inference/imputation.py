@@ -57,13 +57,17 @@ def by_particles(
     for t in range(first, batch.x.shape[1]):
         x = batch.x[:, t : t + 1].expand(size, -1, -1)
         covariates = batch.covariates[:, t : t + 1].expand(size, -1, -1)
-        y = (x - state.scaling.loc) / state.scaling.scale
+        scaled = model.scaler.next(state.memory)
+        y = model.scaler.scale_values(x, scaled, torch.double)
         y, log_weight, state = model.fill_step(state, y, observed[t], covariates, noise)
+        filled = torch.where(observed[t], x, model.scaler.unscale(y, scaled))
+        # Densities of the observed values in data units: paths scale them in different ways.
+        log_weight = log_weight - (scaled.scale.log() * observed[t]).sum(-1)[:, 0]
+        state = state._replace(memory=model.scaler.after(state.memory, filled, scaled))
         num_seen += int(observed[t].any())
         if t in gaps[:1]:
             gaps.pop(0)
-            filled = torch.where(observed[t], x, state.scaling.inverse(y))[:, 0]
-            open_steps[t] = filled, num_seen
+            open_steps[t] = filled[:, 0], num_seen
         log_w = log_w + log_weight
         log_w = log_w - log_w.logsumexp(0)
         finish([s for s, (_, since) in open_steps.items() if num_seen - since >= lag])
@@ -83,4 +87,4 @@ def _read(model: Fillable, batch: SequenceBatch, num_steps: int) -> ModelState:
     state = model.begin(batch)
     for start in range(0, num_steps, CHUNK):
         state = model.read(batch.steps(start, min(start + CHUNK, num_steps)), state)
-    return state
+    return state._replace(memory=model.memory(batch.steps(0, num_steps)))

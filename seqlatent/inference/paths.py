@@ -137,13 +137,12 @@ def _read_all(
             if isinstance(model, EstimatedDensity) and not model.factorises:
                 # Latents that depend on earlier ones are sampled given the past, for each path.
                 state = model.filtered_paths(batch, num_samples, noise)
-                last = batch.carried[:, -1:].repeat_interleave(num_samples, 0)
-                yield _Read(some, state.at(last), noise, True)
+                yield _Read(some, state, noise, True)
                 continue
             state = model.begin(batch)
             for step in range(0, batch.x.shape[1], CHUNK):
                 state = model.read(batch.steps(step, step + CHUNK), state)
-            yield _Read(some, state.at(batch.carried[:, -1:]), noise, False)
+            yield _Read(some, state._replace(memory=model.memory(batch)), noise, False)
 
 
 def _joined(reads: Iterator[_Read], num_samples: int) -> Iterator[_Read]:

@@ -27,27 +27,24 @@ from torch.optim import Optimizer
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.distributions.noise import Noise
-from seqlatent.nn.scaling import Scaling
+from seqlatent.nn.scaling import Memory
 
 
 class ModelState(NamedTuple):
     """What a model remembers of the steps so far; the batch dimension of every tensor is first.
 
     Attributes:
-        scaling: the sequences' affine maps; their first dimension may be 1, for all sequences.
-            The caller updates it with the last values by `at`.
+        memory: what scaling remembers of the values, for sampling to continue from; its first
+            dimension may be 1. Reading a batch leaves it alone: who samples after it sets it by
+            `SequenceModel.memory`.
         last: (B, 1, F) embedding of the last value; before the first step, of a missing value.
             Zeros if the model has no network that uses it.
         network: states of the model's networks or of its filter; None before the first step.
     """
 
-    scaling: Scaling
+    memory: Memory
     last: Tensor
     network: Any
-
-    def at(self, values: Tensor) -> "ModelState":
-        """The state with these last values, (B, 1, D) in data units, NaN where there is none."""
-        return self._replace(scaling=self.scaling.after(values))
 
 
 class StepModel(nn.Module, ABC):
@@ -73,6 +70,10 @@ class StepModel(nn.Module, ABC):
     ) -> tuple[Tensor, ModelState]:
         """Sample T steps: (B, T, C) covariates -> (B, T, D) values in data units, and the state
         after them."""
+
+    @abstractmethod
+    def memory(self, batch: SequenceBatch) -> Memory:
+        """What scaling remembers after all T steps of a batch without padding."""
 
     @property
     def device(self) -> torch.device:

@@ -65,8 +65,9 @@ class Autoregressive(EmissionModel, ExactDensity, Fillable):
         state = state or self.begin(batch)
         y, embedding, u = self.inputs(batch, state)
         distributions, network = self._step_distributions(u, batch.observed, state)
-        log_prob = distributions.log_prob(y) - state.scaling.log_scale(batch.observed)
-        return log_prob, distributions, y, ModelState(state.scaling, embedding[:, -1:], network)
+        log_scale = self.scaler.log_scale(batch, self.scaler(batch))
+        log_prob = distributions.log_prob(y) - log_scale
+        return log_prob, distributions, y, ModelState(state.memory, embedding[:, -1:], network)
 
     def log_prob(
         self, batch: SequenceBatch, state: ModelState | None = None
@@ -90,7 +91,7 @@ class Autoregressive(EmissionModel, ExactDensity, Fillable):
         state = state or self.begin(batch)
         _, embedding, u = self.inputs(batch, state)
         _, network = self.network(u, state.network)
-        return ModelState(state.scaling, embedding[:, -1:], network)
+        return ModelState(state.memory, embedding[:, -1:], network)
 
     def sample_step(
         self, state: ModelState, covariates: Tensor, noise: Noise
@@ -98,7 +99,8 @@ class Autoregressive(EmissionModel, ExactDensity, Fillable):
         y = covariates.new_zeros(len(covariates), 1, self.description.num_channels)
         nothing = torch.zeros(y.shape[-1], dtype=torch.bool, device=y.device)
         y, _, state = self.fill_step(state, y, nothing, covariates, noise)
-        return state.scaling.inverse(y), state
+        x, memory = self.unscale_step(y, state)
+        return x, state._replace(memory=memory)
 
     def fill_step(
         self,
@@ -112,7 +114,7 @@ class Autoregressive(EmissionModel, ExactDensity, Fillable):
         distributions, network = self._step_distributions(u, None, state)
         y, log_prob = distributions.fill(y.to(u), observed, noise)
         last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
-        return y, log_prob[:, 0], ModelState(state.scaling, last, network)
+        return y, log_prob[:, 0], ModelState(state.memory, last, network)
 
 
 @dataclass(frozen=True)

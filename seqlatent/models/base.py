@@ -16,9 +16,10 @@ from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.noise import Noise
+from seqlatent.errors import InputError
 from seqlatent.inference.protocols import ModelState, StepModel
 from seqlatent.nn.layers import soft_clip
-from seqlatent.nn.scaling import SCALINGS, CovariateScaler, Scaler
+from seqlatent.nn.scaling import MANY, CovariateScaler, Memory, Scaled, Scaler
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,27 @@ class ModelOptions:
     """Options that every model has."""
 
     scaling: str = field(
-        default="global",
+        default="auto",
         metadata={
-            "help": "how real values are scaled: global, by the training data; prefix, by each "
-            "series' own first context_length steps; increments, each value less the one before "
-            "it, for near-random walks (needs context_length=1); none",
-            "choices": SCALINGS,
+            "help": "how real values are scaled, one or more words joined by +: global, by the "
+            "training data; log, on a logarithmic scale; running, by the series' own past; "
+            "increments, each value less the one before it; seasonal, each value less the one a "
+            "season ago; none; auto: the chain with the highest held-out likelihood"
+        },
+    )
+    season: int | None = field(
+        default=None,
+        metadata={
+            "help": "length of the season in steps; 1: none (default: by the data's frequency, or "
+            "found in the data)",
+            "min": 1,
+        },
+    )
+    lags: str = field(
+        default="auto",
+        metadata={
+            "help": "earlier values that networks see besides the last one, in steps, such as "
+            "24,168; none; auto: those of one season ago"
         },
     )
     context_length: int = field(
@@ -56,7 +72,8 @@ class SequenceModel(StepModel):
     Attributes:
         learning_rate: the default for training.
         embedding_dim: F, the size of an embedded step.
-        input_dim: F + C, the size of a network's input for one step.
+        num_known: C + E, covariates of a step and features of the past.
+        input_dim: F + C + E, the size of a network's input for one step.
     """
 
     Options: ClassVar[Any] = ModelOptions
@@ -73,11 +90,24 @@ class SequenceModel(StepModel):
         super().__init__()
         self.options, self.description = options, description
         if discrete is None:
-            discrete = [c.name in description.categories for c in description.channels]
-        self.scaler = Scaler(description, options.scaling, discrete)
+            discrete = self._labels(description)
+        scaling = "global" if options.scaling == "auto" else options.scaling
+        self.scaler = Scaler(
+            description,
+            scaling,
+            discrete,
+            lags=self.choose_lags(description),
+            labels=self._labels(description),
+            seen=self.sees_past(),
+        )
         self.covariate_scaler = CovariateScaler(description)
         self.embedding_dim = description.num_channels * (num_features + 1)
-        self.input_dim = self.embedding_dim + len(description.covariate_names)
+        self.num_known = len(description.covariate_names) + self.scaler.num_features
+        self.input_dim = self.embedding_dim + self.num_known
+
+    @staticmethod
+    def _labels(description: DataDescription) -> list[bool]:
+        return [c.name in description.categories for c in description.channels]
 
     # -- what a subclass may override -------------------------------------------------------------
 
@@ -94,6 +124,32 @@ class SequenceModel(StepModel):
     def unused_options(cls, options: Any) -> dict[str, str]:
         """Options without effect given the others, and what each applies to."""
         return {}
+
+    def sees_past(self) -> bool:
+        """Whether the networks see features of the past that depend on values in data units."""
+        return True
+
+    def choose_lags(self, description: DataDescription) -> tuple[int, ...]:
+        """The lags, in steps, of the earlier values that networks see.
+
+        Raises:
+            InputError: where the option is no list of whole numbers.
+        """
+        if self.options.lags == "auto":
+            few = description.num_channels <= MANY
+            return description.seasons if few else ()
+        if self.options.lags == "none":
+            return ()
+        try:
+            lags = tuple(int(word) for word in self.options.lags.split(","))
+        except ValueError:
+            lags = (0,)
+        if min(lags) < 1:
+            raise InputError(
+                f"lags={self.options.lags} must be whole numbers of steps such as 24,168, or auto "
+                "or none"
+            )
+        return lags
 
     def check(self, data: SequenceDataset) -> None:
         """Refuse, before long work, data that the model cannot read.
@@ -121,7 +177,6 @@ class SequenceModel(StepModel):
         steps: list[Tensor] = []
         for t in range(covariates.shape[1]):
             x, state = self.sample_step(state, covariates[:, t : t + 1], noise)
-            state = state.at(x)
             steps.append(x)
         return torch.cat(steps, 1), state
 
@@ -139,29 +194,50 @@ class SequenceModel(StepModel):
     def inputs(
         self, batch: SequenceBatch, state: ModelState | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Scaled values y (B, T, D), their embedding (B, T, F), and inputs u (B, T, F + C): at step
-        t the embedding of step t - 1 and the covariates of step t."""
+        """Scaled values y (B, T, D), their embedding (B, T, F), and inputs u (B, T, F + C + E): at
+        step t the embedding of step t - 1 and what is known of step t (see `known`)."""
         state = state or self.begin(batch)
-        y = state.scaling.forward(batch)
+        scaled = self.scaler(batch)
+        y = self.scaler.scale_values(batch.x, scaled)
         embedding = self.embed(y, batch.observed)
         last = state.last.expand(len(y), -1, -1)
         before = torch.cat([last, embedding[:, :-1]], 1)
-        return y, embedding, torch.cat([before, self.covariate_scaler(batch.covariates)], -1)
+        return y, embedding, torch.cat([before, self.known(batch.covariates, scaled)], -1)
+
+    def known(self, covariates: Tensor, scaled: Scaled) -> Tensor:
+        """(B, T, C + E) what is known of steps in advance: (B, T, C) covariates, on the scale of
+        the training data's, and features of the past."""
+        covariates = self.covariate_scaler(covariates)
+        if not self.scaler.num_features:
+            return covariates
+        return torch.cat([covariates, scaled.features.to(covariates)], -1)
 
     def log_scale(self, batch: SequenceBatch) -> Tensor:
         """(B, T) nats: log p(x_t | .) in data units is that in scaled units *less* this, the sum
-        of log scale over the step's observed channels; 0 where not scored."""
-        log_scale = self.begin(batch).scaling.log_scale(batch.observed)
+        of log scale_t - log g'(x_t) over the step's observed channels; 0 where not scored."""
+        log_scale = self.scaler.log_scale(batch, self.scaler(batch))
         return torch.where(batch.scored, log_scale, 0.0)
 
     def next_input(self, state: ModelState, covariates: Tensor) -> Tensor:
-        """(B, 1, F + C) the input of the step after a state, given its (B, 1, C) covariates."""
-        return torch.cat([state.last, self.covariate_scaler(covariates)], -1)
+        """(B, 1, F + C + E) the input of the step after a state, given its (B, 1, C) covariates."""
+        scaled = self.scaler.next(state.memory)
+        return torch.cat([state.last, self.known(covariates, scaled)], -1)
+
+    def unscale_step(self, y: Tensor, state: ModelState) -> tuple[Tensor, Memory]:
+        """(B, T, D) scaled values of the steps after a state -> values in data units, and the
+        memory after them."""
+        return self.scaler.inverse(y, state.memory)
+
+    def memory(self, batch: SequenceBatch) -> Memory:
+        """What scaling remembers after all T steps of a batch without padding."""
+        if not self.scaler.moving and not self.scaler.num_features:
+            return self.scaler.begin()
+        return self.scaler.scan(batch)[1]
 
     def begin(self, batch: SequenceBatch | None) -> ModelState:
         """The state before the first step of a batch, or of a sequence without any step (None)."""
-        scaling = self.scaler(batch)
         size = 1 if batch is None else len(batch.x)
-        nothing = torch.zeros(size, 1, self.description.num_channels, device=scaling.loc.device)
+        device = self.scaler.loc.device
+        nothing = torch.zeros(size, 1, self.description.num_channels, device=device)
         last = self.embed(nothing, torch.zeros_like(nothing, dtype=torch.bool))
-        return ModelState(scaling, last, None)
+        return ModelState(self.scaler.begin(), last, None)

@@ -50,16 +50,19 @@ class EmissionModel(SequenceModel, LossTraining):
                 f"model '{self.family}' cannot have emission={emission}, only "
                 f"{', '.join(self.emission_names())}; choose another model (--model)"
             )
-        modelled = description
-        if options.scaling == "increments":  # floors of scales are relative to increments
-            channels = tuple(replace(c, scale=c.increment) for c in description.channels)
+        scaling = "global" if options.scaling == "auto" else options.scaling
+        sizes, modelled = units(description, scaling), description
+        if scaling not in ("global", "none"):  # floors are relative to what scaling leaves
+            channels = tuple(
+                replace(c, scale=unit) for c, unit in zip(description.channels, sizes, strict=True)
+            )
             modelled = replace(description, channels=channels)
-        family = build_family(modelled, options, units(description, options.scaling))
+        family = build_family(modelled, options, sizes)
         discrete = family.discrete_channels(description.num_channels)
-        if any(discrete) and options.scaling == "increments":
+        if all(discrete) and scaling not in ("global", "none"):
             raise InputError(
-                f"scaling=increments is for real values, but emission={emission} is for counts or "
-                "labels; use scaling=none"
+                f"scaling={scaling} is for real values, but emission={emission} is for counts or "
+                "labels, which are never scaled; leave it out"
             )
         super().__init__(options, description, discrete, family.num_features)
         self.value_distribution = family

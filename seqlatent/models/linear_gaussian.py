@@ -141,6 +141,13 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
 
     # -- the filter and the smoother --------------------------------------------------------------
 
+    def scaled(self, batch: SequenceBatch) -> Tensor:
+        """(B, T, D) scaled values."""
+        return self.scaler.scale_values(batch.x, self.scaler(batch), DOUBLE)
+
+    def sees_past(self) -> bool:
+        return False  # there is no network to see it
+
     def _offset(self, covariates: Tensor) -> Tensor:
         """(B, T, D) d + E u_t for (B, T, .) covariates."""
         if self.E is None:
@@ -152,9 +159,7 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         s = self.system()
         B, T, D = batch.x.shape
         m, P = state.network or (s.m0.expand(B, -1), s.P0[None])
-        r = torch.where(
-            seen, state.scaling.forward(batch, DOUBLE) - self._offset(batch.covariates), 0.0
-        )
+        r = torch.where(seen, self.scaled(batch) - self._offset(batch.covariates), 0.0)
         if len(P) == 1 and bool(seen.all()):
             seen = seen[:1]
         b = len(seen)
@@ -203,7 +208,7 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         J = torch.eye(self.latent_dim, dtype=DOUBLE, device=f.m.device) - f.K @ f.C
         m = f.m + torch.einsum("btij,btj->bti", f.K, f.v)
         P = J @ f.P @ J.mT + f.K @ f.R @ f.K.mT
-        return m, P, ModelState(state.scaling, state.last, f.after)
+        return m, P, ModelState(state.memory, state.last, f.after)
 
     def smoother(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
         """Mean (B, T, Z) and covariance (b, T, Z, Z) of p(z_t | x_{1:T}), as for `filter`.
@@ -250,16 +255,16 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
             x_t = C z_t + d + E u_t + e_t,  z ~ p(z_{1:T} | x),  e_t ~ N(0, R) given its observed
             channels o:  e = e' + R_{.o} R_{oo}^-1 (e_o - e'_o),  e' ~ N(0, R)
         """
-        s, scaling, seen = self.system(), self.begin(batch).scaling, batch.observed
+        s, scaled, seen = self.system(), self.scaler(batch), batch.observed
         level = self.sample_smoothed(batch, num_samples, noise) @ s.C.mT
         level = level + self._offset(batch.covariates)
         e = _gaussian(self.R_factor(), level[..., 0].numel(), noise).reshape(level.shape)
-        surprise = torch.where(seen, scaling.forward(batch, DOUBLE) - level - e, 0.0)
+        surprise = torch.where(seen, self.scaled(batch) - level - e, 0.0)
         both = seen[..., None] & seen[..., None, :]
         known = torch.where(both, s.R, torch.eye(len(s.R), dtype=DOUBLE, device=e.device))
         gain = (s.R * seen[..., None, :]) @ torch.linalg.inv(known)
         e = e + (gain @ surprise[..., None])[..., 0]
-        return torch.where(seen, batch.x, scaling.inverse(level + e))
+        return torch.where(seen, batch.x, self.scaler.unscale(level + e, scaled))
 
     def _backwards(self, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Terms of the backward recursions: the filtered m and P; and for every step but the last
@@ -293,8 +298,8 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         log_det = 2 * f.L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         count = batch.observed.sum(-1).to(DOUBLE)
         log_prob = -0.5 * (square + log_det + count * math.log(2 * math.pi))
-        log_prob = log_prob - state.scaling.log_scale(batch.observed, DOUBLE)
-        after = ModelState(state.scaling, state.last, f.after)
+        log_prob = log_prob - self.scaler.log_scale(batch, self.scaler(batch), DOUBLE)
+        after = ModelState(state.memory, state.last, f.after)
         return torch.where(batch.scored, log_prob, 0.0), after
 
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
@@ -323,7 +328,8 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         y = z @ s.C.mT + _gaussian(self.R_factor(), B, noise)
         y = y[:, None] + self._offset(covariates)
         after = (z @ s.A.mT, s.Q.expand(B, -1, -1))
-        return state.scaling.inverse(y), ModelState(state.scaling, state.last, after)
+        x, memory = self.unscale_step(y, state)
+        return x, ModelState(memory, state.last, after)
 
 
 class CholeskyFactor(nn.Module):

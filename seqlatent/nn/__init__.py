@@ -21,7 +21,7 @@ from seqlatent.nn.convolution import Convolution
 from seqlatent.nn.feedforward import WindowMLP
 from seqlatent.nn.recall import Recall
 from seqlatent.nn.recurrent import Recurrent
-from seqlatent.nn.scaling import CovariateScaler, Scaler, Scaling
+from seqlatent.nn.scaling import CovariateScaler, Memory, Scaled, Scaler, prepare
 
 __all__ = [
     "NETWORKS",
@@ -32,7 +32,9 @@ __all__ = [
     "Recall",
     "Recurrent",
     "Scaler",
-    "Scaling",
+    "Memory",
+    "Scaled",
+    "prepare",
     "State",
     "WindowMLP",
     "build_network",

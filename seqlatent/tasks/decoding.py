@@ -1,7 +1,7 @@
 """From exact latents back to sequences, and the maps between the two."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,6 @@ from seqlatent.inference.likelihood import CHUNK
 from seqlatent.inference.protocols import ExactDensity, InvertibleLatents
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.causal import expand_state
-from seqlatent.nn.scaling import OF_EACH_SERIES
 
 
 def decode(
@@ -40,11 +39,6 @@ def decode(
     description = model.description
     if not isinstance(model, InvertibleLatents):
         raise InputError(f"model '{model.family}' has no exact latents to decode; fit --model flow")
-    if model.scaler.scaling in OF_EACH_SERIES:
-        raise InputError(
-            f"the model needs each sequence's own first steps (scaling={model.scaler.scaling}), "
-            "which latents do not contain; fit one with scaling=global to decode"
-        )
     if latents.num_channels != model.latent_dim:
         raise InputError(
             f"{latents.name} has {latents.num_channels} latents, and the model has "
@@ -138,10 +132,7 @@ def step_map(
         n = len(points)
         x = now.x.expand(n, -1, -1).clone()
         x[:, 0, channel] = torch.from_numpy(points).to(x)
-        many = SequenceBatch(
-            *(getattr(now, f.name).expand(n, *getattr(now, f.name).shape[1:]) for f in fields(now))
-        )
-        many = replace(many, x=x)
+        many = replace(now.expand(n), x=x)
         past = expand_state(state, n)
         z, log_prob = model.encode(many, past)[0], model.log_prob(many, past)[0]
         return z[:, 0, channel].double().cpu().numpy(), log_prob[:, 0].double().cpu().numpy()

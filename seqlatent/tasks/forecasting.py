@@ -24,7 +24,6 @@ from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.paths import forecast_paths, sample_paths
 from seqlatent.models.base import SequenceModel
-from seqlatent.nn.scaling import OF_EACH_SERIES
 from seqlatent.options import check_count, check_seed
 from seqlatent.plots import plot_forecast
 from seqlatent.tasks.prepare import check_data
@@ -221,11 +220,6 @@ def sample(
         raise InputError(
             f"the model was fitted with the covariate '{named[0]}', which a sample without a "
             "history does not have; use forecast"
-        )
-    if model.scaler.scaling in OF_EACH_SERIES:
-        raise InputError(
-            f"the model needs each sequence's own first steps (scaling={model.scaler.scaling}), "
-            "which a sample without a history does not have; use forecast"
         )
     ds = _sample_steps(start, length, description)
     covariates = _calendar(ds, description.covariate_names)

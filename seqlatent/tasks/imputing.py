@@ -172,11 +172,11 @@ def impute(
         raise InputError(
             f"model '{model.family}' has no distribution of missing values to sample from"
         )
-    if model.scaler.scaling == "increments":
+    if model.scaler.moving and isinstance(model, ExactPosterior):
         raise InputError(
-            "the model reads each value less the one observed before it (scaling=increments) and "
-            "has no distribution of a value between two observed ones; fit one with "
-            "scaling=global to impute"
+            f"the model scales each value by the values observed before it (scaling="
+            f"{model.scaler.scaling}), so its smoother has no distribution of a missing value; fit "
+            "one with scaling=global to impute"
         )
     data = check_data(model, data, reads_gaps=isinstance(model, ExactPosterior))
     if not any(np.isnan(s.x).any() for s in data):

@@ -228,7 +228,9 @@ def reverse_gap(
     differences, steps = [], 0
     for first in range(0, len(chosen), BATCH):
         like = [s.slice(0, OWN_STEPS) for s in chosen[first : first + BATCH]]
-        like = [replace(s, unique_id=f"drawn like {s.unique_id}", prefix=None) for s in like]
+        like = [
+            replace(s, unique_id=f"drawn like {s.unique_id}", past=None, scaled=None) for s in like
+        ]
         noise = SequenceNoise([s.unique_id for s in like], seed)
         batch, z = _sample_like(model, start, like, noise)
         r = model.reading(batch)

@@ -13,6 +13,7 @@ from seqlatent.distributions.choice import check_support
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.emission_model import EmissionModel
+from seqlatent.nn.scaling import prepare
 
 logger = logging.getLogger("seqlatent")
 
@@ -59,7 +60,8 @@ def check_data(
     except InputError as error:
         raise InputError(f"{data.name}: {error}") from None
     model.check(data)
-    return with_context(data, model.options.context_length)
+    data = with_context(data, model.options.context_length)
+    return replace(data, sequences=tuple(prepare(model.scaler, data.sequences)))
 
 
 def _recode(data: SequenceDataset, description: DataDescription) -> SequenceDataset:

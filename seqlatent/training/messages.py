@@ -17,8 +17,6 @@ from seqlatent.training.options import TrainingOptions, choose_window
 
 logger = logging.getLogger("seqlatent")
 
-SMALL_INCREMENT = 0.1  # of increments relative to the spread of the values
-
 
 def announce(
     module: SequenceModel, train: SequenceDataset, valid: SequenceDataset, options: TrainingOptions
@@ -35,18 +33,6 @@ def announce(
         cut,
         counted(len(valid), "sequence"),
     )
-
-
-def suggest_increments(module: SequenceModel) -> None:
-    """Suggest scaling=increments for near-random walks, whose successive values are close."""
-    channels = module.description.channels
-    share = max(c.increment / c.scale for c in channels)
-    if module.scaler.scaling == "global" and share < SMALL_INCREMENT:
-        logger.info(
-            "successive values are close: they differ by %.1f %% of their spread; "
-            "scaling=increments with context_length=1 may do better",
-            100 * share,
-        )
 
 
 def warn(module: SequenceModel, data: SequenceDataset) -> None:

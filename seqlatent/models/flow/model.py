@@ -117,6 +117,10 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
             AutoregressiveBase(self.latent_dim, options.hidden_dim) if autoregressive else None
         )
 
+    def sees_past(self) -> bool:
+        # Conditioned on latents alone, all steps are decoded at once, before their values exist.
+        return self.options.condition_on != "latents"
+
     @classmethod
     def accepts(cls, emission: str) -> bool:
         return EMISSIONS[emission].invertible
@@ -158,26 +162,27 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
     # -- the two directions -----------------------------------------------------------------------
 
     def _maps(
-        self, last: Tensor, covariates: Tensor, observed: Tensor | None, network: object
+        self, last: Tensor, known: Tensor, observed: Tensor | None, network: object
     ) -> tuple[StepDistribution, object]:
-        """The maps of T steps, given the (B, T, F) embedding of the step before each."""
-        u = torch.cat([last, covariates], -1)
+        """The maps of T steps, given the (B, T, F) embedding of the step before each and what is
+        known in advance."""
+        u = torch.cat([last, known], -1)
         h, network = self.network(u, network)
         return self.head(torch.cat([h, u], -1), observed), network
 
     def _pass(
-        self, given: Tensor, observed: Tensor, covariates: Tensor, state: ModelState
+        self, given: Tensor, observed: Tensor, known: Tensor, state: ModelState
     ) -> tuple[StepDistribution, ModelState]:
         """The maps of all steps at once, each conditioned on `given` at the steps before it."""
         embedding = self.embed(given, observed)
         last = torch.cat([state.last.expand(len(given), -1, -1), embedding[:, :-1]], 1)
-        distributions, network = self._maps(last, covariates, observed, state.network)
-        return distributions, ModelState(state.scaling, embedding[:, -1:], network)
+        distributions, network = self._maps(last, known, observed, state.network)
+        return distributions, ModelState(state.memory, embedding[:, -1:], network)
 
     def _walk(
         self,
         source: Tensor,
-        covariates: Tensor,
+        known: Callable[[slice], Tensor],
         state: ModelState,
         result: Callable[[StepDistribution, Tensor], Tensor],
     ) -> ModelState:
@@ -185,20 +190,20 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         last, network = state.last.expand(len(source), -1, -1), state.network
         for t in range(source.shape[1]):
             now = slice(t, t + 1)
-            distributions, network = self._maps(last, covariates[:, now], None, network)
+            distributions, network = self._maps(last, known(now), None, network)
             value = result(distributions, source[:, now])
             last = self.embed(value, torch.ones_like(value, dtype=torch.bool))
-        return ModelState(state.scaling, last, network)
+        return ModelState(state.memory, last, network)
 
     def _read(self, batch: SequenceBatch, state: ModelState | None) -> "_Reading":
         """The latents of a batch, with the terms of its density."""
         state = state or self.begin(batch)
         network, base = state.network or (None, None)
-        y, within = state.scaling.forward(batch), state._replace(network=network)
-        covariates = self.covariate_scaler(batch.covariates)
+        scaled, within = self.scaler(batch), state._replace(network=network)
+        y, known = self.scaler.scale_values(batch.x, scaled), self.known(batch.covariates, scaled)
         distributions: list[StepDistribution] = []
         if self.in_parallel:
-            distribution, after = self._pass(y, batch.observed, covariates, within)
+            distribution, after = self._pass(y, batch.observed, known, within)
             distributions.append(distribution)
             z, log_det = distribution.map(y)
         else:
@@ -209,9 +214,9 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
                 parts.append(distribution.map(now))
                 return parts[-1][0]
 
-            after = self._walk(y, covariates, within, latents)
+            after = self._walk(y, lambda now: known[:, now], within, latents)
             z, log_det = (torch.cat(part, 1) for part in zip(*parts, strict=True))
-        log_det = log_det - state.scaling.log_scale(batch.observed)
+        log_det = log_det - self.scaler.log_scale(batch, scaled)
         slope = torch.zeros_like(z)
         if self.base is not None:
             z, slope, base = self.base(z, batch.observed, base or self.base.begin(len(z)))
@@ -241,23 +246,28 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         network, base = state.network or (None, None)
         if self.base is not None:
             z, base = self.base.inverse(z, base or self.base.begin(len(z)))
-        within, scaled = state._replace(network=network), self.covariate_scaler(covariates)
+        within, memory = state._replace(network=network), state.memory
         if self.in_parallel:
             steps: list[Tensor] = []
 
-            def value(distribution: StepDistribution, now: Tensor) -> Tensor:
-                steps.append(distribution.invert(now))
-                return steps[-1]
+            def known(now: slice) -> Tensor:
+                return self.known(covariates[:, now], self.scaler.next(memory))
 
-            after = self._walk(z, scaled, within, value)
-            y = torch.cat(steps, 1)
+            def value(distribution: StepDistribution, now: Tensor) -> Tensor:
+                nonlocal memory
+                y = distribution.invert(now)
+                x, memory = self.scaler.inverse(y, memory)
+                steps.append(x)
+                return y
+
+            after = self._walk(z, known, within, value)
+            x = torch.cat(steps, 1)
         else:
-            distribution, after = self._pass(
-                z, torch.ones_like(z, dtype=torch.bool), scaled, within
-            )
-            y = distribution.invert(z)
-        x = state.scaling.inverse(y)
-        return x, after._replace(network=(after.network, base)).at(x[:, -1:])
+            everything = torch.ones_like(z, dtype=torch.bool)
+            scaled = self.covariate_scaler(covariates)
+            distribution, after = self._pass(z, everything, scaled, within)
+            x, memory = self.scaler.inverse(distribution.invert(z), memory)
+        return x, after._replace(memory=memory, network=(after.network, base))
 
     # -- the interface of every model -------------------------------------------------------------
 
@@ -309,16 +319,16 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
     ) -> tuple[Tensor, Tensor, ModelState]:
         """See `Fillable`; only where the maps are conditioned on observations."""
         network, base = state.network or (None, None)
-        scaled = self.covariate_scaler(covariates)
-        distributions, network = self._maps(state.last, scaled, None, network)
-        y = y.to(scaled)
+        known = self.known(covariates, self.scaler.next(state.memory))
+        distributions, network = self._maps(state.last, known, None, network)
+        y = y.to(known)
         if self.base is None:
             y, log_prob = distributions.fill(y, observed, noise)
         else:
             base = base or self.base.begin(len(y))
             y, log_prob, base = self.base.fill(distributions, y, observed, base, noise)
         last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
-        return y, log_prob[:, 0], ModelState(state.scaling, last, (network, base))
+        return y, log_prob[:, 0], ModelState(state.memory, last, (network, base))
 
     def sample_steps(
         self, state: ModelState, covariates: Tensor, noise: Noise

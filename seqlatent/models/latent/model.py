@@ -75,7 +75,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         summarised = (o.history == "all" or o.prior == "conditional") and not recurrent
         self.summary = Recurrent(self.input_dim, hidden) if summarised else None
         known_dim = self.input_dim + (hidden if self.summary else 0)
-        num_covariates = len(description.covariate_names)
+        num_covariates = self.num_known
         self.prior = build_prior(
             o.prior,
             o.latent_dim,
@@ -150,11 +150,16 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         step = torch.arange(batch.x.shape[1], device=y.device)
         inside = batch.scored if self.factorises else step < batch.lengths[:, None]
         counted = inside & (step >= batch.context[:, None])
-        log_scale = state.scaling.log_scale(batch.observed)
-        after = ModelState(state.scaling, embedding[:, -1:], (summary, None))
-        origin = state.scaling.origin(batch).expand(y.shape)
-        parts = (y, batch.observed, origin, log_scale, emission, prior, seen, inside, counted)
+        scaled = self.scaler(batch)
+        log_scale = self.scaler.log_scale(batch, scaled)
+        after = ModelState(state.memory, embedding[:, -1:], (summary, None))
+        loc, scale = scaled.loc.expand(y.shape), scaled.scale.expand(y.shape)
+        parts = (y, batch.observed, loc, scale, log_scale, emission, prior, seen, inside, counted)
         return Reading(*parts, after)
+
+    def _unscaled(self, r: Reading, y: Tensor) -> Tensor:
+        """(..., B, T, D) scaled values -> data units, given the batch's past."""
+        return self.scaler.from_scale(r.loc + y.to(r.loc) * r.scale)
 
     def propose(
         self, r: Reading, eps: Tensor, particles: State = None, branched: bool = False
@@ -193,7 +198,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         """(..., B, T, D) samples of p(x_t | history, z_t) at latents (..., B, T, Z), data units."""
         _, past, _ = self.prior(z, r.prior)
         y = self._emission(r.emission, z, past, None).sample(noise=noise)
-        return r.inverse(y)
+        return self._unscaled(r, y)
 
     # -- the model in Pyro, and its training ------------------------------------------------------
 
@@ -229,7 +234,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
             with poutine.mask(mask=batch.scored):  # pyright: ignore
                 emission = self._emission(r.emission, z, past, batch.observed)
                 y = pyro.sample("x", emission, obs=r.y.expand(*z.shape[:-1], -1))
-        return r.inverse(y)
+        return self._unscaled(r, y)
 
     def guide(
         self, batch: SequenceBatch, kl_weight: float = 1.0, sites: Sites | None = None
@@ -325,8 +330,9 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         prior = map_state(
             lambda s: s.transpose(0, 1).flatten(0, 1), take(particles.state, chosen)[1]
         )
-        scaling, last, network = repeat_state(r.after, num_paths)
-        return ModelState(scaling, last, (network[0], prior))
+        after = r.after._replace(memory=self.memory(batch))
+        memory, last, network = repeat_state(after, num_paths)
+        return ModelState(memory, last, (network[0], prior))
 
     def at_floor(self, batch: SequenceBatch) -> Tensor:
         """(B, T, D) to what extent, 0 to 1, the floor of the scale determines each density."""
@@ -356,7 +362,8 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         emission, context = self._contexts(known)
         z, past, prior = self.prior.sample(context, prior, noise)
         y = self._emission(emission, z, past, None).sample(noise=noise)
-        return z, state.scaling.inverse(y), self._filled(state, y, (summary, prior))
+        x, memory = self.unscale_step(y, state)
+        return z, x, self._filled(state, y, (summary, prior))._replace(memory=memory)
 
     def fill_step(
         self, state: ModelState, y: Tensor, observed: Tensor, covariates: Tensor, noise: Noise
@@ -396,4 +403,4 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
 
     def _filled(self, state: ModelState, y: Tensor, network: State) -> ModelState:
         last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
-        return ModelState(state.scaling, last, network)
+        return ModelState(state.memory, last, network)

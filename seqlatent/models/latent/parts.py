@@ -12,7 +12,7 @@ class Reading(NamedTuple):
 
     Attributes:
         y, observed: (B, T, D) scaled values, and whether each was observed.
-        origin: (B, T, D) the values, in data units, that scale to 0.
+        loc, scale: (B, T, D) how the values are scaled.
         log_scale: (B, T) nats to subtract from log densities in scaled units to get data units.
         emission, prior, seen: (B, T, .) what emission, prior and guide see besides latents.
         inside: (B, T) bool, the steps with weights: all up to the sequence's end or, if the
@@ -24,7 +24,8 @@ class Reading(NamedTuple):
 
     y: Tensor
     observed: Tensor
-    origin: Tensor
+    loc: Tensor
+    scale: Tensor
     log_scale: Tensor
     emission: Tensor
     prior: Tensor
@@ -36,10 +37,6 @@ class Reading(NamedTuple):
     def steps(self, start: int, stop: int) -> "Reading":
         """Steps start..stop-1."""
         return Reading(*(part[:, start:stop] for part in self[:-1]), self.after)  # type: ignore[arg-type]
-
-    def inverse(self, y: Tensor) -> Tensor:
-        """(..., B, T, D) scaled values of these steps -> data units, given the batch's past."""
-        return self.origin + y.to(self.origin) * self.after.scaling.scale
 
 
 class LatentSample(NamedTuple):
