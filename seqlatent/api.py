@@ -198,7 +198,7 @@ class Model(Fitted, Summary):
             torch.manual_seed(seed)
             module = build_model(self.family, chosen, description)
         held_out = check_data(module, held_out)
-        train = replace(train, sequences=tuple(prepare(module.scaler, train.sequences)))
+        train = replace(train, sequences=prepare(module.scaler, train.sequences))
         made = [] if folder is None else [p for p in (folder, *folder.parents) if not p.exists()]
         if folder is not None:
             make_folder(folder)

@@ -159,9 +159,8 @@ def model(name: str, emission: str = "", data: SequenceDataset | None = None, **
     chosen |= {k: v for k, v in sizes.items() if k not in unused and k not in chosen}
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        built = build_model(
-            family, make(REGISTRY[family].Options, chosen), DataDescription.of(data)
-        )
+        made = make(REGISTRY[family].Options, chosen)
+        built = build_model(family, made, DataDescription.of(data, made.season))
         stir(built, 0.2)
         if isinstance(built, LatentModel):
             # Weights of a random guide have no finite variance: keep guide and prior close to each

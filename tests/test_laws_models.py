@@ -16,7 +16,6 @@ from seqlatent.api import CLASSES
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
-from seqlatent.data.splits import with_context
 from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.bounds import joint_importance, per_step_importance
@@ -139,7 +138,8 @@ def test_padding_changes_neither_loss_nor_gradient(name: str):
         batch.lengths,
         batch.context,
         torch.zeros(1, 9, 0, dtype=torch.float64),
-        batch.prefix,
+        batch.past,
+        batch.past_lengths,
     )
     gradients = []
     for b in (short, padded):
@@ -322,26 +322,6 @@ def test_context_is_conditioned_on_and_not_scored(name: str):
 
 def one_sequence(x: np.ndarray, context: int) -> Sequence:
     return Sequence("a", np.arange(len(x)), x, np.zeros((len(x), 0)), context)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_prefix_scaling_follows_each_series_level(name: str):
-    """A shift of a series does not change its score, and scored values do not affect the scale."""
-    data = dataset(num=4, steps=9)
-    m = model(name, data=data, scaling="prefix", context_length=4)
-    x = data.sequences[0].x
-    a = score(m, SequenceDataset.from_list([x]))[0]
-    b = score(m, SequenceDataset.from_list([x + 1000]))[0]
-    assert a["log_prob"][0] == pytest.approx(b["log_prob"][0], abs=1e-3)
-    assert a["num_observed"][0] == 5
-    changed = x.copy()
-    changed[6:] += 1  # scored values do not affect the scale
-    pieces = [with_context(SequenceDataset((one_sequence(v, 0),), ("y",)), 4) for v in (x, changed)]
-    batch = [collate(d.sequences) for d in pieces]
-    assert torch.equal(m.scaler(batch[0]).scale, m.scaler(batch[1]).scale)
-    # A window cut out of a series is scaled as the series is.
-    window = collate([pieces[0].sequences[0].slice(5, 9, 2)])
-    assert torch.equal(m.scaler(window).scale, m.scaler(batch[0]).scale)
 
 
 @pytest.mark.parametrize("name", NAMES)

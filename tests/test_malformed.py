@@ -95,7 +95,7 @@ FIT = [
     ("good.csv --valid other.csv", "other.csv target 'y'"),
     ("good.csv --set valid_by=series", "good.csv cannot be split by series valid_by=time"),
     ("good.csv --set context_length=40", "good.csv 30 steps context_length=40"),
-    ("good.csv --set scaling=prefix", "scaling=prefix context_length"),
+    ("good.csv --set scaling=prefix", "scaling=prefix running"),
     ("good.csv --config nowhere.toml", "nowhere.toml no such file"),
     ("good.csv --config good.csv", "good.csv not a TOML file"),
     ("good.csv --config folder", "folder cannot be read"),

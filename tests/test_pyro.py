@@ -19,11 +19,9 @@ from pyro.infer.autoguide import AutoNormal
 from pyro.optim import Adam
 
 import seqlatent as sl
-from seqlatent.data.splits import with_context
 from seqlatent.distributions.noise import TorchNoise
 from seqlatent.inference import weighted_posterior
 from seqlatent.models.latent.model import LatentModel
-from seqlatent.nn.scaling import OF_EACH_SERIES
 from seqlatent.processes import PROCESSES
 
 NAMES = ("latent", "vrnn")
@@ -125,12 +123,12 @@ def test_our_own_training_leaves_store_and_settings_alone(checked: bool, data):
 # -- units ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scaling", ["global", "prefix", "increments", "none"])
+@pytest.mark.parametrize("scaling", ["global", "running+increments", "log+seasonal", "none"])
 def test_log_scale_takes_pyro_s_elbo_to_data_units(scaling: str):
     x = [50 * s.x for s in dataset(num=4, channels=2)]
-    data = with_context(sl.SequenceDataset.from_list(x), 2 if scaling in OF_EACH_SERIES else 0)
-    options = {"scaling": scaling, "context_length": data.sequences[0].context}
-    m, batch = model("dmm", "normal", data, **options), sl.collate(data)
+    data = sl.SequenceDataset.from_list(x)
+    m = model("dmm", "normal", data, scaling=scaling, season=2)
+    batch = sl.collate(data)
     num = 300
     with torch.no_grad():
         loss = Trace_ELBO(num_particles=num, vectorize_particles=True, max_plate_nesting=2).loss

@@ -128,7 +128,8 @@ def collate(sequences: Iterable[Sequence]) -> SequenceBatch:
             past[i, -len(s.past) :] = s.past
     scaled = None
     if all(s.scaled is not None for s in sequences):
-        scaled = tuple(_padded(parts, steps) for parts in zip(*(s.scaled or () for s in sequences)))
+        parts = zip(*(s.scaled or () for s in sequences), strict=True)
+        scaled = tuple(_padded(part, steps) for part in parts)
         if sequences[0].scaled:
             past, past_lengths = past[:, :0], past_lengths * 0  # what it was needed for is done
     return SequenceBatch(

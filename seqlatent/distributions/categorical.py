@@ -42,7 +42,7 @@ class _Classes(Family):
 class Categorical(_Classes):
     """A distribution of x in {0, ..., C - 1}, with C logits."""
 
-    discrete = True
+    discrete, labels = True, True
 
     def __init__(self, num_classes: int):
         super().__init__()

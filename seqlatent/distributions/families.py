@@ -26,11 +26,13 @@ class Family(nn.Module):
         num_params: P.
         num_features: the number of features by which a network sees one value.
         discrete: whether `log_prob` is a log mass; such values are never scaled.
+        labels: whether the values are labels, which have no size.
     """
 
     num_params: int
     num_features: int = 1
     discrete: bool = False
+    labels: bool = False
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """(..., P), (...) -> (...) log density or mass, in nats."""
@@ -49,6 +51,10 @@ class Family(nn.Module):
     def discrete_channels(self, num_channels: int) -> tuple[bool, ...]:
         """For each of D channels, whether its values are discrete and never scaled."""
         return (self.discrete,) * num_channels
+
+    def label_channels(self, num_channels: int) -> tuple[bool, ...]:
+        """For each of D channels, whether its values are labels."""
+        return (self.labels,) * num_channels
 
     def initial(self) -> Tensor:
         """(P,) raw parameters at the start of training."""

@@ -32,6 +32,9 @@ class Mixed(Family):
     def discrete_channels(self, num_channels: int) -> tuple[bool, ...]:
         return tuple(self._family(d).discrete for d in range(num_channels))
 
+    def label_channels(self, num_channels: int) -> tuple[bool, ...]:
+        return tuple(self._family(d).labels for d in range(num_channels))
+
     def _family(self, d: int) -> Family:
         family = self.families[d]
         assert isinstance(family, Family)

@@ -63,7 +63,7 @@ def by_particles(
         filled = torch.where(observed[t], x, model.scaler.unscale(y, scaled))
         # Densities of the observed values in data units: paths scale them in different ways.
         log_weight = log_weight - (scaled.scale.log() * observed[t]).sum(-1)[:, 0]
-        state = state._replace(memory=model.scaler.after(state.memory, filled, scaled))
+        state = state._replace(memory=model.scaler.after(state.memory, filled))
         num_seen += int(observed[t].any())
         if t in gaps[:1]:
             gaps.pop(0)

@@ -68,6 +68,7 @@ class SequenceModel(StepModel):
         discrete: for each of D channels, whether its values are never scaled; by default true for
             labels.
         num_features: the number of features by which a network sees one value.
+        labels: for each channel, whether its values are labels; by default where the data say so.
 
     Attributes:
         learning_rate: the default for training.
@@ -86,28 +87,27 @@ class SequenceModel(StepModel):
         description: DataDescription,
         discrete: Sequence[bool] | None = None,
         num_features: int = 1,
+        labels: Sequence[bool] | None = None,
     ):
         super().__init__()
         self.options, self.description = options, description
+        if labels is None:
+            labels = [c.name in description.categories for c in description.channels]
         if discrete is None:
-            discrete = self._labels(description)
+            discrete = labels
         scaling = "global" if options.scaling == "auto" else options.scaling
         self.scaler = Scaler(
             description,
             scaling,
             discrete,
             lags=self.choose_lags(description),
-            labels=self._labels(description),
+            labels=labels,
             seen=self.sees_past(),
         )
         self.covariate_scaler = CovariateScaler(description)
         self.embedding_dim = description.num_channels * (num_features + 1)
         self.num_known = len(description.covariate_names) + self.scaler.num_features
         self.input_dim = self.embedding_dim + self.num_known
-
-    @staticmethod
-    def _labels(description: DataDescription) -> list[bool]:
-        return [c.name in description.categories for c in description.channels]
 
     # -- what a subclass may override -------------------------------------------------------------
 

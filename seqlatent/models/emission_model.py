@@ -25,7 +25,7 @@ from seqlatent.distributions.heads import Head
 from seqlatent.errors import InputError
 from seqlatent.inference.protocols import LossTraining
 from seqlatent.models.base import ModelOptions, SequenceModel
-from seqlatent.nn.scaling import units
+from seqlatent.nn.chains import units
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class EmissionModel(SequenceModel, LossTraining):
                 f"scaling={scaling} is for real values, but emission={emission} is for counts or "
                 "labels, which are never scaled; leave it out"
             )
-        super().__init__(options, description, discrete, family.num_features)
+        labels = family.label_channels(description.num_channels)
+        super().__init__(options, description, discrete, family.num_features, labels)
         self.value_distribution = family
 
     def build_head(self, in_dim: int) -> Head:

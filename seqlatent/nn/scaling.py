@@ -2,16 +2,7 @@
 
     y_t = (g(x_t) - loc_t) / scale_t        log p(x_t) = log p(y_t) + log g'(x_t) - log scale_t
 
-where loc_t and scale_t depend on x_{<t} alone. A *chain* names the parts, joined by +:
-
-    log          g is a logarithm, for values that vary by factors; near 0 it is linear, so that
-                 zeros and negative values have a place: g(x) = asinh(x / (2 c))
-    running      loc_t is a mean of the series' own past, and scale_t its spread: recent values weigh
-                 more, and the training data's level and scale count as so many earlier values
-    increments   loc_t is the previous value
-    seasonal     loc_t is the value one season ago
-    global       loc and scale are those of the training data
-    none         0 and 1
+where loc_t and scale_t depend on x_{<t} alone, as a chain says (`seqlatent.nn.chains`).
 
 Missing values are passed over: the last value that was observed takes the place of the one before,
 or of the one a season ago. At the first value there is none: loc and scale are then those of the
@@ -23,95 +14,26 @@ the series, its age.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seqlatent.data.batch import SequenceBatch
-from seqlatent.data.description import ChannelDescription, DataDescription
-from seqlatent.data.spread import Spread
-from seqlatent.errors import InputError, did_you_mean
+from seqlatent.data.batch import SequenceBatch, collate
+from seqlatent.data.description import DataDescription
+from seqlatent.data.sequence import Sequence as Series
+from seqlatent.errors import InputError
+from seqlatent.nn.chains import MOVING, base_scale, parse_chain, spread_of
 from seqlatent.nn.layers import soft_clip
+from seqlatent.nn.memory import Before, Memory, carried, discounted, shifted
 
-WORDS = ("log", "running", "increments", "seasonal", "global", "none")
-SINGLE = ("global", "none")  # words that stand alone, but for `log` beside `global`
 WINDOW = 50  # steps after which a value's weight in running means has fallen to 1/e, at least
 MANY = 16  # channels above which networks see no features of the past: they would be too many
+OUTLIER = 10.0  # scaled values count as no larger, so that one does not spoil a series' scale
+NEW = 32  # values of paths that are kept apart from the values before them
 DOUBLE = torch.float64
-
-
-def parse_chain(scaling: str) -> tuple[str, ...]:
-    """The words of a chain.
-
-    Raises:
-        InputError: for an unknown word, or words that exclude each other.
-    """
-    words = tuple(word.strip() for word in scaling.split("+"))
-    for word in words:
-        if word not in WORDS:
-            raise InputError(
-                f"scaling={scaling}: there is no '{word}'{did_you_mean(word, WORDS)}; a chain is "
-                f"one or more of {', '.join(WORDS)}, joined by +"
-            )
-    alone = [word for word in words if word in SINGLE]
-    both = {"increments", "seasonal"} <= set(words)
-    if len(set(words)) < len(words) or both or (alone and set(words) - {"log", "global"}):
-        raise InputError(
-            f"scaling={scaling}: these do not go together; choose one of increments and seasonal, "
-            "with or without log and running"
-        )
-    return words
-
-
-def spread_of(channel: ChannelDescription, words: Sequence[str]) -> Spread:
-    """A channel's spread on the scale of a chain."""
-    return channel.log_spread if "log" in words else channel.spread
-
-
-def base_scale(spread: Spread, words: Sequence[str]) -> float:
-    """The typical size of the values that a chain leaves, before they are divided by it."""
-    what = "increment" if "increments" in words else "seasonal" if "seasonal" in words else "scale"
-    return getattr(spread, f"own_{what}" if "running" in words else what)
-
-
-def units(description: DataDescription, scaling: str) -> list[float]:
-    """(D,) the size, in data units, of one unit of the scaled values; of a typical value where it
-    varies."""
-    words, sizes = parse_chain(scaling), []
-    for c in description.channels:
-        if "none" in words:
-            sizes.append(1.0)
-            continue
-        spread = spread_of(c, words)
-        slope = 1.0
-        if "log" in words:
-            slope = 2 * c.offset * math.cosh(min(abs(spread.loc), 300.0))
-        sizes.append(base_scale(spread, words) * slope)
-    return sizes
-
-
-class Memory(NamedTuple):
-    """What scaling remembers of the values so far, on the scale of g; B sequences.
-
-    Attributes:
-        last: (B, 1, D) the last observed values; NaN where there is none.
-        past: (B, L, D) the last L values, NaN where missing; L is the longest lag.
-        since: (B, k, D) the values after those.
-        level, weight: (B, 1, D) weighted sum of the values, and of their weights.
-        square, count: (B, 1, D) the same of the squares of the scaled values.
-        age: (B, 1, 1) number of steps.
-    """
-
-    last: Tensor
-    past: Tensor
-    since: Tensor
-    level: Tensor
-    weight: Tensor
-    square: Tensor
-    count: Tensor
-    age: Tensor
 
 
 class Scaled(NamedTuple):
@@ -161,7 +83,7 @@ class Scaler(nn.Module):
         if all(unscaled):
             words = ("global",)
         self.words, self.scaling = words, "+".join(words)
-        self.moving = bool({"running", "increments", "seasonal"} & set(words))
+        self.moving = bool(set(MOVING) & set(words))
         self.season = description.seasons[0] if "seasonal" in words and description.seasons else 0
         if "seasonal" in words and not self.season:
             raise InputError(
@@ -277,77 +199,55 @@ class Scaler(nn.Module):
 
     def next(self, memory: Memory) -> Scaled:
         """The scaling of the next step."""
-        loc, scale, base = self.loc.expand_as(memory.last), self.scale, None
-        known = ~memory.last.isnan()
-        if "running" in self.words:
-            total = self.level_weight * self.loc + memory.level
-            mean = total / (self.level_weight + memory.weight)
-            loc = mean
-        if "increments" in self.words or "seasonal" in self.words:
-            loc = torch.where(known, memory.last, loc)
-            base = torch.where(known, self.step_scale, self.first_scale)
-        if "seasonal" in self.words:
-            before = self._lagged(memory, self.season)
-            there = ~before.isnan()
-            loc = torch.where(there, before, loc)
-            assert base is not None
-            base = torch.where(there, scale, base)
-        if base is None:
-            base = scale.expand_as(loc)
-            if "running" in self.words:
-                base = torch.where(known, scale, self.first_scale)
-        scale = base
-        if "running" in self.words:
-            ratio = (self.scale_weight + memory.square) / (self.scale_weight + memory.count)
-            scale = base * ratio.sqrt()
-        if self.moving:  # never less than what rounding to the recorded digits makes of it
-            least = self.rounding * self.log_slope(self.from_scale(loc)).exp()
-            scale = torch.where(self.free, 1.0, (scale.square() + least.square()).sqrt())
-            loc = torch.where(self.free, 0.0, loc)
-        return Scaled(loc, scale, self._features(memory, loc, scale))
+        return self._scaled(memory, *self._loc_base(memory))
 
-    def after(self, memory: Memory, x: Tensor, scaled: Scaled | None = None) -> Memory:
+    def after(self, memory: Memory, x: Tensor) -> Memory:
         """The memory after one more step, (B, 1, D) values in data units, NaN where missing."""
         if not self.moving and not self.num_features:
             return memory
-        seen = ~x.isnan()
-        g = self._view(x)
+        g, seen = self._view(x), ~x.isnan()
         last = torch.where(seen, g, memory.last)
         level = self.decay * memory.level + torch.where(seen, g, 0.0)
         weight = self.decay * memory.weight + seen
         square, count = memory.square, memory.count
         if "running" in self.words:
-            scaled = scaled or self.next(memory)
-            y = (g - scaled.loc) / self._base(memory)
-            counts = seen & ~memory.last.isnan()
-            # One outlier must not make a series' scale useless for many steps.
-            square = self.decay * square + torch.where(counts, y.square().clamp(max=100.0), 0.0)
-            count = self.decay * count + counts
-        past, since = memory.past, memory.since
-        if self.longest:
-            since = torch.cat([since.expand(len(g), -1, -1), g], 1)
-            if since.shape[1] > max(32, self.longest):
-                past = torch.cat([past.expand(len(g), -1, -1), since], 1)[:, -self.longest :]
-                since = since[:, :0]
+            own, counts = self._own(g, memory, *self._loc_base(memory))
+            square, count = self.decay * square + own, self.decay * count + counts
+        past, since = memory.push(g, NEW) if self.longest else (memory.past, memory.since)
         return Memory(last, past, since, level, weight, square, count, memory.age + 1)
 
     def scan(self, batch: SequenceBatch) -> tuple[Scaled, Memory]:
         """The scaling of every step of a batch, and the memory after the last one, which means
         something only for a batch without padding."""
-        values = torch.where(batch.observed, batch.x, torch.nan)
         num_past = batch.past.shape[1]
-        memory = self.begin(len(values))
-        memory = memory._replace(age=(batch.past_lengths - num_past)[:, None, None].to(DOUBLE))
-        steps: list[Scaled] = []
-        for t, x in enumerate(torch.cat([batch.past, values], 1).split(1, 1)):
-            scaled = self.next(memory)
-            if t >= num_past:
-                steps.append(scaled)
-            memory = self.after(memory, x, scaled)
-        if not steps:
-            empty = self.loc.new_ones(len(values), 0, len(self.loc))
-            return Scaled(empty, empty, empty[..., :1].expand(-1, -1, self.num_features)), memory
-        return Scaled(*(torch.cat(part, 1) for part in zip(*steps, strict=True))), memory
+        x = torch.cat([batch.past, torch.where(batch.observed, batch.x, torch.nan)], 1)
+        B, T, D = x.shape
+        if T == 0:
+            none = self.loc.new_ones(B, 0, D)
+            features = none[..., :1].expand(-1, -1, self.num_features)
+            return Scaled(none, none, features), self.begin(B)
+        g, seen = self._view(x), ~x.isnan()
+        age = torch.arange(T + 1, dtype=DOUBLE, device=x.device)[None, :, None]
+        age = (age + (batch.past_lengths - num_past)[:, None, None]).clamp(min=0)
+        level, weight = discounted([torch.where(seen, g, 0.0), seen.to(g)], self.decay)
+        zero = torch.zeros_like(g)
+        m = Before(
+            carried(g), *(shifted(v, 1).nan_to_num(0.0) for v in (level, weight)), zero, zero,
+            age[:, :-1], g,
+        )  # fmt: skip
+        square, count = zero, zero
+        loc, base = self._loc_base(m)
+        if "running" in self.words:
+            square, count = discounted(self._own(g, m, loc, base), self.decay)
+            m = m._replace(square=shifted(square, 1).nan_to_num(0.0))
+            m = m._replace(count=shifted(count, 1).nan_to_num(0.0))
+        scaled = self._scaled(m, loc, base)
+        last = torch.where(seen, g, m.last)[:, -1:]
+        missing = g.new_full((B, max(0, self.longest - T), D), torch.nan)
+        past = torch.cat([missing, g], 1)[:, max(0, T - self.longest) :][:, : self.longest]
+        sums = (v[:, -1:] for v in (level, weight, square, count))
+        memory = Memory(last, past, g[:, :0], *sums, age[:, -1:])
+        return Scaled(*(part[:, num_past:] for part in scaled)), memory
 
     def inverse(self, y: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """(B, T, D) scaled values of the next T steps -> values in data units, and the memory
@@ -356,30 +256,48 @@ class Scaler(nn.Module):
         for step in y.split(1, 1):
             scaled = self.next(memory)
             x = self.unscale(step, scaled)
-            memory = self.after(memory, x, scaled)
+            memory = self.after(memory, x)
             values.append(x)
         return torch.cat(values, 1), memory
 
     # -- parts -------------------------------------------------------------------------------------
 
-    def _base(self, memory: Memory) -> Tensor:
-        """The scale of the next step before it is multiplied by the series' own."""
-        known = ~memory.last.isnan()
-        if "increments" in self.words:
-            return torch.where(known, self.scale, self.first_scale)
+    def _loc_base(self, m: Memory | Before) -> tuple[Tensor, Tensor]:
+        """loc_t, and scale_t before it is multiplied by the series' own, of the step after a
+        memory."""
+        loc, scale = self.loc.expand_as(m.last), self.scale.expand_as(m.last)
+        if not self.moving:
+            return loc, scale
+        known = ~m.last.isnan()
+        if "running" in self.words:
+            total = self.level_weight * self.loc + m.level
+            loc = total / (self.level_weight + m.weight)
+        if "increments" in self.words or "seasonal" in self.words:
+            loc = torch.where(known, m.last, loc)
         if "seasonal" in self.words:
-            there = ~self._lagged(memory, self.season).isnan()
-            return torch.where(there, self.scale, torch.where(known, self.step_scale,
-                                                              self.first_scale))  # fmt: skip
-        return torch.where(known, self.scale, self.first_scale)
+            before = m.lagged(self.season)
+            there = ~before.isnan()
+            loc = torch.where(there, before, loc)
+            scale = torch.where(there, scale, self.step_scale)
+        base = torch.where(known, scale, self.first_scale)
+        return torch.where(self.free, 0.0, loc), torch.where(self.free, 1.0, base)
 
-    def _lagged(self, memory: Memory, lag: int) -> Tensor:
-        """(B, 1, D) the values `lag` steps before the next one; NaN where missing."""
-        k = memory.since.shape[1]
-        if lag <= k:
-            return memory.since[:, k - lag : k - lag + 1]
-        place = memory.past.shape[1] - lag + k
-        return memory.past[:, place : place + 1]
+    def _own(self, g: Tensor, m: Memory | Before, loc: Tensor, base: Tensor) -> list[Tensor]:
+        """Squares of values scaled by what does not depend on the series' own scale, and their
+        weights: 0 for a series' first value, whose size is not that of the others."""
+        counts = ~g.isnan() & ~m.last.isnan()
+        y = torch.where(counts, g - loc, 0.0) / base
+        return [y.square().clamp(max=OUTLIER**2), counts.to(g)]
+
+    def _scaled(self, m: Memory | Before, loc: Tensor, base: Tensor) -> Scaled:
+        scale = base
+        if "running" in self.words:
+            ratio = (self.scale_weight + m.square) / (self.scale_weight + m.count)
+            scale = base * ratio.sqrt()
+        if self.moving:  # never less than what rounding to the recorded digits makes of it
+            least = self.rounding * self.log_slope(self.from_scale(loc)).exp()
+            scale = torch.where(self.free, 1.0, (scale.square() + least.square()).sqrt())
+        return Scaled(loc, scale, self._features(m, loc, scale))
 
     def _view(self, x: Tensor) -> Tensor:
         """Values on the scale that is remembered: that of g, logarithmic where unscaled."""
@@ -388,36 +306,37 @@ class Scaler(nn.Module):
             return g
         return torch.where(self.view_log, torch.asinh(x / (2 * self.view_offset)), g)
 
-    def _features(self, memory: Memory, loc: Tensor, scale: Tensor) -> Tensor:
-        """(B, 1, E) what networks see of the past."""
+    def _features(self, m: Memory | Before, loc: Tensor, scale: Tensor) -> Tensor:
+        """(B, T, E) what networks see of the past."""
         if not self.num_features:
-            return loc.new_zeros(len(loc), 1, 0)
+            return loc[..., :0]
         origin = torch.where(self.free, self.view_loc, loc)[..., self.seen]
         size = torch.where(self.free, self.view_scale, scale)[..., self.seen]
         parts = []
         for lag in self.lags:
-            y = (self._lagged(memory, lag)[..., self.seen] - origin) / size
-            there = ~y.isnan()
-            parts += [soft_clip(torch.where(there, y, 0.0)), (~there).to(y)]
+            difference = m.lagged(lag)[..., self.seen] - origin
+            there = ~difference.isnan()
+            y = torch.where(there, difference, 0.0) / size
+            parts += [soft_clip(y), (~there).to(y)]
         if self.describes:
-            known = memory.weight[..., self.seen] > 0
-            mean = memory.level / memory.weight.clamp(min=1e-9)
+            known = m.weight[..., self.seen] > 0
+            mean = m.level / m.weight.clamp(min=1e-9)
             level = ((mean - self.view_loc) / self.view_scale)[..., self.seen]
-            ratio = (scale / self.scale).log()[..., self.seen]
-            # Where the next value is not scaled by its distance from the level, this says it is.
+            # Where values are scaled by something else than the level, how far they are from it.
             distance = (mean[..., self.seen] - origin) / size
             parts += [
                 soft_clip(torch.where(known, level, 0.0)),
                 soft_clip(torch.where(known, distance, 0.0)),
-                ratio,
-                torch.log1p(memory.age.clamp(min=0.0)).expand(len(loc), -1, -1) / 5,
+                (scale / self.scale).log()[..., self.seen],
+                torch.log1p(m.age).expand(*loc.shape[:2], -1) / 5,
             ]
-        parts = [p.expand(len(loc), -1, -1) for p in parts]
-        return torch.cat(parts, -1)
+        return torch.cat([p.expand(*loc.shape[:2], -1) for p in parts], -1)
 
 
 @torch.no_grad()
-def prepare(scaler: Scaler, sequences: Sequence, batch_size: int = 256) -> list:
+def prepare(
+    scaler: Scaler, sequences: Sequence[Series], batch_size: int = 256
+) -> tuple[Series, ...]:
     """The sequences with the scaling of every step, computed once for all uses.
 
     Args:
@@ -425,12 +344,8 @@ def prepare(scaler: Scaler, sequences: Sequence, batch_size: int = 256) -> list:
         sequences: pieces know the values before them.
         batch_size: sequences that are scanned together.
     """
-    from dataclasses import replace
-
-    from seqlatent.data.batch import collate
-
     if not scaler.moving and not scaler.num_features:
-        return list(sequences)
+        return tuple(replace(s, scaled=None) for s in sequences)
     order = np.argsort([len(s) + (0 if s.past is None else len(s.past)) for s in sequences])
     result = list(sequences)
     for start in range(0, len(order), batch_size):
@@ -441,7 +356,7 @@ def prepare(scaler: Scaler, sequences: Sequence, batch_size: int = 256) -> list:
         for row, (i, s) in enumerate(zip(places, part, strict=True)):
             own = tuple(np.ascontiguousarray(a[row, : len(s)]) for a in arrays)
             result[i] = replace(s, scaled=own)
-    return result
+    return tuple(result)
 
 
 class CovariateScaler(nn.Module):

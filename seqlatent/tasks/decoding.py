@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from seqlatent.data.batch import SequenceBatch, collate
+from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
 from seqlatent.data.steps import show_step

@@ -61,7 +61,7 @@ def check_data(
         raise InputError(f"{data.name}: {error}") from None
     model.check(data)
     data = with_context(data, model.options.context_length)
-    return replace(data, sequences=tuple(prepare(model.scaler, data.sequences)))
+    return replace(data, sequences=prepare(model.scaler, data.sequences))
 
 
 def _recode(data: SequenceDataset, description: DataDescription) -> SequenceDataset:
