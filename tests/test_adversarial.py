@@ -66,14 +66,15 @@ class AdversaryModel(SequenceModel, OwnTraining, OwnSelection):
     def read(self, batch: SequenceBatch, state: ModelState | None = None) -> ModelState:
         state = state or self.begin(batch)
         _, embedding, u = self.inputs(batch, state)
-        return ModelState(state.scaling, embedding[:, -1:], self.memory(u, state.network)[1])
+        return ModelState(state.memory, embedding[:, -1:], self.memory(u, state.network)[1])
 
     def sample_step(
         self, state: ModelState, covariates: Tensor, noise: Noise
     ) -> tuple[Tensor, ModelState]:
         y, network = self.sample_given(self.next_input(state, covariates), state.network, noise)
         last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
-        return state.scaling.inverse(y), ModelState(state.scaling, last, network)
+        x, memory = self.unscale_step(y, state)
+        return x, ModelState(memory, last, network)
 
     # -- how it is trained, and what it is chosen by
 

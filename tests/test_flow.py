@@ -62,7 +62,7 @@ def batch_of(x: np.ndarray | torch.Tensor) -> SequenceBatch:
     empty = torch.zeros(size, dtype=torch.int64)
     seen = torch.ones_like(x, dtype=torch.bool)
     nothing = torch.zeros(size, steps, 0).double()
-    return SequenceBatch(x, seen, empty + steps, empty, nothing, x[:, :0])
+    return SequenceBatch(x, seen, empty + steps, empty, nothing, x[:, :0], empty)
 
 
 @pytest.fixture

@@ -131,13 +131,11 @@ def test_values_that_are_not_real(emission: str):
     assert np.isfinite([found.total_kl, found.gap, found.reverse_gap]).all()
 
 
-def test_scaling_by_each_series_leaves_one_direction_unknown():
+def test_both_directions_where_values_are_scaled_by_their_past():
     data = dataset(num=3, steps=9)
-    m = model("latent", data=data, scaling="prefix", context_length=4)
+    m = model("latent", data=data, scaling="running+increments")
     found = inspect(m, data, num_particles=8)
-    assert found.reverse_gap is None
-    assert "not known: scaling=prefix" in found.to_text()
-    assert np.isfinite(found.gap)
+    assert np.isfinite([found.gap, found.reverse_gap]).all()
 
 
 @pytest.mark.parametrize(

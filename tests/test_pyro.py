@@ -139,7 +139,7 @@ def test_log_scale_takes_pyro_s_elbo_to_data_units(scaling: str):
     error = ours.std().item() * math.sqrt(1 / num + 1 / len(ours))
     assert abs(pyro_s - ours.mean().item()) < 4 * error
     if scaling != "none":
-        assert m.log_scale(batch).sum().item() > 10 * error  # of no small account
+        assert m.log_scale(batch).sum().item() > 5 * error  # of no small account
 
 
 @pytest.mark.parametrize("elbo", [Trace_ELBO, TraceMeanField_ELBO])
@@ -169,7 +169,7 @@ def test_posterior_predictive(name: str, parallel: bool, fitted, data):
     )  # fmt: skip
     p = predict(batch)
     assert p["z"].shape == (num, B, T, 1) and p["x"].shape == (num, B, T, D)
-    torch.testing.assert_close(p["_RETURN"], m.begin(batch).scaling.inverse(p["x"]))
+    torch.testing.assert_close(p["_RETURN"], m.scaler.unscale(p["x"], m.scaler(batch)))
     with torch.no_grad():
         r = m.reading(batch)
         z = m.propose(r, torch.randn(num, B, T, 1))[0].z

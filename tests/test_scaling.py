@@ -1,4 +1,4 @@
-"""Every chain of scaling, in front of every kind of model: a causal, invertible part of the density.
+"""Every chain of scaling, with every kind of model: a causal, invertible part of the density.
 
 The laws of `test_laws_models.py` hold for scaling=global; here they are held to for the others.
 """
@@ -280,10 +280,10 @@ def test_latents_are_inverted(name: str, chain: str):
     with torch.no_grad():
         _, after = m.encode(first)
         z, _ = m.encode(batch.steps(3, 7), after)
-        start = after._replace(memory=m.memory(first))
+        start = after._replace(memory=m.remember(first))
         x, end = m.decode(z, batch.covariates[:, 3:], start)
     torch.testing.assert_close(x, batch.x[:, 3:], rtol=1e-4, atol=1e-4)
-    for a, b in zip(m.scaler.next(end.memory), m.scaler.next(m.memory(batch)), strict=True):
+    for a, b in zip(m.scaler.next(end.memory), m.scaler.next(m.remember(batch)), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
 
 
@@ -311,7 +311,7 @@ def test_a_missing_value_between_two_is_near_them(name: str, chain: str):
     hidden = x[:1].copy()
     hidden[0, 14] = np.nan
     found = impute(m.module, SequenceDataset.from_arrays(hidden), num_samples=400)
-    middle = found.series[0].samples[:, 14, 0]
+    middle = found.series[0].samples[:, 0]
     assert abs(middle.mean() - (x[0, 13] + x[0, 15]) / 2) < 0.15
     assert 0.25 < middle.std() < 0.5  # the bridge's is 0.5 / sqrt(2) = 0.354
 

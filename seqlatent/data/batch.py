@@ -129,7 +129,7 @@ def collate(sequences: Iterable[Sequence]) -> SequenceBatch:
     scaled = None
     if all(s.scaled is not None for s in sequences):
         parts = zip(*(s.scaled or () for s in sequences), strict=True)
-        scaled = tuple(_padded(part, steps) for part in parts)
+        scaled = tuple(_padded(part, steps, i == 1) for i, part in enumerate(parts))
         if sequences[0].scaled:
             past, past_lengths = past[:, :0], past_lengths * 0  # what it was needed for is done
     return SequenceBatch(
@@ -144,10 +144,10 @@ def collate(sequences: Iterable[Sequence]) -> SequenceBatch:
     )
 
 
-def _padded(parts: Iterable[np.ndarray], steps: int) -> Tensor:
-    """(T_i, .) arrays as one (B, T, .) tensor, padded by ones, which are harmless as scales."""
+def _padded(parts: Iterable[np.ndarray], steps: int, scales: bool) -> Tensor:
+    """(T_i, .) arrays as one (B, T, .) tensor, padded by what leaves the values as they are."""
     parts = list(parts)
-    padded = np.ones((len(parts), steps, parts[0].shape[-1]))
+    padded = np.full((len(parts), steps, parts[0].shape[-1]), float(scales))
     for i, part in enumerate(parts):
         padded[i, : len(part)] = part
     return torch.from_numpy(padded)

@@ -87,4 +87,4 @@ def _read(model: Fillable, batch: SequenceBatch, num_steps: int) -> ModelState:
     state = model.begin(batch)
     for start in range(0, num_steps, CHUNK):
         state = model.read(batch.steps(start, min(start + CHUNK, num_steps)), state)
-    return state._replace(memory=model.memory(batch.steps(0, num_steps)))
+    return state._replace(memory=model.remember(batch.steps(0, num_steps)))

@@ -142,7 +142,7 @@ def _read_all(
             state = model.begin(batch)
             for step in range(0, batch.x.shape[1], CHUNK):
                 state = model.read(batch.steps(step, step + CHUNK), state)
-            yield _Read(some, state._replace(memory=model.memory(batch)), noise, False)
+            yield _Read(some, state._replace(memory=model.remember(batch)), noise, False)
 
 
 def _joined(reads: Iterator[_Read], num_samples: int) -> Iterator[_Read]:

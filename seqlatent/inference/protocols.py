@@ -36,7 +36,7 @@ class ModelState(NamedTuple):
     Attributes:
         memory: what scaling remembers of the values, for sampling to continue from; its first
             dimension may be 1. Reading a batch leaves it alone: who samples after it sets it by
-            `SequenceModel.memory`.
+            `SequenceModel.remember`.
         last: (B, 1, F) embedding of the last value; before the first step, of a missing value.
             Zeros if the model has no network that uses it.
         network: states of the model's networks or of its filter; None before the first step.
@@ -72,7 +72,7 @@ class StepModel(nn.Module, ABC):
         after them."""
 
     @abstractmethod
-    def memory(self, batch: SequenceBatch) -> Memory:
+    def remember(self, batch: SequenceBatch) -> Memory:
         """What scaling remembers after all T steps of a batch without padding."""
 
     @property

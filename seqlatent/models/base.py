@@ -228,7 +228,7 @@ class SequenceModel(StepModel):
         memory after them."""
         return self.scaler.inverse(y, state.memory)
 
-    def memory(self, batch: SequenceBatch) -> Memory:
+    def remember(self, batch: SequenceBatch) -> Memory:
         """What scaling remembers after all T steps of a batch without padding."""
         if not self.scaler.moving and not self.scaler.num_features:
             return self.scaler.begin()

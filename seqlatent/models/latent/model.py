@@ -330,7 +330,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         prior = map_state(
             lambda s: s.transpose(0, 1).flatten(0, 1), take(particles.state, chosen)[1]
         )
-        after = r.after._replace(memory=self.memory(batch))
+        after = r.after._replace(memory=self.remember(batch))
         memory, last, network = repeat_state(after, num_paths)
         return ModelState(memory, last, (network[0], prior))
 
