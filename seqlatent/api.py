@@ -34,6 +34,7 @@ from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS, build_model
 from seqlatent.nn.scaling import prepare
 from seqlatent.options import check_seed, make
+from seqlatent.tasks.choosing import Choice, choose_scaling
 from seqlatent.tasks.prepare import check_data
 from seqlatent.text import Summary
 from seqlatent.training.checkpoint import (
@@ -41,6 +42,7 @@ from seqlatent.training.checkpoint import (
     CURVE,
     check_folder,
     clear_state,
+    load_state,
     make_folder,
     save_model,
 )
@@ -192,11 +194,21 @@ class Model(Fitted, Summary):
         # Scales come from training data alone; which distribution can hold the values is asked of
         # all.
         chosen, reason = MODELS[self.family].complete(self.options, DataDescription.of(data))
-        if chosen.scaling == "auto":
-            chosen = replace(chosen, scaling="global")
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            module = build_model(self.family, chosen, description)
+
+        def build(scaling: str) -> SequenceModel:
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                return build_model(self.family, replace(chosen, scaling=scaling), description)
+
+        budget, choice = options, Choice(chosen.scaling)
+        started = load_state(folder) if folder is not None and resume else None
+        if chosen.scaling == "auto" and started:
+            choice = Choice(started[1]["identity"]["options"]["scaling"])
+        elif chosen.scaling == "auto":
+            plain = check_data(build("global"), held_out)
+            choice = choose_scaling(build, train, plain, options, seed=seed, device=device)
+            budget = options.less(choice.steps, choice.seconds)
+        module = build(choice.scaling)
         held_out = check_data(module, held_out)
         train = replace(train, sequences=prepare(module.scaler, train.sequences))
         made = [] if folder is None else [p for p in (folder, *folder.parents) if not p.exists()]
@@ -207,6 +219,8 @@ class Model(Fitted, Summary):
                 (folder / CONFIG).unlink(missing_ok=True)  # or a killed fit could not be resumed
         if reason:
             logger.info("%s", reason)
+        if choice.tried:
+            logger.info("%s", choice.to_text())
         announce(module, train, held_out, options)
         try:
             with progress_bar(options, progress) as report:
@@ -214,7 +228,7 @@ class Model(Fitted, Summary):
                     module,
                     train,
                     held_out,
-                    options,
+                    budget,
                     seed=seed,
                     device=device,
                     run=folder,
@@ -228,6 +242,8 @@ class Model(Fitted, Summary):
             raise
         self._module = module
         self.fitted = self._summary(data, train, held_out, options, seed)
+        if choice.tried:
+            self.fitted["tried"] = choice.to_json()
         if folder is not None and is_main_process():
             self.save(folder)
             clear_state(folder)

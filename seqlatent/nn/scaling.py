@@ -58,6 +58,7 @@ class Scaler(nn.Module):
 
     Attributes:
         num_features: E.
+        unscaled, labels: as given.
         moving: whether loc and scale depend on the series' past.
 
     Raises:
@@ -119,6 +120,7 @@ class Scaler(nn.Module):
         self.any_logged = any(logged)
         # Features describe the channels that have a size, on a scale of their own if unscaled.
         labels = list(labels) or [False] * D
+        self.unscaled, self.labels = unscaled, labels
         self.seen = [d for d in range(D) if not labels[d]]
         counted = any(
             f and not labels[d] and description.channels[d].maximum > 1 for d, f in enumerate(free)

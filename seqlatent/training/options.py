@@ -1,6 +1,6 @@
 """Options of training, and the choice of windows and batch size."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -182,6 +182,15 @@ class TrainingOptions:
         if self.max_steps is None and self.max_minutes is None:
             return 5000
         return self.max_steps
+
+    def less(self, steps: int, seconds: float) -> "TrainingOptions":
+        """The same options with what is left of the budget once some of it is spent."""
+        budget, minutes = self.step_budget, self.max_minutes
+        return replace(
+            self,
+            max_steps=None if budget is None else max(1, budget - steps),
+            max_minutes=None if minutes is None else max(1e-3, minutes - seconds / 60),
+        )
 
 
 def choose_window(data: SequenceDataset, options: TrainingOptions) -> tuple[int, int] | None:

@@ -1,0 +1,234 @@
+"""The choice of scaling by held-out likelihood.
+
+Every chain (`seqlatent.nn.chains`) with a model behind it is a density of the same values in data
+units, so that held-out nats per step compare them. Two stages:
+
+1. a linear model for each chain (`seqlatent.tasks.linear_chains`);
+2. short fits of the model itself, for the chains that are close to the best of these, where the
+   budget allows them. They take at most 30 % of it.
+
+Of the chains that are about as good as the best, the simplest is chosen.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.sequence import Sequence as Series
+from seqlatent.inference.protocols import ExactPosterior, OwnSelection
+from seqlatent.models.base import SequenceModel
+from seqlatent.nn.chains import MOVING
+from seqlatent.nn.scaling import prepare
+from seqlatent.tasks.linear_chains import linear_scores, some
+from seqlatent.tasks.scoring import score
+from seqlatent.training.fitting import fit
+from seqlatent.training.options import TrainingOptions
+
+logger = logging.getLogger("seqlatent")
+
+# From the simplest to the most complex.
+CHAINS = (
+    "global",
+    "log+global",
+    "increments",
+    "seasonal",
+    "running",
+    "running+increments",
+    "running+seasonal",
+    "log+running",
+    "log+running+increments",
+    "log+running+seasonal",
+)
+PIECE = 64  # steps that count as one of independent parts, where there are few series
+FEW = 10  # series
+CLOSE = 0.1  # nats per step within which chains are tried with the model itself
+SLACK = {"linear": 0.02, "fit": 0.005}  # nats per step that a simpler chain may lag behind
+FINALISTS = 3
+SHARE = 0.3  # of the budget, for short fits
+TRIAL_STEPS = 300  # of a short fit, at the most
+ENOUGH_STEPS = 100  # fewer do not tell
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A chain that was tried.
+
+    Attributes:
+        scaling: the chain.
+        by: `linear` or `fit`, which model was behind it.
+        nats_per_step: of held-out data.
+        std_error: of its difference from the best one, over series or parts of them.
+    """
+
+    scaling: str
+    by: str
+    nats_per_step: float
+    std_error: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A chain, and everything that was tried, in that order.
+
+    Attributes:
+        scaling: the chain.
+        tried: chains.
+        steps, seconds: of short fits.
+    """
+
+    scaling: str
+    tried: tuple[Tried, ...] = ()
+    steps: int = 0
+    seconds: float = 0.0
+
+    def to_json(self) -> list[dict[str, object]]:
+        return [asdict(t) for t in self.tried]
+
+    def to_text(self) -> str:
+        """What was chosen, how the others did, and whether that was close."""
+        last = [t for t in self.tried if t.by == self.tried[-1].by]
+        last = sorted(last, key=lambda t: -t.nats_per_step)
+        chosen = next(t for t in last if t.scaling == self.scaling)
+        others = [f"{t.scaling} {t.nats_per_step:.3f}" for t in last if t is not chosen]
+        how = "short fits" if chosen.by == "fit" else "linear models"
+        text = (
+            f"scaling={chosen.scaling}: {chosen.nats_per_step:.3f} held-out nats per step by {how}"
+        )
+        if others:
+            text += f" ({', '.join(others)})"
+        if chosen is not last[0]:
+            text += f"; it is the simplest of those about as good as {last[0].scaling}"
+        return text
+
+
+def candidates(module: SequenceModel) -> list[str]:
+    """The chains that suit a model and its data, from the simplest.
+
+    Args:
+        module: a model of the data, with any scaling.
+    """
+    description, scaler = module.description, module.scaler
+    real = [c for c, free in zip(description.channels, scaler.unscaled, strict=True) if not free]
+    if not real:
+        return ["global"]
+    positive = all(c.minimum >= 0 and c.maximum > 0 for c in real)
+    chosen = []
+    for chain in CHAINS:
+        words = chain.split("+")
+        fixed = isinstance(module, ExactPosterior)  # or its smoother could not fill gaps
+        if (
+            ("log" in words and not positive)
+            or ("seasonal" in words and not description.seasons)
+            or (fixed and set(words) & set(MOVING))
+        ):
+            continue
+        chosen.append(chain)
+    return chosen
+
+
+def choose_scaling(
+    build: Callable[[str], SequenceModel],
+    train: SequenceDataset,
+    held_out: SequenceDataset,
+    options: TrainingOptions,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+) -> Choice:
+    """Choose a chain by held-out data.
+
+    Args:
+        build: a model with new parameters and the chain of that name.
+        train, held_out: data; pieces know the values before them.
+        options: of training; its budget bounds that of short fits.
+        seed: of short fits.
+        device: of short fits.
+    """
+    module = build("global")
+    chains = candidates(module)
+    if len(chains) == 1:
+        return Choice(chains[0])
+    fitted, scored = some(train.sequences), some(held_out.sequences)
+    tried = _compared(
+        {c: _parts(scored, linear_scores(module, c, fitted, scored)) for c in chains}, "linear"
+    )
+    best = max(t.nats_per_step for t in tried)
+    close = [t for t in tried if t.nats_per_step >= best - max(CLOSE, 2 * t.std_error)]
+    close = sorted(close, key=lambda t: -t.nats_per_step)[:FINALISTS]
+    trial = _trial(options, len(close))
+    if len(close) > 1 and trial and not isinstance(module, OwnSelection):
+        steps, start, results = 0, time.perf_counter(), {}
+        for chain in [c for c in chains if c in {t.scaling for t in close}]:
+            model = build(chain)
+            ready = replace(train, sequences=prepare(model.scaler, train.sequences))
+            valid = replace(held_out, sequences=prepare(model.scaler, held_out.sequences))
+            result = fit(model, ready, valid, trial, seed=seed, device=device)
+            steps += result.steps
+            each = score(model, held_out, num_particles=options.num_particles, seed=seed)[1]
+            nats = [
+                part.to_numpy() for _, part in each.groupby("unique_id", sort=False)["log_prob"]
+            ]
+            results[chain] = _pieces(nats)
+            if result.steps < ENOUGH_STEPS:
+                break
+        else:
+            fits = _compared(results, "fit")
+            seconds = time.perf_counter() - start
+            return Choice(_simplest(fits), (*tried, *fits), steps, seconds)
+    return Choice(_simplest(tried), tuple(tried))
+
+
+def _trial(options: TrainingOptions, num: int) -> TrainingOptions | None:
+    """Options of a short fit, one of `num`; None where the budget does not allow them."""
+    budget, minutes = options.step_budget, options.max_minutes
+    steps = TRIAL_STEPS if budget is None else min(TRIAL_STEPS, int(SHARE * budget / num))
+    if steps < ENOUGH_STEPS:
+        return None
+    return replace(
+        options,
+        max_steps=steps,
+        max_minutes=None if minutes is None else SHARE * minutes / num,
+    )
+
+
+Parts = tuple[np.ndarray, np.ndarray]  # sums of nats, numbers of scored steps
+
+
+def _parts(sequences: Sequence[Series], nats: Sequence[np.ndarray]) -> Parts:
+    """Of the scored steps of every series."""
+    scored = [
+        each[s.context :][np.isfinite(s.x[s.context :]).any(1)]
+        for s, each in zip(sequences, nats, strict=True)
+    ]
+    return _pieces(scored)
+
+
+def _pieces(nats: Sequence[np.ndarray]) -> Parts:
+    """Nats of scored steps, by series; by parts of them where there are few series."""
+    if len(nats) < FEW:
+        nats = [each[i : i + PIECE] for each in nats for i in range(0, len(each), PIECE)]
+    nats = [each for each in nats if len(each)]
+    return np.array([each.sum() for each in nats]), np.array([float(len(each)) for each in nats])
+
+
+def _compared(results: dict[str, Parts], by: str) -> list[Tried]:
+    totals = {c: nats.sum() / counts.sum() for c, (nats, counts) in results.items()}
+    best = max(totals, key=lambda c: totals[c])
+    tried = []
+    for chain, (nats, counts) in results.items():
+        difference = nats - results[best][0]
+        rest = difference - counts * difference.sum() / counts.sum()
+        error = np.sqrt((rest**2).sum() * len(rest) / max(1, len(rest) - 1)) / counts.sum()
+        tried.append(Tried(chain, by, float(totals[chain]), float(error)))
+    return tried
+
+
+def _simplest(tried: Sequence[Tried]) -> str:
+    """The first, and so the simplest, that is about as good as the best: within `SLACK` nats per
+    step or, where the data tell less than that, within a standard error."""
+    best = max(t.nats_per_step for t in tried)
+    return next(t.scaling for t in tried if t.nats_per_step >= best - max(SLACK[t.by], t.std_error))

@@ -1,0 +1,103 @@
+"""Linear models of scaled values, which compare chains of scaling in about a second.
+
+    y_t = b' f_t + s e_t,    e_t of Student's t distribution with 4 degrees of freedom
+
+with the features f_t that networks see: covariates, the past on the same scale, the last values.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy.stats import t as student_t
+
+from seqlatent.data.batch import collate
+from seqlatent.data.sequence import Sequence as Series
+from seqlatent.models.base import SequenceModel
+from seqlatent.nn.scaling import Scaler, prepare
+
+STEPS = 20_000  # of training data, and as many of held-out data
+LAGS = 4  # earlier values that the models see, besides those of the seasons
+ROUNDS = 8  # of reweighting
+DEGREES = 4  # of freedom
+
+
+def some(sequences: Sequence[Series]) -> list[Series]:
+    """About `STEPS` steps: series spread evenly over the data, and the last steps of long ones."""
+    most = max(1, STEPS // max(1, int(np.median([len(s) for s in sequences]))))
+    places = np.unique(np.linspace(0, len(sequences) - 1, min(most, len(sequences))).astype(int))
+    length = max(256, STEPS // len(places))
+    chosen = []
+    for i in places:
+        s = sequences[i]
+        if len(s) > length:
+            s = s.slice(len(s) - length, len(s), max(0, s.context - len(s) + length))
+        past = None if s.past is None else s.past[-length:]
+        chosen.append(replace(s, past=past, scaled=None))
+    return chosen
+
+
+@torch.no_grad()
+def linear_scores(
+    module: SequenceModel, chain: str, train: Sequence[Series], held_out: Sequence[Series]
+) -> list[np.ndarray]:
+    """A linear model's log-likelihood, nats in data units, of every step of held-out series.
+
+    Args:
+        module: a model of the data, with any scaling.
+        chain: of the linear model.
+        train, held_out: series.
+    """
+    own = module.scaler
+    seasons = module.description.seasons
+    scaler = Scaler(module.description, chain, own.unscaled, seasons, own.labels)
+    places = [d for d, free in enumerate(own.unscaled) if not free]
+    fitted = [_design(scaler, s, places) for s in prepare(scaler, train)]
+    scored = [_design(scaler, s, places) for s in prepare(scaler, held_out)]
+    nats = [np.zeros(len(s)) for s in held_out]
+    for i in range(len(places)):
+        f, y, seen = (np.concatenate([part[k][i] for part in fitted]) for k in range(3))
+        weights, scale = _regression(f[seen], y[seen])
+        for each, (features, values, observed, size) in zip(nats, scored, strict=True):
+            law = student_t(DEGREES, loc=features[i] @ weights, scale=scale)
+            each += np.where(observed[i], law.logpdf(values[i]) - size[i], 0.0)
+    return nats
+
+
+def _design(
+    scaler: Scaler, s: Series, places: Sequence[int]
+) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """For each scaled channel: regressors (T, F), scaled values (T,), whether they are scored, and
+    log scale_t - log g'(x_t)."""
+    batch = collate([s])
+    scaled = scaler(batch)
+    y = scaler.scale_values(batch.x, scaled, torch.double)[0].numpy()
+    seen, (T, _) = batch.observed[0].numpy(), y.shape
+    size = np.broadcast_to((scaled.scale.log() - scaler.log_slope(batch.x))[0].numpy(), y.shape)
+    bounded = np.where(seen, np.clip(y, -10, 10), 0.0)
+    known = [np.ones((T, 1)), scaled.features[0].expand(T, -1).numpy(), s.covariates]
+    regressors = []
+    for d in places:
+        own = [_later(bounded[:, d : d + 1], lag) for lag in range(1, LAGS + 1)]
+        others = [_later(bounded, 1)] if 1 < len(places) <= 16 else []
+        regressors.append(np.concatenate([*known, *own, *others], 1))
+    scored = seen & (np.arange(T) >= s.context)[:, None]
+    return regressors, *([a[:, d] for d in places] for a in (y, scored, size))
+
+
+def _later(x: np.ndarray, lag: int) -> np.ndarray:
+    return np.concatenate([np.zeros((min(lag, len(x)), x.shape[1])), x[: max(0, len(x) - lag)]])
+
+
+def _regression(f: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights and scale of a linear model with Student-t noise, by reweighted least squares."""
+    penalty = 1e-3 * len(f) * np.diag(np.r_[1e-3, f[:, 1:].var(0) + 1e-6])
+    weight, scale, beta = np.ones(len(y)), 1.0, np.zeros(f.shape[1])
+    for _ in range(ROUNDS):
+        g = f * weight[:, None]
+        beta = np.linalg.solve(g.T @ f + penalty, g.T @ y)
+        square = (y - f @ beta) ** 2
+        scale = float(np.sqrt((weight * square).mean() + 1e-12))
+        weight = (DEGREES + 1) / (DEGREES + square / scale**2)
+    return beta, scale
