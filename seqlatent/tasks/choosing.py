@@ -95,11 +95,8 @@ class Choice:
         chosen = next(t for t in last if t.scaling == self.scaling)
         others = [f"{t.scaling} {t.nats_per_step:.3f}" for t in last if t is not chosen]
         how = "short fits" if chosen.by == "fit" else "linear models"
-        text = (
-            f"scaling={chosen.scaling}: {chosen.nats_per_step:.3f} held-out nats per step by {how}"
-        )
-        if others:
-            text += f" ({', '.join(others)})"
+        nats = f"{chosen.nats_per_step:.3f} held-out nats per step by {how}"
+        text = f"scaling={chosen.scaling}: {nats} ({', '.join(others)})"
         if chosen is not last[0]:
             text += f"; it is the simplest of those about as good as {last[0].scaling}"
         return text
@@ -168,11 +165,9 @@ def choose_scaling(
             valid = replace(held_out, sequences=prepare(model.scaler, held_out.sequences))
             result = fit(model, ready, valid, trial, seed=seed, device=device)
             steps += result.steps
-            each = score(model, held_out, num_particles=options.num_particles, seed=seed)[1]
-            nats = [
-                part.to_numpy() for _, part in each.groupby("unique_id", sort=False)["log_prob"]
-            ]
-            results[chain] = _pieces(nats)
+            frame = score(model, held_out, num_particles=options.num_particles, seed=seed)[1]
+            each = frame.groupby("unique_id", sort=False)["log_prob"]
+            results[chain] = _pieces([part.to_numpy() for _, part in each])
             if result.steps < ENOUGH_STEPS:
                 break
         else:
