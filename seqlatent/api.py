@@ -12,7 +12,7 @@ import dataclasses
 import inspect
 import logging
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import pandas as pd
 import torch
 
+from seqlatent.data.calendar import usual_cycles, with_cycles
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.readers import load, load_like
@@ -144,6 +145,7 @@ class Model(Fitted, Summary):
         data: Any,
         *,
         valid: Any = 0.1,
+        calendar: Sequence[str] = "auto",
         seed: int = 0,
         device: str = "auto",
         run: str | Path | None = None,
@@ -157,6 +159,9 @@ class Model(Fitted, Summary):
         Args:
             data: whatever `seqlatent.load` reads.
             valid: the share of the data that is held out; or held-out data, as `data`.
+            calendar: cycles whose phase is a covariate, such as `["day", "week"]`; `auto`: those
+                that are longer than a step and that the data have seen twice, where the steps have
+                a frequency.
             seed: of the split, the first parameters, batches and noise.
             device: `auto`, `cpu` or `cuda`.
             run: folder to save the model and, meanwhile, checkpoints in.
@@ -178,6 +183,7 @@ class Model(Fitted, Summary):
         if folder is not None:
             check_folder(folder, resume, overwrite)
         data = load(data)
+        data = with_cycles(data, usual_cycles(data) if calendar == "auto" else calendar)
         share = isinstance(valid, int | float)
         if share:
             training["valid"] = valid

@@ -49,7 +49,8 @@ def fit(
     calendar: Annotated[
         str | None,
         typer.Option(
-            help="Calendar cycles as covariates, such as day,week (hour, day, week, month, year)."
+            help="Calendar cycles as covariates, such as day,week (hour, day, week, month, year), "
+            "or none (default: those that suit the steps)."
         ),
     ] = None,
     id_column: IdColumn = None,
@@ -101,8 +102,8 @@ def fit(
         "covariates": names(covariates),
         "id_column": id_column or DEFAULT_ID,
         "time_column": time_column,
-        "calendar": names(calendar),
     }
+    cycles = "auto" if calendar is None else () if calendar == "none" else names(calendar)
     fitter = CLASSES[model](**chosen)
     loaded = load(data, targets=names(targets) or None, **columns)
     held_out: Any = _share(valid) if valid is not None else training.pop("valid", 0.1)
@@ -111,6 +112,7 @@ def fit(
     fitter.fit(
         loaded,
         valid=held_out,
+        calendar=cycles,
         seed=seed,
         device=device,
         run=out,

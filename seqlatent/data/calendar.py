@@ -70,6 +70,30 @@ def cycles_of(names: Seq[str]) -> tuple[str, ...]:
     return tuple(name.split(":")[1] for name in names if re.fullmatch(f"{PREFIX}:.*:sin", name))
 
 
+def usual_cycles(dataset: SequenceDataset) -> tuple[str, ...]:
+    """The cycles that forecasts of such data usually need: those that are longer than a step, and
+    that the longest sequence has seen at least twice. None of steps without a frequency.
+    """
+    longest = max(dataset, key=len)
+    if dataset.frequency is None or not np.issubdtype(longest.ds.dtype, np.datetime64):
+        return ()
+    if len(longest) < 2:
+        return ()
+    step = float(np.median(np.diff(longest.ds)) / np.timedelta64(1, "D"))
+    span = float((longest.ds[-1] - longest.ds[0]) / np.timedelta64(1, "D"))
+    days = {"day": 1, "week": 7, "year": 365}
+    found = [cycle for cycle, length in days.items() if 2 * step <= length and 2 * length <= span]
+    if step == 1 and span >= 365:
+        found.insert(1, "month")
+    return tuple(found)
+
+
+def with_cycles(dataset: SequenceDataset, cycles: Seq[str]) -> SequenceDataset:
+    """The data set with those cycles that it lacks; see `with_calendar`."""
+    known = cycles_of(dataset.covariate_names)
+    return with_calendar(dataset, [c for c in cycles if c not in known])
+
+
 def with_calendar(dataset: SequenceDataset, cycles: Seq[str]) -> SequenceDataset:
     """The data set with a sine and a cosine covariate for each cycle.
 

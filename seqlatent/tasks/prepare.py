@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from seqlatent.data.calendar import cycles_of, with_cycles
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.regular import with_frequency
@@ -40,6 +41,7 @@ def check_data(
             f"{data.name}: the model was fitted to {', '.join(description.targets)}, "
             f"the data has {', '.join(data.targets)}"
         )
+    data = with_cycles(data, cycles_of(description.covariate_names))
     if tuple(data.covariate_names) != description.covariate_names:
         wanted = ", ".join(description.covariate_names) or "no covariates"
         raise InputError(
