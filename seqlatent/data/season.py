@@ -21,7 +21,7 @@ import numpy as np
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.grid import ONE_DAY, UNITS
 
-MAX_SERIES, MAX_STEPS = 200, 2_000  # a subset that is enough to find a season in
+MAX_SERIES, MAX_STEPS = 200, 2_000  # channels and their last steps that are looked at
 LEVEL = 0.01  # chance of a false season, over all lags
 MIN_STRENGTH = 0.1  # autocorrelation of a season at the least
 MIN_STEPS, MIN_PERIODS = 12, 3  # of a series in which a season is found
@@ -77,10 +77,10 @@ def _of_calendar(frequency: object) -> tuple[int, ...]:
 
 def _found(data: SequenceDataset) -> tuple[int, ...]:
     """The seasons that the values show."""
-    every = -(-len(data) // MAX_SERIES)
     numeric = [d for d, name in enumerate(data.targets) if name not in data.categories]
-    columns = [s.x[-MAX_STEPS:, d] for s in data.sequences[::every] for d in numeric]
-    columns = [y for y in map(_prepared, columns) if y is not None]
+    cells = [(s, d) for s in data for d in numeric]
+    cells = cells[:: -(-len(cells) // MAX_SERIES) or 1]
+    columns = [y for s, d in cells if (y := _prepared(s.x[-MAX_STEPS:, d])) is not None]
     if not columns:
         return ()
     longest = max(len(y) for y in columns)
@@ -118,12 +118,13 @@ def _chosen(
         surprising = excess.mean() > threshold * error
         lasting = excess[1] > 0.5 * excess[0] > 0 and r[lags].min() > 0
         exact = r[m : longest // 2 + 1 : m].min() > EXACT
-        if not (surprising and lasting or exact):
+        if not ((surprising and lasting) or exact):
             continue
         near = range(max(2, m - max(1, m // 12)), min(largest, m + max(1, m // 12)) + 1)
         m = max(near, key=lambda k: r[k : longest // 2 + 1 : k].mean())
         strength = float(r[m * np.arange(1, len(lags) + 1).clip(max=(len(r) - 1) // m)].mean())
-        if strength > max((s for _, s in records), default=0.0) + MIN_STRENGTH + error:
+        margin = MIN_STRENGTH + min(error, MIN_STRENGTH)
+        if strength > max((s for _, s in records), default=0.0) + margin:
             # What comes back stronger after a few times m was a part of that longer season.
             records = [(k, s) for k, s in records if m >= MIN_RATIO * k and s > strength / 2]
             records.append((m, strength))
