@@ -262,6 +262,18 @@ class Model(Fitted, Summary):
         kind = kind_of(self.module, options.num_particles)
         return {"valid_nats_per_step": value, "valid_kind": kind}
 
+    def _warn_of_known(self, data: SequenceDataset) -> None:
+        if data.name != "data" and self.fitted.get("data") == data.name:
+            logger.warning(
+                "the model was fitted to %s, the steps that it forecasts now included: the scores "
+                "flatter it; fit to an earlier part, or evaluate with refit=True (--refit)",
+                data.name,
+            )
+
+    def _fitted_again(self, data: SequenceDataset) -> SequenceModel:
+        seed, training = self.fitted.get("seed", 0), self.fitted.get("training", {})
+        return self.clone().fit(data, seed=seed, progress=False, **training).module
+
     def save(self, run: str | Path) -> None:
         """Write the model to a folder: safetensors and JSON, and the training curve."""
         save_model(self.module, run, self.fitted)
