@@ -1,4 +1,4 @@
-"""Pictures of frames, arrays and data sets: forecasts and how good they were, gaps, scores, latents, training curves.
+"""Pictures of frames, arrays and data sets: forecasts, evaluations, gaps, scores, latents, training.
 
 No module here knows a model or a task. Every function returns the figure and, given a path (`.png`,
 `.pdf` or `.svg`), writes it. matplotlib is imported only when something is drawn.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seqlatent.data.dataset import SequenceDataset
+from seqlatent.errors import InputError
 from seqlatent.plots.figure import (
     ACCENT,
     ALERT,
@@ -73,9 +74,22 @@ class Calibration:
         return sides.cumsum(-1)[..., :-1] / counts.sum(-1, keepdims=True)
 
 
+def check_drawable(data: SequenceDataset) -> int:
+    """The channel whose forecasts are drawn, the first that holds numbers.
+
+    Raises:
+        InputError: for data of labels alone.
+    """
+    numeric = [d for d, name in enumerate(data.targets) if name not in data.categories]
+    if not numeric:
+        raise InputError(
+            f"{data.name}: an evaluation of labels alone has no picture; leave it out (--plot)"
+        )
+    return numeric[0]
+
+
 def plot_evaluation(
     data: SequenceDataset,
-    channel: int,
     fans: Sequence[Fan],
     calibrations: Mapping[str, Calibration],
     crps: Mapping[str, np.ndarray],
@@ -83,14 +97,19 @@ def plot_evaluation(
 ) -> "Figure":
     """Draw an evaluation in one figure.
 
+    Of at most four series the last three windows are drawn, with the history before them.
+
     Args:
         data: the series.
-        channel: the one whose forecasts are drawn.
-        fans: every window, the model's forecast.
+        fans: every window, the model's forecast of the channel `check_drawable`.
         calibrations: of the methods `model` and `seasonal-naive`.
         crps: of each method, (H,) mean by steps ahead.
         path: where to write the picture.
+
+    Raises:
+        InputError: for data of labels alone.
     """
+    channel = check_drawable(data)
     names = list(dict.fromkeys(f.unique_id for f in fans))
     shown = names[:MAX_SERIES]
     per_row = 1 if len(shown) == 1 else 2
@@ -159,7 +178,7 @@ def _draw_pit(ax: "Axes", c: Calibration) -> None:
     # Each bin's band is drawn over its whole width.
     ends = np.repeat(edges, 2)[1:-1]
     ax.fill_between(ends, np.repeat(low, 2), np.repeat(high, 2), color=INK, alpha=0.18, lw=0,
-                    label="95 % band, if it were right")  # fmt: skip
+                    label="95 % band, were it right")  # fmt: skip
     ax.axhline(1.0, color=INK, linewidth=0.8)
     ax.set_title("PIT: where the truth lies among the paths", fontsize=9, loc="left")
     ax.set_xlabel("share of paths below the truth", fontsize=8)
@@ -173,7 +192,7 @@ def _draw_coverage(ax: "Axes", calibrations: Mapping[str, Calibration]) -> None:
     low, high = np.quantile(model.coverage(model.counts_if_right), [0.025, 0.975], axis=0)
     ax.plot([0, 100], [0, 100], color=INK, linewidth=0.8)
     ax.fill_between(100 * model.levels, 100 * low, 100 * high, color=INK, alpha=0.18, lw=0,
-                    label="95 % band, if the model were right")  # fmt: skip
+                    label="95 % band, were the model right")  # fmt: skip
     for method, c in calibrations.items():
         color, name = COLORS[method], NAMES[method]
         ax.plot(100 * c.levels, 100 * c.coverage(c.counts), color=color, marker=".", linewidth=1.2,
@@ -193,9 +212,9 @@ def _draw_crps(ax: "Axes", crps: Mapping[str, np.ndarray], num_channels: int) ->
         steps = np.arange(1, len(values) + 1)
         ax.plot(steps, values, color=COLORS[method], linewidth=1.4, label=NAMES[method],
                 marker="." if len(values) < 60 else None)  # fmt: skip
-    over = "windows" if num_channels == 1 else "windows and channels"
-    ax.set_title(f"CRPS by steps ahead, mean over {over}; lower is better", fontsize=9, loc="left")
+    ax.set_title("CRPS by steps ahead: lower is better", fontsize=9, loc="left")
     ax.set_xlabel("steps ahead", fontsize=8)
-    ax.set_ylabel("CRPS, data units", fontsize=8)
+    over = "windows" if num_channels == 1 else "windows and channels"
+    ax.set_ylabel(f"mean CRPS over {over}, data units", fontsize=8)
     ax.set_ylim(bottom=0)
     ax.legend(fontsize=7, frameon=False)

@@ -7,8 +7,7 @@ import pandas as pd
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.steps import show_step
-from seqlatent.errors import InputError
-from seqlatent.plots.evaluation import Calibration, Fan, plot_evaluation
+from seqlatent.plots.evaluation import Calibration, Fan, check_drawable, plot_evaluation
 from seqlatent.tasks.measuring import MEASURES, NUM_BINS, Measured
 from seqlatent.tasks.tables import QUANTILES
 from seqlatent.text import Summary, counted, shortened, text_table
@@ -241,13 +240,7 @@ class Evaluation(Summary):
         Raises:
             InputError: for data of labels alone.
         """
-        numeric = [d for d, n in enumerate(self.data.targets) if n not in self.data.categories]
-        if not numeric:
-            raise InputError(
-                f"{self.data.name}: there is no picture of an evaluation of labels alone; leave it "
-                "out (--plot)"
-            )
-        d = numeric[0]
+        d = check_drawable(self.data)
         fans = [
             Fan(w.unique_id, w.start, w.ds, w.forecasts[MODEL].quantiles[..., d])
             for w in self.windows
@@ -257,7 +250,7 @@ class Evaluation(Summary):
             for method in METHODS
         }
         calibrations = {method: self.calibration(method) for method in (MODEL, NAIVE)}
-        return plot_evaluation(self.data, d, fans, calibrations, by_step, path)
+        return plot_evaluation(self.data, fans, calibrations, by_step, path)
 
     def calibration(self, method: str) -> Calibration:
         """The PIT histogram and the coverage of a method's forecasts, and how they would vary if
@@ -278,7 +271,8 @@ def estimate(
 ) -> tuple[float, float]:
     """A ratio of sums and its standard error, by linearisation, robust to dependence in groups.
 
-        R = sum num / sum den,    se^2 = G / (G - 1) sum_g (sum_{w in g} num_w - R den_w)^2 / (sum den)^2
+        R = sum num / sum den,    e_w = (num_w - R den_w) / sum den,
+        se^2 = G / (G - 1) sum_g (sum_{w in g} e_w)^2
 
     Source: Cochran (1977), sec. 6.3; Liang and Zeger (1986).
 
@@ -322,6 +316,10 @@ def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _plus_minus(value: float, error: float) -> str:
+    """A value with as many decimals as the two leading digits of its error."""
     if np.isnan(value):
         return "-"
-    return f"{value:.4g}" if np.isnan(error) else f"{value:.4g} ± {error:.2g}"
+    if not 0 < error < np.inf:
+        return f"{value:.4g}" if np.isnan(error) else f"{value:.4g} ± {error:g}"
+    digits = int(np.clip(1 - np.floor(np.log10(error)), 0, 8))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"

@@ -18,12 +18,16 @@ MEASURES = {
     "log_score": "log p(future | past), nats per step; higher is better",
     "mase": "mean absolute scaled error of the median",
     "smape": "symmetric percentage error of the median, %",
-    **{f"coverage_{l * 100:g}": f"share of values in the {l:.0%} interval"
-       for l in metrics.INTERVALS},
-    **{f"joint_{l * 100:g}": f"share of whole paths in the {l:.0%} band"
-       for l in metrics.INTERVALS},
+    **{
+        f"coverage_{level * 100:g}": f"share of values in the {level * 100:g} % interval"
+        for level in metrics.INTERVALS
+    },
+    **{
+        f"joint_{level * 100:g}": f"share of whole paths in the {level * 100:g} % band"
+        for level in metrics.INTERVALS
+    },
     "accuracy": "share of labels that are the likeliest one; higher is better",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
