@@ -1,4 +1,4 @@
-"""Pictures of frames, arrays and data sets: forecasts, evaluations, gaps, scores, latents, training.
+"""Pictures of frames, arrays and data sets: forecasts, evaluations, gaps, scores, latents, fits.
 
 No module here knows a model or a task. Every function returns the figure and, given a path (`.png`,
 `.pdf` or `.svg`), writes it. matplotlib is imported only when something is drawn.

@@ -98,10 +98,8 @@ def evaluate(
         InputError: when an argument is out of range, the data do not fit the model, or every
             series is too short.
     """
-    length, windows = (
-        check_count("prediction_length", prediction_length),
-        check_count("windows", windows),
-    )
+    length = check_count("prediction_length", prediction_length)
+    windows = check_count("windows", windows)
     step = length if step is None else check_count("step", step)
     num_samples, seed = check_count("num_samples", num_samples, 2), check_seed(seed)
     data = check_data(model, data, reads_gaps=False)
@@ -126,8 +124,8 @@ def evaluate(
             done[cut.s.unique_id, cut.origin] = window
             if progress:
                 progress(1)
-    ordered = [done[c.s.unique_id, c.origin] for c in cuts]
-    ordered.sort(key=lambda w: [s.unique_id for s in data].index(w.unique_id))
+    keys = ((s.unique_id, origin) for s in data for origin in range(windows))
+    ordered = [done[key] for key in keys if key in done]
     return Evaluation(
         data, tuple(ordered), length, step, season, num_samples, kind, left_out, band,
         refit is not None,
@@ -211,11 +209,9 @@ def _log_probs(
     pieces = [c.s.slice(0, c.start + length, c.start) for c in cuts]
     whole = _named(replace(data, sequences=tuple(pieces)), [c.name for c in cuts])
     scores, steps = score(model, whole, seed=seed)
-    counts = steps["unique_id"].value_counts()
-    values = [
-        (total, float(counts.get(name, 0)))
-        for name, total in zip(scores["unique_id"], scores["log_prob"], strict=True)
-    ]
+    counts = steps["unique_id"].value_counts().reindex(scores["unique_id"], fill_value=0)
+    totals = scores["log_prob"].to_numpy(dtype=np.float64)
+    values = list(zip(totals.tolist(), counts.to_numpy(dtype=np.float64).tolist(), strict=True))
     return values, str(scores["kind"].iloc[0])
 
 

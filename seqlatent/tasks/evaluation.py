@@ -9,6 +9,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.steps import show_step
 from seqlatent.plots.evaluation import Calibration, Fan, check_drawable, plot_evaluation
 from seqlatent.tasks.measuring import MEASURES, NUM_BINS, Measured
+from seqlatent.tasks.metrics import INTERVALS
 from seqlatent.tasks.tables import QUANTILES
 from seqlatent.text import Summary, counted, shortened, text_table
 
@@ -87,8 +88,7 @@ class Evaluation(Summary):
             for labels, categorical in ((self.data.categories, False), (self.data.categories, True))
         ]
         frame = pd.concat([p for p in parts if p is not None], ignore_index=True)
-        columns = [c for c in frame if c != "method"]
-        return frame[[*columns, "method"]]
+        return frame.assign(method=frame.pop("method"))  # now the last column
 
     def _rows(self, cells: list[tuple[Window, str, int]]) -> pd.DataFrame | None:
         """The rows of cells whose channels are all numbers, or all labels."""
@@ -227,8 +227,10 @@ class Evaluation(Summary):
         summary = self.summary.set_index(["measure", "method"])
         for name in self.measures:
             values = [_plus_minus(*summary.loc[(name, m), ["value", "std_error"]]) for m in METHODS]
+            # of two coverages neither is the better one for being higher
+            aimed = name.startswith(("coverage", "joint"))
             less = summary.loc[(name, NAIVE), ["difference", "difference_se"]]
-            rows.append([name, *values, _plus_minus(*less), MEASURES[name]])
+            rows.append([name, *values, "" if aimed else _plus_minus(*less), MEASURES[name]])
         return text_table(rows, ["measure", *METHODS, f"{MODEL} less {NAIVE}", "what it is"])
 
     # -- picture ----------------------------------------------------------------------------------
@@ -257,12 +259,12 @@ class Evaluation(Summary):
         the forecasts were right."""
         pits = np.stack([w.forecasts[method].pit for w in self.windows])
         pits = pits[np.isfinite(pits)]
-        joint = self.summary.set_index(["measure", "method"])["value"]
-        levels = [n for n in self.measures if n.startswith("joint_")]
+        every = np.zeros(len(self))  # the error is not asked for
+        joint = {n: estimate(self._ratios(method, n), every)[0] for n in self.measures}
         return Calibration(
             counts=np.histogram(pits, NUM_BINS, (0.0, 1.0))[0],
             counts_if_right=self.pit_counts[method],
-            joint={float(n.removeprefix("joint_")) / 100: joint[n, method] for n in levels},
+            joint={level: joint[f"joint_{level * 100:g}"] for level in INTERVALS},
         )
 
 
