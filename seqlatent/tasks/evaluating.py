@@ -140,7 +140,7 @@ def _cuts(
     for s in data:
         starts = len(s) - length - step * np.arange(windows)[::-1]
         fits = starts >= max(1, s.context)
-        cuts += [_Cut(s, i, int(starts[i])) for i in np.flatnonzero(fits)]
+        cuts += [_Cut(s, int(i), int(starts[i])) for i in np.flatnonzero(fits)]
         if not fits.all():
             left_out[s.unique_id] = int((~fits).sum())
     if not cuts:
@@ -153,12 +153,11 @@ def _cuts(
         )
     if left_out:
         logger.warning(
-            "%s of %d too short for all %s: %s; %s",
-            counted(len(left_out), "series").replace("seriess", "series"),
+            "%d of %d series are too short for %s: %s; the windows that fit are used",
+            len(left_out),
             len(data),
             counted(windows, "window"),
             shortened([f"{name} lacks {n}" for name, n in left_out.items()]),
-            "those that fit are used",
         )
     return sorted(cuts, key=lambda c: c.origin), left_out
 
