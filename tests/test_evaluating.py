@@ -133,7 +133,8 @@ def test_the_context_of_a_part_is_never_forecast(rnn, data, caplog):
 def test_models_with_a_context(options, data):
     rnn = model("rnn", data=data, **options)
     result = evaluate(rnn, data[0], H, windows=9, num_samples=4)
-    assert [w.start for w in result.windows][0] == (5 if options["context_length"] == 4 else 2)
+    first = 5 if options["context_length"] == 4 else 2
+    assert min(w.start for w in result.windows) == first
 
 
 @pytest.mark.parametrize(

@@ -323,5 +323,7 @@ def _plus_minus(value: float, error: float) -> str:
         return "-"
     if not 0 < error < np.inf:
         return f"{value:.4g}" if np.isnan(error) else f"{value:.4g} ± {error:g}"
-    digits = int(np.clip(1 - np.floor(np.log10(error)), 0, 8))
+    digits = max(0, int(1 - np.floor(np.log10(error))))
+    if digits > 6:
+        return f"{value:.3g} ± {error:.2g}"
     return f"{value:.{digits}f} ± {error:.{digits}f}"

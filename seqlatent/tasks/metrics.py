@@ -21,8 +21,8 @@ def crps(samples: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
     Source: Gneiting and Raftery (2007), eq. 21; fair by Ferro (2014). Needs two paths.
     """
-    count = len(samples)
-    ordered = np.sort(samples, axis=0)
+    count, centre = len(samples), samples.mean(0)
+    ordered = np.sort(samples - centre, axis=0)  # far from 0, products would be rounded
     # sum over pairs |x_s - x_r| = 2 sum_s (2 s - S - 1) x_(s), s = 1, ..., S
     place = 2.0 * np.arange(1, count + 1) - count - 1
     spread = 2 * np.tensordot(place, ordered, 1)
