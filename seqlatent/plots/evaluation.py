@@ -130,7 +130,7 @@ def plot_evaluation(
     _draw_crps(below[2], crps, data.num_channels)
     if len(names) > len(shown):
         rest = f"Forecasts of {len(shown)} of {len(names)} series are drawn; "
-        figure.supxlabel(rest + "the panels below are over all of them", fontsize=8)
+        figure.supxlabel(rest + "the lower panels are over all of them", fontsize=8)
     return finish(figure, path)
 
 
