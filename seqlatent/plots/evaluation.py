@@ -154,6 +154,8 @@ def _draw_windows(ax: "Axes", data: SequenceDataset, d: int, fans: list[Fan], le
     format_dates(ax, ds)
     target = data.targets[d]
     name = data.name if len(data) == 1 else f"{data.name} {s.unique_id}"
+    if data.num_channels > 1:
+        name += f" {target} (1 of {data.num_channels} channels)"
     ahead = f"{length} steps ahead" if length > 1 else "one step ahead"
     windows = "the last window" if len(fans) == 1 else f"the last {len(fans)} windows"
     ax.set_title(f"{name}: {windows}, {ahead}", fontsize=9, loc="left")
@@ -214,7 +216,7 @@ def _draw_crps(ax: "Axes", crps: Mapping[str, np.ndarray], num_channels: int) ->
                 marker="." if len(values) < 60 else None)  # fmt: skip
     ax.set_title("CRPS by steps ahead: lower is better", fontsize=9, loc="left")
     ax.set_xlabel("steps ahead", fontsize=8)
-    over = "windows" if num_channels == 1 else "windows and channels"
-    ax.set_ylabel(f"mean CRPS over {over}, data units", fontsize=8)
+    over = "" if num_channels == 1 else f" over {num_channels} channels"
+    ax.set_ylabel(f"mean CRPS{over}, data units", fontsize=8)
     ax.set_ylim(bottom=0)
     ax.legend(fontsize=7, frameon=False)
