@@ -67,11 +67,19 @@ class ForecastSet:
         return replace(self, series=tuple(x[: len(x) - held_out] for x in self.series))
 
     def cut(self, window: int) -> tuple[list[np.ndarray], np.ndarray]:
-        """Histories and (N, H) values of window 0 to W - 1, from the earliest."""
+        """Histories and (N, H) values of window 0 to W - 1, from the earliest.
+
+        Raises:
+            InputError: where a history is not longer than a season.
+        """
         end = self.horizon * (self.windows - window)
-        short = min(len(x) - end for x in self.series)
-        if short < 2:
-            raise InputError(f"{self.name}: a series has {short} steps before its window")
+        shortest = min(len(x) for x in self.series) - end
+        longest_season = max(self.season, self.published_season)
+        if shortest <= longest_season:
+            raise InputError(
+                f"{self.name}: a series has {max(shortest, 0)} steps before its window; "
+                f"it needs more than a season of {longest_season}"
+            )
         values = [x[len(x) - end :][: self.horizon] for x in self.series]
         return [x[: len(x) - end] for x in self.series], np.stack(values)
 
@@ -174,19 +182,31 @@ SETS: dict[str, Callable[[str, Path], ForecastSet]] = {
 
 
 def published_naive(data: ForecastSet) -> np.ndarray:
-    """(N, W, 9, H) quantiles of the published seasonal naive: the last season again, and
-    intervals of sigma sqrt(1 + floor((h - 1) / m)) from the root mean square of the seasonal
-    differences, as statsforecast has them; gaps are filled with the last value."""
-    season, ahead = data.published_season, np.arange(data.horizon)
-    z = ndtri(LEVELS)[:, None] if data.protocol == GIFT else np.zeros((len(LEVELS), 1))
+    """(N, W, 9, H) quantiles of the published seasonal naive."""
+    return seasonal_naive(data, data.published_season, LEVELS, normal=data.protocol == GIFT)
+
+
+def seasonal_naive(
+    data: ForecastSet, season: int, levels: np.ndarray, normal: bool = True
+) -> np.ndarray:
+    """(N, W, Q, H) quantiles: the last season again, with normal intervals or as a point.
+
+    At step h of the horizon, with seasons of m steps, the standard deviation is
+    sigma sqrt(1 + floor((h - 1) / m)), sigma the root mean square of the differences over a season,
+    as statsforecast has it. A gap is filled with the value before it, one at the start of the last
+    season with 0.
+    """
+    ahead = np.arange(data.horizon)
+    z = ndtri(levels)[:, None] if normal else np.zeros((len(levels), 1))
     rows = []
     for window in range(data.windows):
         for history in data.cut(window)[0]:
             x = pd.Series(history).ffill().to_numpy()
             errors = x[season:] - x[:-season]
-            sigma = np.sqrt(np.nanmean(errors**2) * (1 + ahead // season))
+            squares = errors[np.isfinite(errors)] ** 2
+            sigma = np.sqrt((squares.mean() if squares.size else 0) * (1 + ahead // season))
             rows.append(np.nan_to_num(x[len(x) - season :][ahead % season]) + z * sigma)
-    shape = data.windows, len(data.series), len(LEVELS), data.horizon
+    shape = data.windows, len(data.series), len(levels), data.horizon
     return np.stack(rows).reshape(shape).swapaxes(0, 1)
 
 
