@@ -5,7 +5,7 @@ their own; it needs nothing of seqlatent.
 
 JOB.npz holds what a method may see, OUT.npz what it says:
 
-    JOB   method     seasonal-naive, ets, arima (statsforecast) or deepar (GluonTS)
+    JOB   method     ets, arima (statsforecast) or deepar (GluonTS)
           values     all histories end to end, NaN where nothing was recorded; `lengths` of each
           starts     the first step of each history, ISO dates
           train      (N,) whether DeepAR may train on a history: those of the first window
@@ -55,9 +55,7 @@ def statistical(method: str, histories: list[np.ndarray], job: dict) -> dict[str
 
     horizon, season, levels = int(job["horizon"]), int(job["season"]), job["levels"]
     naive = models.SeasonalNaive(season_length=season)
-    kind = {"seasonal-naive": models.SeasonalNaive, "ets": models.AutoETS,
-            "arima": models.AutoARIMA}[method]  # fmt: skip
-    model = kind(season_length=season)
+    model = {"ets": models.AutoETS, "arima": models.AutoARIMA}[method](season_length=season)
     quantiles = np.full((len(histories), len(levels), horizon), np.nan)
     end = time.process_time() + 60 * float(job["minutes"])
     fallbacks = 0

@@ -12,18 +12,18 @@ the first window. The measures:
     MASE      mean absolute error of the median over that of the seasonal naive within the history
     coverage  share of values within the central 50, 80 and 95 % intervals
 
-The ratio is to the WQL or MASE of the seasonal naive with normal intervals. Where the published
-seasonal naive is of another kind (a point) or of other data (`etth1`), the table says so: the
-script works it out again and shows it beside the published figure.
+A ratio is to the WQL or MASE of the seasonal naive with normal intervals, worked out here from all
+steps of a history. The script works out the published seasonal naive again; where it is not found,
+the published figures are of other data (`etth1`), and their ratios are to their own.
 
 `--select` never sees a test value: it drops the test windows before anything else and forecasts as
 many windows before them. Options are chosen by it.
 
 Ours and DeepAR have `--minutes` of processor time of one thread to train, the statistical methods
 `--limit` minutes for a whole set; what does not finish has no figure. The methods of others run in
-environments of their own, which the script makes at first use (`forecast_baselines.py`). A row that
-the JSON file already holds for the same options, and of ours for the same commit, is not measured
-again.
+environments of their own, which the script makes at first use (`forecast_baselines.py`). DeepAR
+wants dates; where the data have none it is told a made-up first one. A row that the JSON file
+already holds for the same options, and of ours for the same commit, is not measured again.
 """
 
 import argparse
@@ -32,7 +32,9 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from datetime import date
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,16 @@ import numpy as np
 import pandas as pd
 import torch
 from benchmark_tools import add_row, commit, find, parse_model, processor_time, say
-from forecast_sets import LEVELS, SETS, ForecastSet, published, published_naive, read, seasonal_naive
+from forecast_measures import ASKED, INTERVALS, measures, values_of, weighted_quantile_loss
+from forecast_sets import (
+    LEVELS,
+    SETS,
+    ForecastSet,
+    published,
+    published_naive,
+    read,
+    seasonal_naive,
+)
 
 from seqlatent.api import CLASSES
 from seqlatent.data.calendar import with_calendar
@@ -49,35 +60,31 @@ from seqlatent.data.sequence import Sequence
 from seqlatent.errors import InputError
 
 HERE = Path(__file__).resolve().parent
-# method -> the environment it runs in
-BASELINES = {"seasonal-naive": "statsforecast", "ets": "statsforecast", "arima": "statsforecast",
-             "deepar": "gluonts"}  # fmt: skip
+# The methods of others that take an environment: its name.
+BASELINES = {"ets": "statsforecast", "arima": "statsforecast", "deepar": "gluonts"}
 PACKAGES = {
     "statsforecast": ["statsforecast==2.1.1"],
     "gluonts": ["gluonts[torch]==0.17.0", "lightning==2.5.6"],
 }
 NAMES = {"ours": "ours", "seasonal-naive": "seasonal naive", "ets": "AutoETS",
          "arima": "AutoARIMA", "deepar": "DeepAR"}  # fmt: skip
-INTERVALS = (0.5, 0.8, 0.95)
-# Levels of every forecast: those of the loss, and the ends of the intervals.
-ASKED = np.unique(np.round([*LEVELS, *(0.5 + s * c / 2 for c in (*INTERVALS, 0.9) for s in (-1, 1))], 6))  # fmt: skip
 PATHS = 500  # of ours
 UNDATED = pd.Timestamp("2000-01-03")  # DeepAR's first step where the data have no dates
 
 
 def main() -> int:
     args = arguments()
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(1)
     try:
-        entry = args.model + (":" + ",".join(args.set) if args.set else "")
-        parse_model(entry)  # a misspelt option is refused before any fit
+        for entry in args.models:
+            parse_model(entry)  # a misspelt option is refused before any fit
         for name in args.sets:
             data = read(name, args.data)
             if args.select:
                 data = data.before_test()
-            rows = [row for method in args.methods for row in measured(data, method, entry, args)]
+            rows = [row for method in args.methods for row in measured(data, method, args)]
             report(data, rows, args)
-    except (InputError, OSError, json.JSONDecodeError, subprocess.CalledProcessError) as error:
+    except (InputError, OSError, json.JSONDecodeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -87,42 +94,47 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Forecasts beside the methods people use.")
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder with `collections/`, `multivariate/`")
-    add("--sets", nargs="+", default=list(SETS), choices=list(SETS), metavar="SET")
+    add("--sets", nargs="+", default=list(SETS), choices=list(SETS), metavar="SET",
+        help=f"of {', '.join(SETS)}")  # fmt: skip
     add("--methods", nargs="+", default=list(NAMES), choices=list(NAMES), metavar="METHOD",
         help=f"of {', '.join(NAMES)}")  # fmt: skip
+    add("--models", nargs="+", default=["rnn"], help="ours: NAME:option=value,...")
+    add("--calendar", nargs="+", default=[], help="ours: cycles as covariates, if there are dates")
     add("--select", action="store_true", help="forecast windows before the test; see none of it")
     add("--minutes", type=float, default=4, help="of training, processor time of one thread")
     add("--limit", type=float, default=10, help="minutes of a statistical method for a set")
-    add("--model", default="rnn", help="ours: its name")
-    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="its options and training's")
-    add("--calendar", nargs="+", default=[], help="cycles as covariates, where there are dates")
     add("--seeds", type=int, nargs="+", default=[0], help="of ours and of DeepAR")
-    add("--threads", type=int, default=1, help="of torch")
     add("--envs", type=Path, default=Path(".venv-baselines"), help="environments and forecasts")
     add("--out", type=Path, default=Path("reproduce.json"), help="JSON file of rows")
     return parser.parse_args()
 
 
-def measured(
-    data: ForecastSet, method: str, entry: str, args: argparse.Namespace
-) -> list[dict[str, Any]]:
-    """A method's rows, one for each seed; those that the file holds are taken from there."""
+def measured(data: ForecastSet, method: str, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """A method's rows, one for each model and seed; the file's own where it holds them."""
+    models, seeds, told = [""], [0], {}
+    if method == "ours":
+        models, seeds = args.models, args.seeds
+        told = {"calendar": args.calendar, "minutes": args.minutes, "commit": commit()}
+    elif method in BASELINES:
+        models = [PACKAGES[BASELINES[method]][0]]
+        told = {"minutes": args.limit}
+    if method == "deepar":
+        seeds, told = args.seeds, {"minutes": args.minutes}
     rows = []
-    for seed in args.seeds if method in ("ours", "deepar") else [0]:
-        identity = {"set": data.name, "method": method, "seed": seed, "select": args.select}
-        if method == "ours":
-            identity |= {"model": entry, "calendar": args.calendar, "minutes": args.minutes,
-                         "threads": args.threads, "commit": commit()}  # fmt: skip
-        else:
-            minutes = args.minutes if method == "deepar" else args.limit
-            identity |= {"model": PACKAGES[BASELINES[method]][0], "minutes": minutes}
+    for model, seed in product(models, seeds):
+        identity = {"set": data.name, "method": method, "model": model, "seed": seed,
+                    "select": args.select, **told}  # fmt: skip
         row = find(args.out, "forecast", identity)
         if row is None:
-            say(f"{data.name}: {NAMES[method]}, seed {seed}, {identity['minutes']:g} minutes")
+            say(f"{data.name}: {NAMES[method]} {model}, seed {seed}".replace(" ,", ","))
+            start = time.process_time()
             if method == "ours":
-                quantiles, facts = ours(data, entry, args, seed)
+                quantiles, facts = ours(data, model, args.minutes, args.calendar, seed)
+            elif method in BASELINES:
+                quantiles, facts = baseline(data, method, told["minutes"], seed, args.envs)
             else:
-                quantiles, facts = baseline(data, method, identity["minutes"], seed, args.envs)
+                quantiles = seasonal_naive(data, data.season, ASKED)
+                facts = {"seconds": time.process_time() - start, "steps": 0}
             row = identity | facts | measures(data, quantiles) | {"date": date.today().isoformat()}
             add_row(args.out, "forecast", row)
         rows.append(row)
@@ -130,20 +142,20 @@ def measured(
 
 
 def ours(
-    data: ForecastSet, entry: str, args: argparse.Namespace, seed: int
+    data: ForecastSet, entry: str, minutes: float, calendar: list[str], seed: int
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """(N, W, Q, H) quantiles of sample paths, and how training went."""
     family, options, training = parse_model(entry)
+    if "max_steps" not in training:
+        training.setdefault("max_minutes", minutes)
     model = CLASSES[family](**options)
-    budget = {} if "max_steps" in training else {"max_minutes": args.minutes}
     with processor_time():
-        model.fit(histories(data, 0, args.calendar), seed=seed, device="cpu",
-                  **training, **budget)  # fmt: skip
+        model.fit(histories(data, 0, calendar), seed=seed, device="cpu", **training)
     assert model.result is not None
     start = time.process_time()
     quantiles = []
     for window in range(data.windows):
-        past = histories(data, window, args.calendar)
+        past = histories(data, window, calendar)
         forecast = model.forecast(past, data.horizon, num_samples=PATHS, seed=seed)
         quantiles.append(forecast.quantile(ASKED)[..., 0])
     return np.stack(quantiles, 1), {
@@ -164,13 +176,14 @@ def histories(data: ForecastSet, window: int, calendar: list[str]) -> SequenceDa
         steps = pd.date_range(start, periods=len(x), freq=data.frequency).to_numpy("datetime64[ns]")
         sequences.append(Sequence(str(i), steps, x[:, None], np.zeros((len(x), 0))))
     made = SequenceDataset(tuple(sequences), ("y",), frequency=data.frequency, name=data.name)
-    return with_calendar(made, calendar) if calendar else made
+    return with_calendar(made, calendar)
 
 
 def baseline(
     data: ForecastSet, method: str, minutes: float, seed: int, envs: Path
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """(N, W, Q, H) quantiles of a method of others, NaN where it did not finish."""
+    """(N, W, Q, H) quantiles of a method of others, NaN where it did not finish. Its forecasts are
+    kept in `envs`, under the digest of all that it was told."""
     job = make_job(data, method, minutes, seed)
     digest = hashlib.sha256()
     for name in sorted(job):
@@ -182,9 +195,8 @@ def baseline(
         python = environment(envs, BASELINES[method])
         asked, said = done.with_suffix(".job.npz"), done.with_suffix(".partial.npz")
         np.savez(asked, **job)
-        with done.with_suffix(".log").open("w", encoding="utf-8") as log:
-            command = [python, HERE / "forecast_baselines.py", asked, said]
-            subprocess.run(command, check=True, stderr=log, stdout=log)
+        command = [python, HERE / "forecast_baselines.py", asked, said]
+        run(command, f"{data.name}: {NAMES[method]}", done.with_suffix(".log"))
         asked.unlink()
         said.rename(done)
     with np.load(done, allow_pickle=False) as z:
@@ -194,10 +206,10 @@ def baseline(
     return quantiles, facts
 
 
-def make_job(data: ForecastSet, method: str, minutes: float, seed: int) -> dict[str, np.ndarray]:
-    """What `forecast_baselines.py` reads."""
+def make_job(data: ForecastSet, method: str, minutes: float, seed: int) -> dict[str, Any]:
+    """What `forecast_baselines.py` reads: the histories of window 0, of window 1, ..."""
     past = [x for window in range(data.windows) for x in data.cut(window)[0]]
-    starts = [str(s.date()) for s in data.starts or [UNDATED] * len(data.series)]
+    starts = [s.isoformat() for s in data.starts or [UNDATED] * len(data.series)]
     return {
         "method": np.array(method),
         "values": np.concatenate(past),
@@ -221,64 +233,29 @@ def environment(envs: Path, name: str) -> Path:
     wanted = " ".join(PACKAGES[name])
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
         say(f"installing {wanted} into {folder} (this takes a minute or two)")
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        what, log = f"installing {name}", envs / f"{name}.log"
+        run([sys.executable, "-m", "venv", folder], what, log)
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        constraints = ["--constraint", HERE / "constraints.txt"]
-        subprocess.run([*pip, *constraints, *PACKAGES[name]], check=True)
+        run([*pip, "--constraint", HERE / "constraints.txt", *PACKAGES[name]], what, log)
         stamp.write_text(wanted, encoding="utf-8")
     return python
 
 
-def measures(data: ForecastSet, quantiles: np.ndarray) -> dict[str, Any]:
-    """WQL, MASE and coverage of (N, W, Q, H) quantiles at the levels asked for; None in their place
-    where a method did not finish."""
-    done = np.isfinite(quantiles).all((2, 3))
-    if not done.all():
-        return {"wql": None, "mase": None, "finished": float(done.mean())}
-    values = np.stack([data.cut(w)[1] for w in range(data.windows)], 1)  # (N, W, H)
+def run(command: Iterable[str | Path], what: str, log: Path) -> None:
+    """Run a command, its messages in a file.
 
-    def at(level: float) -> np.ndarray:
-        return quantiles[:, :, np.abs(ASKED - level).argmin()]
-
-    chosen = np.stack([at(level) for level in LEVELS], 2)
-    coverage = {}
-    for width in INTERVALS:
-        within = (at(0.5 - width / 2) <= values) & (values <= at(0.5 + width / 2))
-        coverage[f"coverage_{100 * width:.0f}"] = float(within[np.isfinite(values)].mean())
-    return {
-        "wql": weighted_quantile_loss(values, chosen, LEVELS),
-        "mase": mase(data, values, at(0.5)),
-        **coverage,
-        "finished": 1.0,
-    }
-
-
-def weighted_quantile_loss(values: np.ndarray, quantiles: np.ndarray, levels: np.ndarray) -> float:
-    """Of values (..., H) and quantiles (..., Q, H)."""
-    error = values[..., None, :] - quantiles
-    level = levels[:, None]
-    loss = np.nansum(2 * np.maximum(level * error, (level - 1) * error))
-    return float(loss / np.nansum(np.abs(values)) / len(levels))
-
-
-def mase(data: ForecastSet, values: np.ndarray, median: np.ndarray) -> float:
-    """Mean over series and windows; without those whose history never changes over a season."""
-    ratios = []
-    for window in range(data.windows):
-        past = data.cut(window)[0]
-        for i, x in enumerate(past):
-            m = data.published_season
-            changes = np.abs(x[m:] - x[:-m])
-            errors = np.abs(values[i, window] - median[i, window])
-            changes, errors = changes[np.isfinite(changes)], errors[np.isfinite(errors)]
-            if changes.size and errors.size and changes.mean() > 0:
-                ratios.append(errors.mean() / changes.mean())
-    return float(np.mean(ratios))
+    Raises:
+        InputError: where it fails; it names the file.
+    """
+    with log.open("w", encoding="utf-8") as file:
+        done = subprocess.run([*command], stdout=file, stderr=file, check=False)
+    if done.returncode:
+        raise InputError(f"{what} failed with status {done.returncode}; {log} says why")
 
 
 def report(data: ForecastSet, rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
     """The set's table, as Markdown."""
-    naive = measures(data, seasonal_naive(data, data.season, ASKED))
+    base = measures(data, seasonal_naive(data, data.season, ASKED))
     where = "windows before the test" if args.select else "test windows"
     print(f"### {data.name}\n\n{data.protocol}: {len(data.series)} series, {data.windows} {where} "
           f"of {data.horizon} steps, season {data.season}\n")  # fmt: skip
@@ -292,27 +269,32 @@ def report(data: ForecastSet, rows: list[dict[str, Any]], args: argparse.Namespa
             print(f"| {name} | {r['seed']} | {share} | | | | | | | {minutes} | |")
             continue
         coverage = " | ".join(f"{100 * r[f'coverage_{100 * w:.0f}']:.0f}" for w in INTERVALS)
-        print(f"| {name} | {r['seed']} | {r['wql']:.4f} | {r['wql'] / naive['wql']:.3f} "
-              f"| {r['mase']:.3f} | {r['mase'] / naive['mase']:.3f} | {coverage} | {minutes} "
+        print(f"| {name} | {r['seed']} | {r['wql']:.4f} | {r['wql'] / base['wql']:.3f} "
+              f"| {r['mase']:.3f} | {r['mase'] / base['mase']:.3f} | {coverage} | {minutes} "
               f"| {r['steps'] or ''} |")  # fmt: skip
     if not args.select:
-        report_published(data, args.data / "published", naive)
+        report_published(data, args.data / "published", base)
     print(flush=True)
 
 
-def report_published(data: ForecastSet, folder: Path, naive: dict[str, Any]) -> None:
+def report_published(data: ForecastSet, folder: Path, base: dict[str, Any]) -> None:
     """Rows of published figures, and whether the seasonal naive among them is found again."""
     figures, scaled = published(data, folder), published(data, folder, "mase")
+    if not figures:
+        return
+    stated = figures["seasonal naive"]
+    found = weighted_quantile_loss(values_of(data), published_naive(data), LEVELS)
+    same = abs(found / stated - 1) < 5e-4
+    if not same:
+        base = {"wql": stated, "mase": scaled.get("seasonal naive")}
     for name, wql in figures.items():
-        other = f"{scaled[name]:.3f}" if name in scaled else ""
-        print(f"| *published:* {name} | | {wql:.4f} | | {other} | | | | | | |")
-    if figures:
-        quantiles = published_naive(data)
-        values = np.stack([data.cut(w)[1] for w in range(data.windows)], 1)
-        found, stated = weighted_quantile_loss(values, quantiles, LEVELS), figures["seasonal naive"]
-        verdict = "the same" if abs(found / stated - 1) < 1e-3 else "NOT the same data or recipe"
-        print(f"\nPublished seasonal naive, worked out again: {found:.5f}; published {stated:.5f}: "
-              f"{verdict}. Published figures were not run here.")  # fmt: skip
+        other = "| |"
+        if name in scaled:
+            other = f"| {scaled[name]:.3f} | {scaled[name] / base['mase']:.3f}"
+        print(f"| *published:* {name} | | {wql:.4f} | {wql / base['wql']:.3f} {other} | | | | | |")
+    verdict = "the same" if same else "NOT the same data; the published ratios are to their own"
+    print(f"\nPublished seasonal naive, worked out again: {found:.5f}; published {stated:.5f}: "
+          f"{verdict}. Published figures were not run here.")  # fmt: skip
 
 
 if __name__ == "__main__":
