@@ -50,7 +50,7 @@ def main() -> int:
     return 0
 
 
-def statistical(method: str, histories: list[np.ndarray], job: dict) -> dict[str, np.ndarray]:
+def statistical(method: str, histories: list[np.ndarray], job: dict) -> dict[str, Any]:
     from statsforecast import models  # pyright: ignore[reportMissingImports]
 
     horizon, season, levels = int(job["horizon"]), int(job["season"]), job["levels"]
@@ -99,7 +99,7 @@ def filled(history: np.ndarray) -> np.ndarray:
     return np.where(last < 0, 0.0, history[last])
 
 
-def deepar(method: str, histories: list[np.ndarray], job: dict) -> dict[str, np.ndarray]:
+def deepar(method: str, histories: list[np.ndarray], job: dict) -> dict[str, Any]:
     import lightning.pytorch as pl  # pyright: ignore[reportMissingImports]
     import pandas as pd
     import torch

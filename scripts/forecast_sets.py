@@ -21,6 +21,7 @@ import math
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ class ForecastSet:
     frequency: str
     key: str
     series: tuple[np.ndarray, ...]
-    starts: tuple[pd.Timestamp, ...] | None
+    starts: tuple[datetime, ...] | None
 
     def before_test(self) -> "ForecastSet":
         """The same set without its test windows, with as many windows before them."""
@@ -111,7 +112,7 @@ def _exchange(name: str, data: Path) -> ForecastSet:
 def _etth1(name: str, data: Path) -> ForecastSet:
     frame = pd.read_csv(data / "multivariate" / "ETTh1.csv.gz", index_col=0, parse_dates=True)
     series = tuple(frame.to_numpy(float).T)
-    starts = (pd.Timestamp(frame.index[0]),) * len(series)
+    starts = (datetime.fromisoformat(str(frame.index[0])),) * len(series)
     windows = gift_windows(len(frame), 48)
     return ForecastSet(name, GIFT, 48, windows, 24, 24, "h", "ett1/H/short", series, starts)
 
@@ -126,7 +127,7 @@ def _m4_hourly(name: str, data: Path) -> ForecastSet:
 def _car_parts(name: str, data: Path) -> ForecastSet:
     with np.load(data / "collections" / "carparts.npz") as z:
         series = tuple(_known(z["values"]))
-    starts = (pd.Timestamp("1998-01-01"),) * len(series)
+    starts = (datetime(1998, 1, 1),) * len(series)
     windows = gift_windows(min(map(len, series)), 12)
     return ForecastSet(name, GIFT, 12, windows, 12, 12, "MS", "car_parts/M/short", series, starts)
 
@@ -134,7 +135,7 @@ def _car_parts(name: str, data: Path) -> ForecastSet:
 def _nn5(name: str, data: Path) -> ForecastSet:
     with np.load(data / "collections" / "nn5_daily.npz") as z:
         series = tuple(_known(z["values"]))
-    starts = (pd.Timestamp("1996-03-18"),) * len(series)
+    starts = (datetime(1996, 3, 18),) * len(series)
     # The table has days without a season; a week is what anyone would give the methods.
     return ForecastSet(name, SINGLE, 56, 1, 7, 1, "D", "nn5", series, starts)
 
@@ -166,11 +167,11 @@ def _ragged(values: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
     return np.split(values, np.cumsum(lengths)[:-1])
 
 
-def _start(year: float, season: int) -> pd.Timestamp:
+def _start(year: float, season: int) -> datetime:
     """The first step of a year with a fraction. 1 stands for an unknown year: 1900 here."""
     whole = math.floor(year + 1e-6)
     month = 1 + round((year - whole) * season) * (12 // season)
-    return pd.Timestamp(whole if whole > 1 else 1900, month, 1)
+    return datetime(whole if whole > 1 else 1900, month, 1)
 
 
 SETS: dict[str, Callable[[str, Path], ForecastSet]] = {
