@@ -14,6 +14,17 @@ published figure, data, windows and measure are theirs. Its WQL agrees to four d
 but `etth1`: the published figures are of ETTm1 summed to hours (the mean of |y| that follows from
 their MAE and ND is four times that of ETTm1's kin ETTh1), so that there only ratios to the seasonal
 naive can be set side by side.
+
+The files in the folder of the data, NaN where nothing was recorded:
+
+    collections/m3.npz, tourism.npz   an array over series of `period` (MONTHLY, ...), `frequency`
+                                      (steps a year) and `start` (a year with a fraction);
+                                      `train_values` end to end with `train_lengths`, and so `test`
+    collections/m4_hourly.npz         `train_values`, `train_lengths`, `test` (series, 48)
+    collections/carparts.npz, nn5_daily.npz   `values` (series, steps)
+    multivariate/ETTh1.csv.gz         a column of dates, and seven of values
+    multivariate/exchange_rate.txt.gz   eight columns without a header
+    published/gift_eval_short.csv, single_window_wql.csv   figures, if any
 """
 
 import csv
@@ -23,10 +34,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
 
 from seqlatent.errors import InputError
 
@@ -100,8 +111,10 @@ def read(name: str, data: Path) -> ForecastSet:
         raise InputError(f"unknown set '{name}'; there are {', '.join(SETS)}")
     try:
         return SETS[name](name, data)
-    except (OSError, KeyError, IndexError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{name}: {data} does not hold it as its README says: {error}") from None
+    except (OSError, LookupError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{name}: {data} does not hold it as forecast_sets.py has it: {error}"
+        ) from None
 
 
 def _exchange(name: str, data: Path) -> ForecastSet:
@@ -204,7 +217,7 @@ def seasonal_naive(
     season with 0.
     """
     ahead = np.arange(data.horizon)
-    z = ndtri(levels)[:, None] if normal else np.zeros((len(levels), 1))
+    z = np.array([[NormalDist().inv_cdf(q) if normal else 0.0] for q in levels])
     rows = []
     for window in range(data.windows):
         for history in data.cut(window)[0]:
