@@ -11,9 +11,9 @@ without overlap; a window is forecast from all steps before it. Two protocols:
 
 `published_naive` works out the published seasonal naive of a set again: where it agrees with the
 published figure, data, windows and measure are theirs. Its WQL agrees to four digits on all sets
-but `etth1`: the published figures are of ETTm1 summed to hours (the mean of |y| that follows from
-their MAE and ND is four times that of ETTm1's kin ETTh1), so that there only ratios to the seasonal
-naive can be set side by side.
+but `etth1`: the published figures seem to be of ETTm1 summed to hours (the mean of |y| that
+follows from their MAE and ND is four times that of ETTm1's kin ETTh1), so that there only ratios to
+the seasonal naive can be set side by side.
 
 The files in the folder of the data, NaN where nothing was recorded:
 
