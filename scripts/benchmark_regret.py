@@ -13,25 +13,17 @@ minutes of processor time of one thread, so that other work on the machine does 
 """
 
 import argparse
-import json
-import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
-from benchmark_tools import parse_model, say, show
+from benchmark_tools import commit, find, parse_model, processor_time, say, show
 
 from seqlatent.api import CLASSES
 from seqlatent.errors import InputError, did_you_mean
 from seqlatent.processes import PROCESSES
-from seqlatent.training import trainer
 
 STEPS, FRESH = 100, 1000  # steps of a sequence, and fresh sequences to score
 SEQUENCES, PARTICLES = 1000, 64  # to train on; of estimated scores
@@ -112,7 +104,7 @@ def run_regret_table(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 "commit": made["commit"], "process": process, "model": entry,
                 "seed": seed, "budget": budget_text(budget),
             }  # fmt: skip
-            row = find(args.out, identity)
+            row = find(args.out, "regret-table", identity)
             if row is None:
                 with processor_time():
                     row = measure(process, entry, budget, seed, SEQUENCES, PARTICLES) | made
@@ -186,33 +178,6 @@ def budget_text(budget: dict[str, Any]) -> str:
     if "max_steps" in budget:
         return f"{budget['max_steps']} steps"
     return f"{budget['max_minutes']:g} minutes"
-
-
-def commit() -> str:
-    """The commit of the code, with `-dirty` where tracked files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    folder = Path(__file__).parent
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        raise InputError("regret-table names the commit of its rows; run it in a clone") from None
-    return done.stdout.strip()
-
-
-def find(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """The row of an earlier run, if the JSON file holds it."""
-    if not path.exists():
-        return None
-    rows = json.loads(path.read_text(encoding="utf-8")).get("regret-table", [])
-    return next((r for r in rows if all(r.get(k) == v for k, v in identity.items())), None)
-
-
-@contextmanager
-def processor_time() -> Iterator[None]:
-    """Let fits count this process's processor time in place of the time on the wall."""
-    clock = SimpleNamespace(perf_counter=time.process_time)
-    with mock.patch.object(trainer, "time", clock):
-        yield
 
 
 def models_markdown(rows: list[dict[str, Any]]) -> list[str]:

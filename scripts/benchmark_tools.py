@@ -2,21 +2,27 @@
 
 import json
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from seqlatent.data.description import DataDescription
+from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS, build_model
 from seqlatent.options import make, parse_assignments
 from seqlatent.processes import PROCESSES
+from seqlatent.training import trainer
 from seqlatent.training.options import TrainingOptions
 
 BATCH, STEPS = 64, 128  # of a training step
@@ -92,3 +98,30 @@ def add_row(path: Path, command: str, row: dict[str, Any]) -> None:
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     content.setdefault(command, []).append(row)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def find(path: Path, command: str, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The row of an earlier run, if the JSON file holds it."""
+    if not path.exists():
+        return None
+    rows = json.loads(path.read_text(encoding="utf-8")).get(command, [])
+    return next((r for r in rows if all(r.get(k) == v for k, v in identity.items())), None)
+
+
+def commit() -> str:
+    """The commit of the code, with `-dirty` where tracked files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    folder = Path(__file__).parent
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        raise InputError("rows are named by their commit; run this in a clone") from None
+    return done.stdout.strip()
+
+
+@contextmanager
+def processor_time() -> Iterator[None]:
+    """Let fits count this process's processor time in place of the time on the wall."""
+    clock = SimpleNamespace(perf_counter=time.process_time)
+    with mock.patch.object(trainer, "time", clock):
+        yield

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Evaluation": "seqlatent.tasks.evaluation",
     "Forecast": "seqlatent.tasks.forecasting",
     "Imputation": "seqlatent.tasks.imputing",
     "InputError": "seqlatent.errors",
@@ -30,6 +31,7 @@ _HOMES = {
     "register_network": "seqlatent.nn.build",
 }
 __all__ = [
+    "Evaluation",
     "Forecast",
     "Imputation",
     "InputError",
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from seqlatent.errors import InputError
     from seqlatent.models.registry import register_model
     from seqlatent.nn.build import register_network
+    from seqlatent.tasks.evaluation import Evaluation
     from seqlatent.tasks.forecasting import Forecast
     from seqlatent.tasks.imputing import Imputation
 

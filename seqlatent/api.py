@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import pandas as pd
 import torch
 
+from seqlatent.choosing import Choice, choose_scaling
 from seqlatent.data.calendar import usual_cycles, with_cycles
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
@@ -35,7 +36,6 @@ from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS, build_model
 from seqlatent.nn.scaling import prepare
 from seqlatent.options import check_seed, make
-from seqlatent.tasks.choosing import Choice, choose_scaling
 from seqlatent.tasks.prepare import check_data
 from seqlatent.text import Summary
 from seqlatent.training.checkpoint import (
@@ -285,6 +285,18 @@ class Model(Fitted, Summary):
             return {f"valid_{self.module.score_name}": value}
         kind = kind_of(self.module, options.num_particles)
         return {"valid_nats_per_step": value, "valid_kind": kind}
+
+    def _warn_of_known(self, data: SequenceDataset) -> None:
+        if data.name != "data" and self.fitted.get("data") == data.name:
+            logger.warning(
+                "the model was fitted to %s, the steps that it forecasts now included: the scores "
+                "flatter it; fit to an earlier part, or evaluate with refit=True (--refit)",
+                data.name,
+            )
+
+    def _fitted_again(self, data: SequenceDataset) -> SequenceModel:
+        seed, training = self.fitted.get("seed", 0), self.fitted.get("training", {})
+        return self.clone().fit(data, seed=seed, progress=False, **training).module
 
     def save(self, run: str | Path) -> None:
         """Write the model to a folder: safetensors and JSON, and the training curve."""

@@ -12,6 +12,8 @@ from seqlatent.inference.imputation import LAG
 from seqlatent.models.base import SequenceModel
 from seqlatent.tasks.decoding import decode
 from seqlatent.tasks.encoding import Latents, infer_latents
+from seqlatent.tasks.evaluating import evaluate
+from seqlatent.tasks.evaluation import Evaluation
 from seqlatent.tasks.forecasting import Forecast, forecast, sample
 from seqlatent.tasks.imputing import Imputation, impute
 from seqlatent.tasks.inspecting import inspect, reconstruct
@@ -126,6 +128,61 @@ class Fitted:
                 future=future,
                 progress=count,
             )
+
+    def evaluate(
+        self,
+        data: Any,
+        prediction_length: int,
+        *,
+        windows: int = 1,
+        step: int | None = None,
+        num_samples: int = 500,
+        season: int | None = None,
+        refit: bool = False,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> Evaluation:
+        """Forecast the last steps of every series at rolling origins, beside two simple forecasts,
+        and compare with what came; see `seqlatent.tasks.evaluating.evaluate`.
+
+        Args:
+            data: whatever `seqlatent.load` reads; without `refit` not what the model was fitted to.
+            prediction_length: H, steps of a window.
+            windows: the number of windows of each series.
+            step: steps from one window to the next; by default H.
+            num_samples: paths of each window.
+            season: of the simple forecasts; by default found in the data.
+            refit: fit a new model of the same options to the steps before each origin.
+            seed: of the paths.
+            progress: show a bar.
+
+        Raises:
+            InputError: when an argument is out of range, the data do not fit the model, or every
+                series is too short.
+        """
+        data = self._load(data)
+        if not refit:
+            self._warn_of_known(data)
+        with counting("evaluating", len(data) * windows, progress) as count:
+            return evaluate(
+                self.module,
+                data,
+                prediction_length,
+                windows=windows,
+                step=step,
+                num_samples=num_samples,
+                season=season,
+                seed=seed,
+                refit=self._fitted_again if refit else None,
+                progress=count,
+            )
+
+    def _warn_of_known(self, data: SequenceDataset) -> None:
+        """Log a warning where the model was fitted to what it is to forecast."""
+
+    def _fitted_again(self, data: SequenceDataset) -> SequenceModel:
+        """The module of a new model of the same options, fitted to other data."""
+        raise NotImplementedError
 
     def sample(
         self, num_samples: int, length: int, *, seed: int = 0, start: str | None = None

@@ -22,6 +22,7 @@ LAYERS = (
     ("plots",),
     ("tasks",),
     ("training",),
+    ("choosing",),
     ("fitted_model",),
     ("api",),
     ("cli",),

@@ -43,7 +43,7 @@ def data() -> sl.SequenceDataset:
 
 @pytest.fixture(scope="module")
 def fitted(data) -> dict[str, sl.Latent]:
-    sizes = {"latent_dim": 1, "hidden_dim": 8, "emission": "normal"}
+    sizes = {"latent_dim": 1, "hidden_dim": 8, "emission": "normal", "scaling": "global"}
     models = {"latent": sl.Latent(**sizes), "vrnn": sl.VRNN(**sizes), "dmm": sl.DMM(**sizes)}
     return {name: m.fit(data, max_steps=60) for name, m in models.items()}
 
@@ -127,7 +127,7 @@ def test_our_own_training_leaves_store_and_settings_alone(checked: bool, data):
 def test_log_scale_takes_pyro_s_elbo_to_data_units(scaling: str):
     x = [50 * s.x for s in dataset(num=4, channels=2)]
     data = sl.SequenceDataset.from_list(x)
-    m = model("dmm", "normal", data, scaling=scaling, season=2)
+    m = model("dmm", "normal", data, scaling=scaling, season=2 if "seasonal" in scaling else 1)
     batch = sl.collate(data)
     num = 300
     with torch.no_grad():
@@ -139,7 +139,7 @@ def test_log_scale_takes_pyro_s_elbo_to_data_units(scaling: str):
     error = ours.std().item() * math.sqrt(1 / num + 1 / len(ours))
     assert abs(pyro_s - ours.mean().item()) < 4 * error
     if scaling != "none":
-        assert m.log_scale(batch).sum().item() > 5 * error  # of no small account
+        assert m.log_scale(batch).sum().item() > 10 * error  # of no small account
 
 
 @pytest.mark.parametrize("elbo", [Trace_ELBO, TraceMeanField_ELBO])

@@ -8,6 +8,7 @@
     dataset      `SequenceDataset`, of `Sequence`s; display shows them at the prompt
     batch        `SequenceBatch`, the padded tensors that models read
     calendar     covariates that are functions of the time
+    season       after how many steps the pattern of data repeats
     splits       held-out data, and windows of long series
     description  `DataDescription`, what a model knows about its training data
     catalog      the bundled data sets
@@ -30,6 +31,8 @@ _HOMES = {
     "load_future": "readers",
     "load_like": "readers",
     "read_table": "tables",
+    "season_of": "season",
+    "seasons_of": "season",
     "split": "splits",
     "write_table": "tables",
 }
@@ -45,6 +48,8 @@ __all__ = [
     "load_future",
     "load_like",
     "read_table",
+    "season_of",
+    "seasons_of",
     "split",
     "write_table",
 ]
@@ -55,6 +60,7 @@ if TYPE_CHECKING:
     from seqlatent.data.dataset import SequenceDataset
     from seqlatent.data.description import DataDescription
     from seqlatent.data.readers import load, load_future, load_like
+    from seqlatent.data.season import season_of, seasons_of
     from seqlatent.data.sequence import Sequence
     from seqlatent.data.splits import split
     from seqlatent.data.tables import read_table, write_table

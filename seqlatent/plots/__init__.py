@@ -1,9 +1,10 @@
-"""Pictures of frames, arrays and data sets: forecasts, gaps, scores, latents, training curves.
+"""Pictures of frames, arrays and data sets: forecasts, evaluations, gaps, scores, latents, fits.
 
 No module here knows a model or a task. Every function returns the figure and, given a path (`.png`,
 `.pdf` or `.svg`), writes it. matplotlib is imported only when something is drawn.
 """
 
+from seqlatent.plots.evaluation import plot_evaluation
 from seqlatent.plots.inspection import plot_inspection
 from seqlatent.plots.latents import (
     has_exact_latents,
@@ -17,6 +18,7 @@ from seqlatent.plots.training import plot_training_curve
 
 __all__ = [
     "has_exact_latents",
+    "plot_evaluation",
     "plot_exact_latents",
     "plot_forecast",
     "plot_imputed",

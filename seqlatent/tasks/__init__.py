@@ -28,6 +28,15 @@ Forecasts
 ---------
 Joint sample paths of the steps after each sequence, sampled step by step.
 
+Evaluation
+----------
+`evaluate` forecasts the last steps of every series in windows and compares them with what came:
+CRPS, quantile loss, energy and variogram scores of whole paths, log p(future | past), scaled and
+percentage errors, coverage of values and of whole paths, PIT. Beside it stand the last season again
+and a random walk. Scores of data that the model was fitted to flatter it: give it later data, or
+`refit=True`. Where the log score is an estimate, it is the difference of two lower bounds, and none
+itself.
+
 Latents
 -------
 `encode` gives the mean and scale of every latent at every step, and samples on request. By default
@@ -60,6 +69,8 @@ average of the parameters, and with `recall_heads=4` a model can read passages t
 
 from seqlatent.tasks.decoding import decode
 from seqlatent.tasks.encoding import Latents, encode
+from seqlatent.tasks.evaluating import evaluate
+from seqlatent.tasks.evaluation import Evaluation
 from seqlatent.tasks.forecasting import Forecast, forecast, sample
 from seqlatent.tasks.imputing import Imputation, impute
 from seqlatent.tasks.inspecting import inspect, reconstruct
@@ -67,12 +78,14 @@ from seqlatent.tasks.inspection import Inspection
 from seqlatent.tasks.scoring import score
 
 __all__ = [
+    "Evaluation",
     "Forecast",
     "Imputation",
     "Inspection",
     "Latents",
     "decode",
     "encode",
+    "evaluate",
     "forecast",
     "impute",
     "inspect",

@@ -41,7 +41,8 @@ def check_data(
             f"{data.name}: the model was fitted to {', '.join(description.targets)}, "
             f"the data has {', '.join(data.targets)}"
         )
-    data = with_cycles(data, cycles_of(description.covariate_names))
+    if all(np.issubdtype(s.ds.dtype, np.datetime64) for s in data):
+        data = with_cycles(data, cycles_of(description.covariate_names))
     if tuple(data.covariate_names) != description.covariate_names:
         wanted = ", ".join(description.covariate_names) or "no covariates"
         raise InputError(

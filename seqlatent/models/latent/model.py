@@ -75,17 +75,16 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         summarised = (o.history == "all" or o.prior == "conditional") and not recurrent
         self.summary = Recurrent(self.input_dim, hidden) if summarised else None
         known_dim = self.input_dim + (hidden if self.summary else 0)
-        num_covariates = self.num_known
         self.prior = build_prior(
             o.prior,
             o.latent_dim,
             num_components=o.prior_components,
             learned=o.learn_prior,
-            context_dim=known_dim if o.prior == "conditional" else num_covariates,
+            context_dim=known_dim if o.prior == "conditional" else self.num_known,
             transition=o.transition,
             hidden_dim=hidden,
         )
-        emission_dim = {"none": num_covariates, "last": self.input_dim, "all": known_dim}
+        emission_dim = {"none": self.num_known, "last": self.input_dim, "all": known_dim}
         self.context_dim = emission_dim[o.history]
         self.from_context = nn.Linear(self.context_dim, hidden) if self.context_dim else None
         self.from_past = nn.Linear(hidden, hidden, bias=False) if self.shares else None
@@ -144,9 +143,8 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         y, embedding, u = self.inputs(batch, state)
         known, summary = self._know(u, state.network[0] if state.network else None)
         emission, prior = self._contexts(known)
-        seen = self.guide_network.prepare(
-            torch.cat([embedding, known], -1), embedding, batch.lengths
-        )
+        both = torch.cat([embedding, known], -1)
+        seen = self.guide_network.prepare(both, embedding, batch.lengths)
         step = torch.arange(batch.x.shape[1], device=y.device)
         inside = batch.scored if self.factorises else step < batch.lengths[:, None]
         counted = inside & (step >= batch.context[:, None])
@@ -327,9 +325,8 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         size = max(num_paths, FILTER_PARTICLES)
         _, particles = self._filter(r, size, uniforms[:, :-1], noise)
         chosen = systematic(particles.log_weights, uniforms[:, -1], num_paths)
-        prior = map_state(
-            lambda s: s.transpose(0, 1).flatten(0, 1), take(particles.state, chosen)[1]
-        )
+        prior = take(particles.state, chosen)[1]
+        prior = map_state(lambda s: s.transpose(0, 1).flatten(0, 1), prior)
         after = r.after._replace(memory=self.remember(batch))
         memory, last, network = repeat_state(after, num_paths)
         return ModelState(memory, last, (network[0], prior))
@@ -342,8 +339,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         return self._emission(r.emission, z, past, batch.observed).at_floor(r.y)
 
     def read(self, batch: SequenceBatch, state: ModelState | None = None) -> ModelState:
-        """The state without latents: sufficient if the posterior factorises; otherwise
-        `filtered_paths` samples them."""
+        """The state without latents; `filtered_paths` samples those that depend on each other."""
         return self.reading(batch, state).after
 
     def sample_step(
@@ -378,9 +374,8 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
 
         def seen(flags: Tensor) -> Tensor:
             embedding = self.embed(y, flags.expand(y.shape))
-            return self.guide_network.prepare(
-                torch.cat([embedding, known], -1), embedding, one_step
-            )
+            both = torch.cat([embedding, known], -1)
+            return self.guide_network.prepare(both, embedding, one_step)
 
         if not observed.any():
             z, past, prior = self.prior.sample(context, prior, noise)

@@ -3,7 +3,7 @@
 Every chain (`seqlatent.nn.chains`) with a model behind it is a density of the same values in data
 units, so that held-out nats per step compare them. Two stages:
 
-1. a linear model for each chain (`seqlatent.tasks.linear_chains`);
+1. a linear model for each chain (`seqlatent.choosing.linear`);
 2. short fits of the model itself, for the chains that are close to the best of these, where the
    budget allows them. They take at most 30 % of it.
 
@@ -17,14 +17,14 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from seqlatent.choosing.linear import linear_scores, some
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence as Series
+from seqlatent.inference.likelihood import score_sequences
 from seqlatent.inference.protocols import ExactPosterior, OwnSelection
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.chains import MOVING
 from seqlatent.nn.scaling import prepare
-from seqlatent.tasks.linear_chains import linear_scores, some
-from seqlatent.tasks.scoring import score
 from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions
 
@@ -165,9 +165,7 @@ def choose_scaling(
             valid = replace(held_out, sequences=prepare(model.scaler, held_out.sequences))
             result = fit(model, ready, valid, trial, seed=seed, device=device)
             steps += result.steps
-            frame = score(model, held_out, num_particles=options.num_particles, seed=seed)[1]
-            each = frame.groupby("unique_id", sort=False)["log_prob"]
-            results[chain] = _pieces([part.to_numpy() for _, part in each])
+            results[chain] = _pieces(_scores(model, valid, options.num_particles, seed))
             if result.steps < ENOUGH_STEPS:
                 break
         else:
@@ -175,6 +173,14 @@ def choose_scaling(
             seconds = time.perf_counter() - start
             return Choice(_simplest(fits), (*tried, *fits), steps, seconds)
     return Choice(_simplest(tried), tuple(tried))
+
+
+def _scores(
+    model: SequenceModel, data: SequenceDataset, num_particles: int, seed: int
+) -> list[np.ndarray]:
+    """Nats of every sequence's scored steps."""
+    scores = sorted(score_sequences(model, data, num_particles, seed), key=lambda s: s.place)
+    return [s.log_prob[np.isfinite(s.log_prob)] for s in scores]
 
 
 def _trial(options: TrainingOptions, num: int) -> TrainingOptions | None:
