@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqlatent.data.batch import SequenceBatch
@@ -36,6 +36,10 @@ class AutoregressiveOptions(EmissionModelOptions):
             "below": 1,
         },
     )
+    hidden_head: bool = field(
+        default=True,
+        metadata={"help": "a hidden layer, beside linear maps, between network and emission"},
+    )
 
 
 class Autoregressive(EmissionModel, ExactDensity, Fillable):
@@ -46,7 +50,9 @@ class Autoregressive(EmissionModel, ExactDensity, Fillable):
         self.network = self.build_network(self.input_dim)
         # The head also sees u_t itself: the network need not learn the identity for a linear
         # dependence on the last value, which then extrapolates beyond the training data.
-        self.head = self.build_head(self.network.out_dim + self.input_dim)
+        seen, hidden = self.network.out_dim + self.input_dim, self.network.out_dim
+        self.hidden = nn.Linear(seen, hidden) if options.hidden_head else None
+        self.head = self.build_head(seen + (hidden if options.hidden_head else 0))
 
     @abstractmethod
     def build_network(self, in_dim: int) -> CausalNetwork:
@@ -57,7 +63,10 @@ class Autoregressive(EmissionModel, ExactDensity, Fillable):
     ) -> tuple[StepDistribution, object]:
         u = F.dropout(u, self.options.input_dropout, self.training)
         h, network = self.network(u, state.network if state else None)
-        return self.head(torch.cat([h, u], -1), observed), network
+        seen = torch.cat([h, u], -1)
+        if self.hidden is not None:
+            seen = torch.cat([seen, F.silu(self.hidden(seen))], -1)
+        return self.head(seen, observed), network
 
     def _log_prob(
         self, batch: SequenceBatch, state: ModelState | None
@@ -134,6 +143,10 @@ class RNNOptions(AutoregressiveOptions):
             "below": 1,
         },
     )
+    hidden_input: bool = field(
+        default=True,
+        metadata={"help": "a hidden layer of each step's inputs, which recurrent layers read too"},
+    )
     norm: str = field(
         default="none",
         metadata={
@@ -181,6 +194,7 @@ class RNNModel(Autoregressive):
             dropout=o.dropout,
             norm=o.norm,
             residual=o.residual,
+            hidden_input=o.hidden_input,
         )
         if not o.recall_heads:
             return network

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from seqlatent.errors import InputError
 from seqlatent.nn.causal import CausalNetwork, State, join_states, map_state
@@ -21,6 +22,8 @@ class Recurrent(CausalNetwork):
         dropout: share of each layer's features dropped in training.
         norm: normalisation after each layer, `none` or `layer`.
         residual: add each layer's input to its output, from the second layer on.
+        hidden_input: the first layer also reads a hidden layer of u_t; a cell alone multiplies its
+            inputs by gates that are nearly linear in them.
     """
 
     def __init__(
@@ -33,15 +36,18 @@ class Recurrent(CausalNetwork):
         dropout: float = 0.0,
         norm: str = "none",
         residual: bool = False,
+        hidden_input: bool = False,
     ):
         super().__init__()
         if cell not in ("gru", "lstm"):
             raise InputError(f"unknown cell '{cell}'; known: gru, lstm")
         self.in_dim, self.out_dim = in_dim, hidden_dim
         self.cell, self.residual = cell, residual
+        self.hidden_input = nn.Linear(in_dim, hidden_dim) if hidden_input else None
+        read_dim = in_dim + (hidden_dim if hidden_input else 0)
         layer = nn.GRU if cell == "gru" else nn.LSTM
         self.layers = nn.ModuleList(
-            layer(in_dim if i == 0 else hidden_dim, hidden_dim, batch_first=True)
+            layer(read_dim if i == 0 else hidden_dim, hidden_dim, batch_first=True)
             for i in range(num_layers)
         )
         self.norms = nn.ModuleList(normalisation(norm, hidden_dim) for _ in range(num_layers))
@@ -69,6 +75,8 @@ class Recurrent(CausalNetwork):
         # The state has one entry per layer: (N, H) for a GRU, ((N, H), (N, H)) for an LSTM. Torch
         # expects a leading layer dimension.
         h, after = u, []
+        if self.hidden_input is not None:
+            h = torch.cat([u, F.silu(self.hidden_input(u))], -1)
         for i, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             before = None if state is None else state[i]
             if self.cell == "lstm":

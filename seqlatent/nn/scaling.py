@@ -327,7 +327,8 @@ class Scaler(nn.Module):
             # Where values are scaled by something else than the level, how far they are from it.
             distance = (mean[..., self.seen] - origin) / size
             parts += [
-                soft_clip(torch.where(known, level, 0.0)),
+                # Bounded: the few largest series must not be read far beyond the others.
+                torch.where(known, level, 0.0).tanh(),
                 soft_clip(torch.where(known, distance, 0.0)),
                 (scale / self.scale).log()[..., self.seen],
                 torch.log1p(m.age).expand(*loc.shape[:2], -1) / 5,
