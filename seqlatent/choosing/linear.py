@@ -75,17 +75,18 @@ def _design(
     batch = collate([s])
     scaled = scaler(batch)
     y = scaler.scale_values(batch.x, scaled, torch.double)[0].numpy()
-    seen, (T, _) = batch.observed[0].numpy(), y.shape
+    observed, (T, _) = batch.observed[0].numpy(), y.shape
     size = np.broadcast_to((scaled.scale.log() - scaler.log_slope(batch.x))[0].numpy(), y.shape)
-    bounded = np.where(seen, np.clip(y, -10, 10), 0.0)
+    bounded = np.where(observed, np.clip(y, -10, 10), 0.0)
     known = [np.ones((T, 1)), scaled.features[0].expand(T, -1).numpy(), s.covariates]
     regressors = []
     for d in places:
         own = [_later(bounded[:, d : d + 1], lag) for lag in range(1, LAGS + 1)]
         others = [_later(bounded, 1)] if 1 < len(places) <= 16 else []
         regressors.append(np.concatenate([*known, *own, *others], 1))
-    scored = seen & (np.arange(T) >= s.context)[:, None]
-    return regressors, *([a[:, d] for d in places] for a in (y, scored, size))
+    scored = observed & (np.arange(T) >= s.context)[:, None]
+    values, seen, sizes = ([a[:, d] for d in places] for a in (y, scored, size))
+    return regressors, values, seen, sizes
 
 
 def _later(x: np.ndarray, lag: int) -> np.ndarray:
