@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 
 from seqlatent.choosing import Choice, choose_scaling
-from seqlatent.data.calendar import usual_cycles, with_cycles
+from seqlatent.data.calendar import choose_cycles, with_cycles
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.readers import load, load_like
@@ -145,7 +145,7 @@ class Model(Fitted, Summary):
         data: Any,
         *,
         valid: Any = 0.1,
-        calendar: Sequence[str] = "auto",
+        calendar: str | Sequence[str] = "auto",
         seed: int = 0,
         device: str = "auto",
         run: str | Path | None = None,
@@ -161,7 +161,7 @@ class Model(Fitted, Summary):
             valid: the share of the data that is held out; or held-out data, as `data`.
             calendar: cycles whose phase is a covariate, such as `["day", "week"]`; `auto`: those
                 that are longer than a step and that the data have seen twice, where the steps have
-                a frequency.
+                a frequency; `none`.
             seed: of the split, the first parameters, batches and noise.
             device: `auto`, `cpu` or `cuda`.
             run: folder to save the model and, meanwhile, checkpoints in.
@@ -183,7 +183,7 @@ class Model(Fitted, Summary):
         if folder is not None:
             check_folder(folder, resume, overwrite)
         data = load(data)
-        data = with_cycles(data, usual_cycles(data) if calendar == "auto" else calendar)
+        data = with_cycles(data, choose_cycles(calendar, data))
         share = isinstance(valid, int | float)
         if share:
             training["valid"] = valid
@@ -296,7 +296,10 @@ class Model(Fitted, Summary):
 
     def _fitted_again(self, data: SequenceDataset) -> SequenceModel:
         seed, training = self.fitted.get("seed", 0), self.fitted.get("training", {})
-        return self.clone().fit(data, seed=seed, progress=False, **training).module
+        model = self.clone().fit(
+            data, calendar=self.calendar, seed=seed, progress=False, **training
+        )
+        return model.module
 
     def save(self, run: str | Path) -> None:
         """Write the model to a folder: safetensors and JSON, and the training curve."""
