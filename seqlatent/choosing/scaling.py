@@ -87,7 +87,7 @@ class Choice:
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "tried": [asdict(t) for t in self.tried]}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Choice":
