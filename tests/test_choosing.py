@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from cases import dataset
@@ -254,12 +255,18 @@ def test_short_fits_that_time_breaks_off_are_paid_for():
     assert 0 < found.steps < TRIAL_STEPS and found.seconds > 0
 
 
-def test_steps_of_short_fits_are_taken_from_the_budget():
-    m = RNN(hidden_dim=8, emission="normal")
-    m.fit(walks(), max_steps=WITH_FITS, patience=100, eval_every=100, progress=False)
-    fits = sum(t["by"] == "fit" for t in m.fitted["tried"])
-    assert fits == 3 and m.fitted["steps"] == WITH_FITS - fits * ENOUGH_STEPS
-    assert m.fitted["training"]["max_steps"] == WITH_FITS
+@pytest.fixture
+def brief(monkeypatch) -> dict:
+    """Options of training of which short fits take 3 times 20 steps."""
+    monkeypatch.setattr("seqlatent.choosing.scaling.ENOUGH_STEPS", 20)
+    return {"max_steps": 200, "patience": 100, "eval_every": 20, "progress": False}
+
+
+def test_steps_of_short_fits_are_taken_from_the_budget(brief):
+    m = RNN(hidden_dim=8, emission="normal").fit(walks(), **brief)
+    assert sum(t["by"] == "fit" for t in m.fitted["tried"]) == 3
+    assert m.fitted["steps"] == 200 - 3 * 20
+    assert m.fitted["training"]["max_steps"] == 200
 
 
 def test_less_of_a_budget():
@@ -282,7 +289,7 @@ def test_what_was_tried_is_kept_with_the_model(tmp_path):
     assert again.fitted["tried"] == tried
     assert again.module.scaler.scaling == m.module.scaler.scaling != "global"
     assert m.options.scaling == "auto"
-    np.testing.assert_array_equal(again.log_prob(walks(1)), m.log_prob(walks(1)))
+    pd.testing.assert_frame_equal(again.log_prob(walks(1)), m.log_prob(walks(1)))
 
 
 def test_a_chain_that_was_given_is_not_chosen():
@@ -291,9 +298,11 @@ def test_a_chain_that_was_given_is_not_chosen():
     assert "tried" not in m.fitted and m.module.scaler.scaling == "global"
 
 
-def test_the_same_seed_chooses_the_same():
-    one, other = (chosen(factors(), WITH_FITS, seed=3) for _ in range(2))
-    assert one.scaling == other.scaling and one.tried == other.tried
+def test_the_same_seed_chooses_the_same(brief):
+    models = [RNN(hidden_dim=8).fit(factors(), seed=seed, **brief) for seed in (3, 3, 4)]
+    one, other, another = (m.fitted["tried"] for m in models)
+    assert one == other != another
+    assert models[0].module.scaler.scaling == models[1].module.scaler.scaling
 
 
 def test_data_that_hold_nothing_out_get_the_simplest_chain():
@@ -308,33 +317,32 @@ class Killed(Exception):
     pass
 
 
-def test_an_interrupted_fit_resumes_with_its_chain(tmp_path, monkeypatch):
+def test_an_interrupted_fit_resumes_with_its_chain(brief, tmp_path, monkeypatch):
     """As if it had not been killed: with the chain, what was tried, and the rest of the budget."""
     monkeypatch.setattr("seqlatent.training.fitting.CHECKPOINT_SECONDS", 0.0)
-    settings = {"max_steps": WITH_FITS, "patience": 100, "eval_every": 100, "progress": False}
     data = walks()
-    straight = RNN(hidden_dim=4, emission="normal").fit(data, **settings)
+    straight = RNN(hidden_dim=4, emission="normal").fit(data, **brief)
     validate = Trainer.validate
 
     def kill(self: Trainer, *arguments):
-        if self.step > 500:  # no short fit is as long
+        if self.step > 80:  # no short fit is as long
             raise Killed
         return validate(self, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "validate", kill)
         with pytest.raises(Killed):
-            RNN(hidden_dim=4, emission="normal").fit(data, run=tmp_path / "run", **settings)
+            RNN(hidden_dim=4, emission="normal").fit(data, run=tmp_path / "run", **brief)
 
     def refused(*arguments, **others):
         raise AssertionError("the chain was chosen already")
 
     monkeypatch.setattr("seqlatent.api.choose_scaling", refused)
     m = RNN(hidden_dim=4, emission="normal")
-    m.fit(data, run=tmp_path / "run", resume=True, **settings)
+    m.fit(data, run=tmp_path / "run", resume=True, **brief)
     assert m.module.scaler.scaling == straight.module.scaler.scaling
     assert m.fitted["tried"] == straight.fitted["tried"]
-    assert m.fitted["steps"] == straight.fitted["steps"] == WITH_FITS - 3 * ENOUGH_STEPS
+    assert m.fitted["steps"] == straight.fitted["steps"] == 200 - 3 * 20
     np.testing.assert_array_equal(m.log_prob(data)["log_prob"], straight.log_prob(data)["log_prob"])
 
 
