@@ -299,7 +299,8 @@ def test_a_chain_that_was_given_is_not_chosen():
 
 
 def test_the_same_seed_chooses_the_same(brief):
-    models = [RNN(hidden_dim=8).fit(factors(), seed=seed, **brief) for seed in (3, 3, 4)]
+    m = RNN(hidden_dim=4, emission="normal")
+    models = [m.clone().fit(factors(), seed=seed, **brief) for seed in (3, 3, 4)]
     one, other, another = (m.fitted["tried"] for m in models)
     assert one == other != another
     assert models[0].module.scaler.scaling == models[1].module.scaler.scaling
