@@ -15,7 +15,7 @@ from cases import model as built
 import seqlatent as sl
 from seqlatent.api import RNN, LinearGaussian
 from seqlatent.choosing import Choice, Tried, choose_scaling
-from seqlatent.choosing.linear import STEPS, linear_scores, some
+from seqlatent.choosing.linear import FEWEST, STEPS, linear_scores, some
 from seqlatent.choosing.scaling import ENOUGH_STEPS, TRIAL_STEPS, candidates
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
@@ -231,6 +231,8 @@ def test_large_data_are_thinned():
     assert part.ds[-1] == long.ds[-1] and len(part) == STEPS and part.context == 19_000
     assert part.past is not None and len(part.past) <= STEPS
     np.testing.assert_array_equal(part.past[-1], long.x[-STEPS - 1])
+    (wide,) = some(arrays(np.zeros((1, 5_000, 300))).sequences)
+    assert len(wide) == FEWEST
 
 
 # -- what it costs, and what is known of it afterwards ---------------------------------------------

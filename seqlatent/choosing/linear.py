@@ -19,6 +19,7 @@ from seqlatent.models.base import SequenceModel
 from seqlatent.nn.scaling import Scaler, prepare
 
 STEPS = 20_000  # of training data, and as many of held-out data
+VALUES, FEWEST = 160_000, 1_000  # fewer steps of many channels, but not less than that
 LAGS = 4  # earlier values that the models see, besides those of the seasons
 ROUNDS = 8  # of reweighting
 PRIOR = 4  # residuals that the common scale counts as, beside those of one of the first steps
@@ -28,9 +29,10 @@ HIGHEST = -math.log(8 / 3)  # the log density of that distribution at 0
 
 def some(sequences: Sequence[Series]) -> list[Series]:
     """About `STEPS` steps: series spread evenly over the data, and the last steps of long ones."""
-    most = max(1, STEPS // max(1, int(np.median([len(s) for s in sequences]))))
+    steps = int(np.clip(VALUES // max(1, sequences[0].x.shape[1]), FEWEST, STEPS))
+    most = max(1, steps // max(1, int(np.median([len(s) for s in sequences]))))
     places = np.unique(np.linspace(0, len(sequences) - 1, min(most, len(sequences))).astype(int))
-    length = max(256, STEPS // len(places))
+    length = max(256, steps // len(places))
     chosen = []
     for i in places:
         s = sequences[i]

@@ -78,7 +78,8 @@ class Choice:
     Attributes:
         scaling: the chain.
         tried: chains.
-        steps, seconds: of short fits, also of those that were broken off.
+        steps: of short fits, also of those that were broken off.
+        seconds: that the choice took.
     """
 
     scaling: str
@@ -150,6 +151,7 @@ def choose_scaling(
         seed: of short fits.
         device: of short fits.
     """
+    start = time.perf_counter()
     module = build("global")
     chains = candidates(module)
     if len(chains) == 1:
@@ -163,7 +165,7 @@ def choose_scaling(
     close = [t for t in tried if t.nats_per_step >= best - max(CLOSE, 2 * t.std_error)]
     close = sorted(close, key=lambda t: -t.nats_per_step)[:FINALISTS]
     trial = _trial(options, len(close))
-    steps, start, results = 0, time.perf_counter(), {}
+    steps, results = 0, {}
     if len(close) > 1 and trial and not isinstance(module, OwnSelection):
         for chain in [c for c in chains if c in {t.scaling for t in close}]:
             model = build(chain)
