@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 
 from seqlatent.choosing import Choice, choose_scaling
-from seqlatent.data.calendar import usual_cycles, with_cycles
+from seqlatent.data.calendar import choose_cycles, with_cycles
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.readers import load, load_like
@@ -145,7 +145,7 @@ class Model(Fitted, Summary):
         data: Any,
         *,
         valid: Any = 0.1,
-        calendar: Sequence[str] = "auto",
+        calendar: str | Sequence[str] = "auto",
         seed: int = 0,
         device: str = "auto",
         run: str | Path | None = None,
@@ -161,7 +161,7 @@ class Model(Fitted, Summary):
             valid: the share of the data that is held out; or held-out data, as `data`.
             calendar: cycles whose phase is a covariate, such as `["day", "week"]`; `auto`: those
                 that are longer than a step and that the data have seen twice, where the steps have
-                a frequency.
+                a frequency; `none`.
             seed: of the split, the first parameters, batches and noise.
             device: `auto`, `cpu` or `cuda`.
             run: folder to save the model and, meanwhile, checkpoints in.
@@ -183,7 +183,7 @@ class Model(Fitted, Summary):
         if folder is not None:
             check_folder(folder, resume, overwrite)
         data = load(data)
-        data = with_cycles(data, usual_cycles(data) if calendar == "auto" else calendar)
+        data = with_cycles(data, choose_cycles(calendar, data))
         share = isinstance(valid, int | float)
         if share:
             training["valid"] = valid
@@ -206,14 +206,12 @@ class Model(Fitted, Summary):
                 torch.manual_seed(seed)
                 return build_model(self.family, replace(chosen, scaling=scaling), description)
 
-        budget, choice = options, Choice(chosen.scaling)
-        started = load_state(folder) if folder is not None and resume else None
-        if chosen.scaling == "auto" and started:
-            choice = Choice(started[1]["identity"]["options"]["scaling"])
-        elif chosen.scaling == "auto":
-            plain = check_data(build("global"), held_out)
-            choice = choose_scaling(build, train, plain, options, seed=seed, device=device)
-            budget = options.less(choice.steps, choice.seconds)
+        choice = Choice(chosen.scaling)
+        if chosen.scaling == "auto":
+            choice = _choice_so_far(folder) if folder is not None and resume else None
+            if choice is None:
+                plain = check_data(build("global"), held_out, reads_gaps=False)
+                choice = choose_scaling(build, train, plain, options, seed=seed, device=device)
         module = build(choice.scaling)
         held_out = check_data(module, held_out)
         train = replace(train, sequences=prepare(module.scaler, train.sequences))
@@ -234,12 +232,13 @@ class Model(Fitted, Summary):
                     module,
                     train,
                     held_out,
-                    budget,
+                    options.less(choice.steps, choice.seconds),
                     seed=seed,
                     device=device,
                     run=folder,
                     resume=resume,
                     report=report,
+                    notes={"scaling": choice.to_json()},
                 )
         except BaseException:
             with suppress(OSError):  # not empty, where there is something to go on from
@@ -249,7 +248,7 @@ class Model(Fitted, Summary):
         self._module = module
         self.fitted = self._summary(data, train, held_out, options, seed)
         if choice.tried:
-            self.fitted["tried"] = choice.to_json()
+            self.fitted["tried"] = choice.to_json()["tried"]
         if folder is not None and is_main_process():
             self.save(folder)
             clear_state(folder)
@@ -296,13 +295,31 @@ class Model(Fitted, Summary):
 
     def _fitted_again(self, data: SequenceDataset) -> SequenceModel:
         seed, training = self.fitted.get("seed", 0), self.fitted.get("training", {})
-        return self.clone().fit(data, seed=seed, progress=False, **training).module
+        model = self.clone()
+        if "tried" in self.fitted:  # a loaded model's options name the chain that was chosen
+            model.set_params(scaling="auto")
+        model.fit(data, calendar=self.calendar, seed=seed, progress=False, **training)
+        return model.module
 
     def save(self, run: str | Path) -> None:
         """Write the model to a folder: safetensors and JSON, and the training curve."""
         save_model(self.module, run, self.fitted)
         if self.result is not None:
             write_table(pd.DataFrame(self.result.curve), Path(run) / CURVE)
+
+
+def _choice_so_far(run: Path) -> Choice | None:
+    """The chain that an interrupted fit had chosen or was given, if there is one."""
+    saved = load_state(run)
+    if saved is None:
+        return None
+    state = saved[1]
+    try:
+        return Choice.from_json(state["notes"]["scaling"])
+    except (KeyError, TypeError):
+        raise InputError(
+            f"{run}: its checkpoint is damaged; start again with --overwrite"
+        ) from None
 
 
 class Classes(Mapping[str, type[Model]]):

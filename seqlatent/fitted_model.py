@@ -268,9 +268,7 @@ class Fitted:
         """
         if not isinstance(latents, SequenceDataset):
             targets = [f"z{d + 1}_mean" for d in range(getattr(self.module, "latent_dim", 1))]
-            latents = load(
-                latents, targets=targets, covariates=self.covariates, calendar=self.calendar
-            )
+            latents = load(latents, targets=targets, covariates=self.covariates)
         with counting("decoding", len(latents), progress) as count:
             return decode(self.module, latents, count)
 

@@ -50,20 +50,22 @@ CASES = [
     *(("calendar", "dates", name) for name in ("hours", "irregular")),
     *(("irregular", "dates", name) for name in ("hours", "irregular")),
     *(("irregular", "numbers", name) for name in ("stride 1", "irregular")),
-    ("dates", "numbers", "stride 1"),
+    ("dates without a calendar", "numbers", "stride 1"),
     ("numbers", "dates", "hours"),
 ]
 
 
 @pytest.fixture(scope="module")
 def models():
-    def fit(table, **data):
+    def fit(table, calendar="auto", **data):
         model = sl.RNN(hidden_dim=4, num_components=2)
-        return model.fit(load(table, **data), max_steps=2, progress=False)
+        return model.fit(load(table, **data), calendar=calendar, max_steps=2, progress=False)
 
     numbers = pd.concat([rows("p", np.arange(0, 120, 3), 1), rows("q", np.arange(0, 90, 3), 2)])
+    dates = pd.concat([rows("p", DAYS, 1), rows("q", DAYS[:50], 2)])
     return {
-        "dates": fit(pd.concat([rows("p", DAYS, 1), rows("q", DAYS[:50], 2)])),
+        "dates": fit(dates),
+        "dates without a calendar": fit(dates, calendar="none"),
         "calendar": fit(pd.concat([rows("p", DAYS, 1), rows("q", DAYS, 2)]), calendar=["week"]),
         "numbers": fit(numbers),
         "irregular": fit(rows("p", np.cumsum(np.arange(1, 60)))),
@@ -121,7 +123,17 @@ def test_on_the_command_line(tmp_path, monkeypatch):
 def test_a_single_integer_step_goes_on_with_the_models_stride(models):
     one = pd.DataFrame({"ds": [12], "y": [1.0]})
     assert models["numbers"].forecast(one, 2, num_samples=2)["series"].ds.tolist() == [15, 18]
-    assert models["dates"].forecast(one, 2, num_samples=2)["series"].ds.tolist() == [13, 14]
+    plain = models["dates without a calendar"]
+    assert plain.forecast(one, 2, num_samples=2)["series"].ds.tolist() == [13, 14]
+
+
+def test_whole_numbers_have_no_calendar(models):
+    assert models["dates"].calendar == ("week",)
+    for task in (models["dates"].log_prob, lambda data: models["dates"].forecast(data, 2)):
+        with pytest.raises(
+            InputError, match=r"with the calendar \(week\), and the steps are whole"
+        ):
+            task(NUMBERS)
 
 
 def test_validation_data_are_read_as_the_training_data(caplog):

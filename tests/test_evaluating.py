@@ -128,7 +128,7 @@ def test_the_context_of_a_part_is_never_forecast(rnn, data, caplog):
         evaluate(rnn, part, 6)
 
 
-@pytest.mark.parametrize("options", [{"scaling": "prefix", "context_length": 4},
+@pytest.mark.parametrize("options", [{"scaling": "running", "context_length": 4},
                                      {"scaling": "increments", "context_length": 1}])  # fmt: skip
 def test_models_with_a_context(options, data):
     rnn = model("rnn", data=data, **options)

@@ -12,8 +12,9 @@ Of the chains that are about as good as the best, the simplest is chosen.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,8 @@ class Choice:
     Attributes:
         scaling: the chain.
         tried: chains.
-        steps, seconds: of short fits.
+        steps: of short fits, also of those that were broken off.
+        seconds: that the choice took.
     """
 
     scaling: str
@@ -85,8 +87,12 @@ class Choice:
     steps: int = 0
     seconds: float = 0.0
 
-    def to_json(self) -> list[dict[str, object]]:
-        return [asdict(t) for t in self.tried]
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "tried": [asdict(t) for t in self.tried]}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Choice":
+        return cls(**{**content, "tried": tuple(Tried(**t) for t in content["tried"])})
 
     def to_text(self) -> str:
         """What was chosen, how the others did, and whether that was close."""
@@ -145,20 +151,22 @@ def choose_scaling(
         seed: of short fits.
         device: of short fits.
     """
+    start = time.perf_counter()
     module = build("global")
     chains = candidates(module)
     if len(chains) == 1:
         return Choice(chains[0])
     fitted, scored = some(train.sequences), some(held_out.sequences)
-    tried = _compared(
-        {c: _parts(scored, linear_scores(module, c, fitted, scored)) for c in chains}, "linear"
-    )
+    parts = {c: _parts(scored, linear_scores(module, c, fitted, scored)) for c in chains}
+    if not len(parts[chains[0]][0]):  # nothing is held out that could tell
+        return Choice(chains[0])
+    tried = _compared(parts, "linear")
     best = max(t.nats_per_step for t in tried)
     close = [t for t in tried if t.nats_per_step >= best - max(CLOSE, 2 * t.std_error)]
     close = sorted(close, key=lambda t: -t.nats_per_step)[:FINALISTS]
     trial = _trial(options, len(close))
+    steps, results = 0, {}
     if len(close) > 1 and trial and not isinstance(module, OwnSelection):
-        steps, start, results = 0, time.perf_counter(), {}
         for chain in [c for c in chains if c in {t.scaling for t in close}]:
             model = build(chain)
             ready = replace(train, sequences=prepare(model.scaler, train.sequences))
@@ -170,9 +178,9 @@ def choose_scaling(
                 break
         else:
             fits = _compared(results, "fit")
-            seconds = time.perf_counter() - start
-            return Choice(_simplest(fits), (*tried, *fits), steps, seconds)
-    return Choice(_simplest(tried), tuple(tried))
+            spent = time.perf_counter() - start
+            return Choice(_simplest(fits), (*tried, *fits), steps, spent)
+    return Choice(_simplest(tried), tuple(tried), steps, time.perf_counter() - start)
 
 
 def _scores(

@@ -6,5 +6,6 @@ catalogue  datasets, models
 fit        fit
 score      score
 forecast   forecast, sample
+evaluate   evaluate
 latents    encode, decode, impute, inspect
 """

@@ -103,7 +103,6 @@ def fit(
         "id_column": id_column or DEFAULT_ID,
         "time_column": time_column,
     }
-    cycles = "auto" if calendar is None else () if calendar == "none" else names(calendar)
     fitter = CLASSES[model](**chosen)
     loaded = load(data, targets=names(targets) or None, **columns)
     held_out: Any = _share(valid) if valid is not None else training.pop("valid", 0.1)
@@ -112,7 +111,7 @@ def fit(
     fitter.fit(
         loaded,
         valid=held_out,
-        calendar=cycles,
+        calendar=calendar or "auto",
         seed=seed,
         device=device,
         run=out,

@@ -9,6 +9,7 @@
     batch        `SequenceBatch`, the padded tensors that models read
     calendar     covariates that are functions of the time
     season       after how many steps the pattern of data repeats
+    spread       how values vary within series and between them
     splits       held-out data, and windows of long series
     description  `DataDescription`, what a model knows about its training data
     catalog      the bundled data sets

@@ -1,7 +1,7 @@
 """What a model is given: sequences of different lengths as one padded block of tensors."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -70,8 +70,8 @@ class SequenceBatch(Summary):
             return part.expand(size, *part.shape[1:])
 
         scaled = None if self.scaled is None else tuple(map(repeated, self.scaled))
-        parts = (getattr(self, f.name) for f in fields(self)[:-1])
-        return SequenceBatch(*map(repeated, parts), scaled)
+        parts = {f.name: repeated(getattr(self, f.name)) for f in fields(self)[:-1]}
+        return replace(self, **parts, scaled=scaled)
 
     def steps(self, start: int, stop: int) -> "SequenceBatch":
         """Steps start..stop-1 of every sequence, for models that read a long one in chunks."""

@@ -70,6 +70,11 @@ def cycles_of(names: Seq[str]) -> tuple[str, ...]:
     return tuple(name.split(":")[1] for name in names if re.fullmatch(f"{PREFIX}:.*:sin", name))
 
 
+def has_timestamps(dataset: SequenceDataset) -> bool:
+    """Whether the steps of all sequences are timestamps, and not whole numbers."""
+    return all(np.issubdtype(s.ds.dtype, np.datetime64) for s in dataset)
+
+
 def usual_cycles(dataset: SequenceDataset) -> tuple[str, ...]:
     """The cycles that forecasts of such data usually need: those that are longer than a step, and
     that the longest sequence has seen at least twice. None of steps without a frequency.
@@ -86,6 +91,16 @@ def usual_cycles(dataset: SequenceDataset) -> tuple[str, ...]:
     if step == 1 and span >= 365:
         found.insert(1, "month")
     return tuple(found)
+
+
+def choose_cycles(calendar: str | Seq[str], dataset: SequenceDataset) -> Seq[str]:
+    """The cycles that are meant by a list of them or by `day,week`, `none` or `auto`, the usual
+    ones of a data set."""
+    if isinstance(calendar, str):
+        if calendar == "auto":
+            return usual_cycles(dataset)
+        return () if calendar == "none" else [name.strip() for name in calendar.split(",")]
+    return calendar
 
 
 def with_cycles(dataset: SequenceDataset, cycles: Seq[str]) -> SequenceDataset:
@@ -114,7 +129,7 @@ def with_calendar(dataset: SequenceDataset, cycles: Seq[str]) -> SequenceDataset
             raise InputError(f"{dataset.name}: the covariate '{name}' would be there twice")
     if not names:
         return dataset
-    if any(not np.issubdtype(s.ds.dtype, np.datetime64) for s in dataset):
+    if not has_timestamps(dataset):
         raise InputError(
             f"{dataset.name}: calendar covariates need timestamps, and the steps are whole numbers"
         )

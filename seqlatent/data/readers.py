@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from seqlatent.data.calendar import cycles_of, from_data, with_calendar
+from seqlatent.data.calendar import cycles_of, from_data, has_timestamps, with_calendar
 from seqlatent.data.catalog import dataset_names, load_bundled
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
@@ -103,12 +103,14 @@ def load_like(
     if isinstance(source, SequenceDataset):
         return source
     source = _to_pandas(source)
-    names: dict[str, Any] = {"targets": like.targets, "calendar": cycles_of(like.covariate_names)}
+    names: dict[str, Any] = {"targets": like.targets}
     if not _is_array(source):
         names["covariates"] = from_data(like.covariate_names)
     if _is_table(source):
         id_column, time_column = id_column or like.id_column, time_column or like.time_column
-    return load(source, **names, id_column=id_column or DEFAULT_ID, time_column=time_column)
+    data = load(source, **names, id_column=id_column or DEFAULT_ID, time_column=time_column)
+    # Whole numbers have no calendar. A model that needs it says so (`tasks/prepare.py`).
+    return with_calendar(data, cycles_of(like.covariate_names)) if has_timestamps(data) else data
 
 
 def load_future(

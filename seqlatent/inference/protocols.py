@@ -27,7 +27,7 @@ from torch.optim import Optimizer
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.distributions.noise import Noise
-from seqlatent.nn.scaling import Memory
+from seqlatent.nn.scaling import Memory, Scaler
 
 
 class ModelState(NamedTuple):
@@ -52,9 +52,11 @@ class StepModel(nn.Module, ABC):
 
     Attributes:
         family: the model's name in the registry.
+        scaler: of the values.
     """
 
     family: ClassVar[str]
+    scaler: Scaler
 
     @abstractmethod
     def begin(self, batch: SequenceBatch | None) -> ModelState:

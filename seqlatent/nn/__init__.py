@@ -11,7 +11,9 @@ same function.
     recall.py         attention to what followed earlier steps similar to the current one
     feedforward.py    a feed-forward network over the last k steps
     layers.py         activation and normalisation
+    chains.py         the words of scaling, such as log+running+increments
     scaling.py        scalers; none of them uses a value that it helps to score
+    memory.py         what a scaler remembers of a series, step by step or for all steps at once
 """
 
 from seqlatent.nn.attention import CausalTransformer

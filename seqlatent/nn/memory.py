@@ -17,7 +17,7 @@ class Memory(NamedTuple):
         past: (B, L, D) the last L values, NaN where missing; L is the longest lag.
         since: (B, k, D) the values after those.
         level, weight: (B, 1, D) discounted sum of the values, and of their weights.
-        square, count: (B, 1, D) the same of the squares of the scaled values.
+        square, counted: (B, 1, D) the same of the squares of the scaled values.
         age: (B, 1, 1) number of steps.
     """
 
@@ -27,7 +27,7 @@ class Memory(NamedTuple):
     level: Tensor
     weight: Tensor
     square: Tensor
-    count: Tensor
+    counted: Tensor
     age: Tensor
 
     def lagged(self, lag: int) -> Tensor:
@@ -56,7 +56,7 @@ class Before(NamedTuple):
     level: Tensor
     weight: Tensor
     square: Tensor
-    count: Tensor
+    counted: Tensor
     age: Tensor
     past: Tensor
 

@@ -67,6 +67,18 @@ class Scaler(nn.Module):
 
     loc: Tensor
     scale: Tensor
+    first_scale: Tensor
+    step_scale: Tensor
+    level_weight: Tensor
+    scale_weight: Tensor
+    offset: Tensor
+    rounding: Tensor
+    free: Tensor
+    logged: Tensor
+    view_log: Tensor
+    view_loc: Tensor
+    view_scale: Tensor
+    view_offset: Tensor
 
     def __init__(
         self,
@@ -211,12 +223,12 @@ class Scaler(nn.Module):
         last = torch.where(seen, g, memory.last)
         level = self.decay * memory.level + torch.where(seen, g, 0.0)
         weight = self.decay * memory.weight + seen
-        square, count = memory.square, memory.count
+        square, counted = memory.square, memory.counted
         if "running" in self.words:
             own, counts = self._own(g, memory, *self._loc_base(memory))
-            square, count = self.decay * square + own, self.decay * count + counts
+            square, counted = self.decay * square + own, self.decay * counted + counts
         past, since = memory.push(g, NEW) if self.longest else (memory.past, memory.since)
-        return Memory(last, past, since, level, weight, square, count, memory.age + 1)
+        return Memory(last, past, since, level, weight, square, counted, memory.age + 1)
 
     def scan(self, batch: SequenceBatch) -> tuple[Scaled, Memory]:
         """The scaling of every step of a batch, and the memory after the last one, which means
@@ -233,22 +245,20 @@ class Scaler(nn.Module):
         age = (age + (batch.past_lengths - num_past)[:, None, None]).clamp(min=0)
         level, weight = discounted([torch.where(seen, g, 0.0), seen.to(g)], self.decay)
         zero = torch.zeros_like(g)
-        m = Before(
-            carried(g), *(shifted(v, 1).nan_to_num(0.0) for v in (level, weight)), zero, zero,
-            age[:, :-1], g,
-        )  # fmt: skip
-        square, count = zero, zero
+        before_level, before_weight = (shifted(v, 1).nan_to_num(0.0) for v in (level, weight))
+        m = Before(carried(g), before_level, before_weight, zero, zero, age[:, :-1], g)
+        square, counted = zero, zero
         loc, base = self._loc_base(m)
         if "running" in self.words:
-            square, count = discounted(self._own(g, m, loc, base), self.decay)
+            square, counted = discounted(self._own(g, m, loc, base), self.decay)
             m = m._replace(square=shifted(square, 1).nan_to_num(0.0))
-            m = m._replace(count=shifted(count, 1).nan_to_num(0.0))
+            m = m._replace(counted=shifted(counted, 1).nan_to_num(0.0))
         scaled = self._scaled(m, loc, base)
         last = torch.where(seen, g, m.last)[:, -1:]
         missing = g.new_full((B, max(0, self.longest - T), D), torch.nan)
         past = torch.cat([missing, g], 1)[:, max(0, T - self.longest) :][:, : self.longest]
-        sums = (v[:, -1:] for v in (level, weight, square, count))
-        memory = Memory(last, past, g[:, :0], *sums, age[:, -1:])
+        level, weight, square, counted = (v[:, -1:] for v in (level, weight, square, counted))
+        memory = Memory(last, past, g[:, :0], level, weight, square, counted, age[:, -1:])
         return Scaled(*(part[:, num_past:] for part in scaled)), memory
 
     def inverse(self, y: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
@@ -294,7 +304,7 @@ class Scaler(nn.Module):
     def _scaled(self, m: Memory | Before, loc: Tensor, base: Tensor) -> Scaled:
         scale = base
         if "running" in self.words:
-            ratio = (self.scale_weight + m.square) / (self.scale_weight + m.count)
+            ratio = (self.scale_weight + m.square) / (self.scale_weight + m.counted)
             scale = base * ratio.sqrt()
         if self.moving:  # never less than what rounding to the recorded digits makes of it
             least = self.rounding * self.log_slope(self.from_scale(loc)).exp()

@@ -16,11 +16,18 @@ A score is log p(x_{1:T}) of a sequence, in nats.
   values are left out. The other sequences in the data do not change a sequence's score. If the data
   has missing values and the training data had none, there is a warning; with `hide=0.05` in
   training a model learns to read gaps.
-- *Scaling*: scalers are fitted to the training data only or, with `scaling=prefix`, to each series'
-  own first `context_length` steps, which are conditioned on and not scored. Where successive values
-  are close, as those of exchange rates are, a model of the level is worse than a random walk. With
-  `scaling=increments` and `context_length=1`, every model reads each value less the one before it.
-  The density is still that of the values, given the first one. `fit` says when this may help.
+- *Scaling*: real values are scaled by a chain of maps, one or more words joined by `+`: on a
+  logarithmic scale (`log`), by the mean and spread of the series' own past (`running`), less the
+  value before (`increments`) or the one a season ago (`seasonal`), or by the training data alone
+  (`global`, `none`). Each map depends on earlier values only, and its determinant is part of the
+  density, so that a score is that of the values, the first one included, whatever the chain.
+  By default (`auto`) `fit` compares the chains by held-out likelihood and says which one it takes:
+  first with linear models, then, where the budget allows, with short fits of the model, which take
+  at most 30 % of it. Of the chains that are about as good as the best, it takes the simplest.
+- *Known in advance*: where the steps have a frequency, the phases of the day, week, month and year
+  that the data have seen twice are covariates (`calendar`), and networks see the value a season ago
+  (`season`, `lags`). Such a model needs timestamps; one that was fitted with `calendar=none` does
+  not.
 - *Grids*: on values that are recorded on a grid, a density can become arbitrarily high. Therefore
   scales have a floor tied to the grid, and a warning says when it determines a likelihood.
 

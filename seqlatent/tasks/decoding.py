@@ -16,6 +16,7 @@ from seqlatent.inference.likelihood import CHUNK
 from seqlatent.inference.protocols import ExactDensity, InvertibleLatents
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.causal import expand_state
+from seqlatent.tasks.prepare import check_covariates
 
 
 def decode(
@@ -27,7 +28,8 @@ def decode(
 
     Args:
         model: a fitted model with exact latents (`flow`).
-        latents: z1, z2, ... as channels, with the model's covariates.
+        latents: z1, z2, ... as channels, with the model's covariates; those of the calendar may
+            be left out.
         progress: called with 1 for every finished series.
 
     Returns:
@@ -44,6 +46,7 @@ def decode(
             f"{latents.name} has {latents.num_channels} latents, and the model has "
             f"{model.latent_dim}"
         )
+    latents = check_covariates(latents, description)
     for s in latents:
         missing = ~np.isfinite(s.x)
         if missing.any():

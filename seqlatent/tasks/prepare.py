@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from seqlatent.data.calendar import cycles_of, with_cycles
+from seqlatent.data.calendar import cycles_of, has_timestamps, with_cycles
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.regular import with_frequency
@@ -41,14 +41,7 @@ def check_data(
             f"{data.name}: the model was fitted to {', '.join(description.targets)}, "
             f"the data has {', '.join(data.targets)}"
         )
-    if all(np.issubdtype(s.ds.dtype, np.datetime64) for s in data):
-        data = with_cycles(data, cycles_of(description.covariate_names))
-    if tuple(data.covariate_names) != description.covariate_names:
-        wanted = ", ".join(description.covariate_names) or "no covariates"
-        raise InputError(
-            f"{data.name}: the model was fitted with {wanted}, the data has "
-            f"{', '.join(data.covariate_names) or 'none'}"
-        )
+    data = check_covariates(_recode(data, description), description)
     data = with_frequency(data, description.frequency)
     if reads_gaps and not description.had_gaps and any(np.isnan(s.x).any() for s in data):
         logger.warning(
@@ -56,7 +49,6 @@ def check_data(
             "not learnt to read them; fit it with hide=0.05 (--set hide=0.05)",
             data.name,
         )
-    data = _recode(data, description)
     try:
         if isinstance(model, EmissionModel):
             check_support(model.options.emission, DataDescription.of(data))
@@ -65,6 +57,28 @@ def check_data(
     model.check(data)
     data = with_context(data, model.options.context_length)
     return replace(data, sequences=prepare(model.scaler, data.sequences))
+
+
+def check_covariates(data: SequenceDataset, description: DataDescription) -> SequenceDataset:
+    """The data with the calendar covariates of training, where they lack them.
+
+    Raises:
+        InputError: when the steps have no calendar, or other covariates are not those of training.
+    """
+    cycles = cycles_of(description.covariate_names)
+    if cycles and not has_timestamps(data):
+        raise InputError(
+            f"{data.name}: the model was fitted with the calendar ({', '.join(cycles)}), and the "
+            "steps are whole numbers; give timestamps, or fit with calendar=none (--calendar none)"
+        )
+    data = with_cycles(data, cycles)
+    if tuple(data.covariate_names) != description.covariate_names:
+        wanted = ", ".join(description.covariate_names) or "no covariates"
+        raise InputError(
+            f"{data.name}: the model was fitted with {wanted}, the data has "
+            f"{', '.join(data.covariate_names) or 'none'}"
+        )
+    return data
 
 
 def _recode(data: SequenceDataset, description: DataDescription) -> SequenceDataset:

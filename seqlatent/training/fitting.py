@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ def fit(
     run: str | Path | None = None,
     resume: bool = False,
     report: Callable[[Trainer], None] | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> FitResult:
     """Train a model in place; it ends with the parameters that scored best on `valid`.
 
@@ -87,6 +88,7 @@ def fit(
         run: folder for checkpoints; without one, an interrupted fit cannot resume.
         resume: resume from the folder's checkpoint, if there is one.
         report: called after every step.
+        notes: JSON that checkpoints keep for whoever resumes.
 
     Raises:
         TrainingError: when a loss or gradient is not finite; it says where.
@@ -121,7 +123,8 @@ def fit(
                 raise InputError(
                     f"{run}: its checkpoint is damaged; start again with --overwrite"
                 ) from None
-        stopped = _train(trainer, None if run is None else Path(run), identity, report)
+        facts = {"identity": identity, "notes": dict(notes or {})}
+        stopped = _train(trainer, None if run is None else Path(run), facts, report)
         model.load_state_dict(trainer.best_weights)
     model.cpu().eval()
     return FitResult(
@@ -138,7 +141,7 @@ def fit(
 def _train(
     trainer: Trainer,
     run: Path | None,
-    identity: dict[str, Any],
+    facts: dict[str, Any],
     report: Callable[[Trainer], None] | None,
 ) -> str:
     saved_at = -math.inf
@@ -156,7 +159,7 @@ def _train(
             trainer.validate(trainer.annealing(progress))
             main = trainer.accelerator.is_main_process
             if run is not None and main and time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
-                trainer.save(run, identity)
+                trainer.save(run, facts)
                 saved_at = time.perf_counter()
         if stopped:
             return stopped

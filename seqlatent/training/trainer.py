@@ -201,7 +201,7 @@ class Trainer:
             for i, p in enumerate(parameters):
                 yield name, f"optimizer.{name}.{i}", p
 
-    def save(self, run: Path, identity: dict[str, Any]) -> None:
+    def save(self, run: Path, facts: dict[str, Any]) -> None:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best_weights.items()}
         if self.average:
@@ -218,7 +218,7 @@ class Trainer:
             "curve": self.curve,
             "seconds": self.elapsed(),
         }
-        save_state(run, tensors, {**scalars, "identity": identity})
+        save_state(run, tensors, {**scalars, **facts})
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         def part(prefix: str) -> dict[str, Tensor]:

@@ -268,9 +268,8 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         r = self.reading(batch)
         size = self.options.objective_particles
         if self.options.bound == "fivo":
-            bound = self._filter(
-                r, size, torch.rand(r.counted.shape).to(r.y), TorchNoise(), weight
-            )[0]
+            uniforms = torch.rand(r.counted.shape).to(r.y)
+            bound = self._filter(r, size, uniforms, TorchNoise(), weight)[0]
             return -torch.where(r.counted, bound.log_prob, 0.0).sum() / num_scored
         eps = torch.randn(size, *r.y.shape[:2], self.latent_dim).to(r.y)
         sample, _ = self.propose(r, eps, branched=self.factorises)
