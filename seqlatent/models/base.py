@@ -18,8 +18,9 @@ from seqlatent.data.description import DataDescription
 from seqlatent.distributions.noise import Noise
 from seqlatent.errors import InputError
 from seqlatent.inference.protocols import ModelState, StepModel
+from seqlatent.nn.covariates import CovariateScaler
 from seqlatent.nn.layers import soft_clip
-from seqlatent.nn.scaling import MANY, CovariateScaler, Memory, Scaled, Scaler
+from seqlatent.nn.scaling import MANY, Memory, Scaled, Scaler
 
 
 @dataclass(frozen=True)
@@ -224,9 +225,9 @@ class SequenceModel(StepModel):
         return torch.cat([state.last, self.known(covariates, scaled)], -1)
 
     def unscale_step(self, y: Tensor, state: ModelState) -> tuple[Tensor, Memory]:
-        """(B, T, D) scaled values of the steps after a state -> values in data units, and the
-        memory after them."""
-        return self.scaler.inverse(y, state.memory)
+        """(B, T, D) sampled scaled values of the steps after a state -> values in data units, and
+        the memory after them. Far tails are cut: see `Scaler.inverse`."""
+        return self.scaler.inverse(y, state.memory, bounded=True)
 
     def remember(self, batch: SequenceBatch) -> Memory:
         """What scaling remembers after all T steps of a batch without padding."""

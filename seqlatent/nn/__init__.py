@@ -20,10 +20,11 @@ from seqlatent.nn.attention import CausalTransformer
 from seqlatent.nn.build import NETWORKS, build_network, register_network
 from seqlatent.nn.causal import CausalNetwork, State
 from seqlatent.nn.convolution import Convolution
+from seqlatent.nn.covariates import CovariateScaler
 from seqlatent.nn.feedforward import WindowMLP
 from seqlatent.nn.recall import Recall
 from seqlatent.nn.recurrent import Recurrent
-from seqlatent.nn.scaling import CovariateScaler, Memory, Scaled, Scaler, prepare
+from seqlatent.nn.scaling import Memory, Scaled, Scaler, prepare
 
 __all__ = [
     "NETWORKS",

@@ -75,6 +75,8 @@ class Scaler(nn.Module):
     rounding: Tensor
     free: Tensor
     logged: Tensor
+    lowest: Tensor
+    highest: Tensor
     view_log: Tensor
     view_loc: Tensor
     view_scale: Tensor
@@ -130,6 +132,9 @@ class Scaler(nn.Module):
         logged = ["log" in words and not f for f in free]
         self.register_buffer("logged", torch.tensor(logged), persistent=False)
         self.any_logged = any(logged)
+        ends = torch.tensor([[c.minimum, c.maximum] for c in description.channels], dtype=DOUBLE)
+        self.register_buffer("lowest", self.to_scale(ends[:, 0]))
+        self.register_buffer("highest", self.to_scale(ends[:, 1]))
         # Features describe the channels that have a size, on a scale of their own if unscaled.
         labels = list(labels) or [False] * D
         self.unscaled, self.labels = unscaled, labels
@@ -261,16 +266,37 @@ class Scaler(nn.Module):
         memory = Memory(last, past, g[:, :0], level, weight, square, counted, age[:, -1:])
         return Scaled(*(part[:, num_past:] for part in scaled)), memory
 
-    def inverse(self, y: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+    def inverse(self, y: Tensor, memory: Memory, bounded: bool = False) -> tuple[Tensor, Memory]:
         """(B, T, D) scaled values of the next T steps -> values in data units, and the memory
-        after them."""
+        after them.
+
+        Args:
+            y: scaled values.
+            memory: before them.
+            bounded: values far beyond those of the training data and of the series itself are
+                brought back to `limits`: a path must not run away when one value from a tail sets
+                the scale of those after it.
+        """
         values = []
         for step in y.split(1, 1):
             scaled = self.next(memory)
-            x = self.unscale(step, scaled)
+            g = scaled.loc + step.to(DOUBLE) * scaled.scale
+            if bounded and self.moving:
+                low, high = self.limits(memory)
+                g = torch.where(self.free, g, torch.minimum(torch.maximum(g, low), high))
+            x = self.from_scale(g)
             memory = self.after(memory, x)
             values.append(x)
         return torch.cat(values, 1), memory
+
+    def limits(self, memory: Memory) -> tuple[Tensor, Tensor]:
+        """(B, 1, D) the lowest and the highest value that paths take, on the scale of g: as far
+        from the training data's, or from the series' own level, as the training data's are from
+        each other, or ten standard deviations if that is further."""
+        width = torch.maximum(self.highest - self.lowest, 10 * self.first_scale)
+        level = memory.level / memory.weight.clamp(min=1e-9)
+        level = torch.where(memory.weight > 0, level, self.loc)
+        return torch.minimum(self.lowest, level) - width, torch.maximum(self.highest, level) + width
 
     # -- parts -------------------------------------------------------------------------------------
 
@@ -370,21 +396,3 @@ def prepare(
             own = tuple(np.ascontiguousarray(a[row, : len(s)]) for a in arrays)
             result[i] = replace(s, scaled=own)
     return tuple(result)
-
-
-class CovariateScaler(nn.Module):
-    """Standardises covariates with the location and scale of the training data."""
-
-    loc: Tensor
-    scale: Tensor
-
-    def __init__(self, description: DataDescription):
-        super().__init__()
-        self.register_buffer("loc", torch.tensor(description.covariate_loc, dtype=torch.float64))
-        self.register_buffer(
-            "scale", torch.tensor(description.covariate_scale, dtype=torch.float64)
-        )
-
-    def forward(self, covariates: Tensor) -> Tensor:
-        scaled = (covariates - self.loc) / self.scale
-        return soft_clip(scaled.to(torch.get_default_dtype()))

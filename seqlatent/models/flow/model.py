@@ -232,13 +232,16 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         r = self._read(batch, state)
         return torch.where(batch.observed, r.latents, torch.nan), r.after
 
-    def decode(self, z: Tensor, covariates: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+    def decode(
+        self, z: Tensor, covariates: Tensor, state: ModelState, bounded: bool = False
+    ) -> tuple[Tensor, ModelState]:
         """The values of latents: the exact inverse of `encode`.
 
         Args:
             z: (B, T, D) latents.
             covariates: (B, T, C), as in a batch.
             state: after the steps before; from `begin` if there are none.
+            bounded: for samples: see `Scaler.inverse`.
 
         Returns:
             (B, T, D) values in data units, and the state after.
@@ -256,7 +259,7 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
             def value(distribution: StepDistribution, now: Tensor) -> Tensor:
                 nonlocal memory
                 y = distribution.invert(now)
-                x, memory = self.scaler.inverse(y, memory)
+                x, memory = self.scaler.inverse(y, memory, bounded)
                 steps.append(x)
                 return y
 
@@ -266,7 +269,7 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
             everything = torch.ones_like(z, dtype=torch.bool)
             scaled = self.covariate_scaler(covariates)
             distribution, after = self._pass(z, everything, scaled, within)
-            x, memory = self.scaler.inverse(distribution.invert(z), memory)
+            x, memory = self.scaler.inverse(distribution.invert(z), memory, bounded)
         return x, after._replace(memory=memory, network=(after.network, base))
 
     # -- the interface of every model -------------------------------------------------------------
@@ -338,7 +341,7 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         size, steps = len(covariates), covariates.shape[1]
         shape = (size, 1, self.latent_dim)
         z = [noise.normal(shape, state.last) for _ in range(steps)]
-        return self.decode(torch.cat(z, 1), covariates, state)
+        return self.decode(torch.cat(z, 1), covariates, state, bounded=True)
 
 
 class _Reading(NamedTuple):
