@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Auto": "seqlatent.auto",
     "Evaluation": "seqlatent.tasks.evaluation",
     "Forecast": "seqlatent.tasks.forecasting",
     "Imputation": "seqlatent.tasks.imputing",
@@ -31,6 +32,7 @@ _HOMES = {
     "register_network": "seqlatent.nn.build",
 }
 __all__ = [
+    "Auto",
     "Evaluation",
     "Forecast",
     "Imputation",
@@ -47,6 +49,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from seqlatent.api import load_model
+    from seqlatent.auto import Auto
     from seqlatent.data.batch import SequenceBatch, collate
     from seqlatent.data.dataset import SequenceDataset
     from seqlatent.data.readers import load

@@ -25,6 +25,7 @@ LAYERS = (
     ("choosing",),
     ("fitted_model",),
     ("api",),
+    ("auto",),
     ("cli",),
     ("__main__",),
 )

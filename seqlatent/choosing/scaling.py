@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from seqlatent.choosing.comparing import Parts, compare, held_out_parts, pieces
 from seqlatent.choosing.linear import linear_scores, some
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence as Series
-from seqlatent.inference.likelihood import score_sequences
 from seqlatent.inference.protocols import ExactPosterior, OwnSelection
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.chains import MOVING
@@ -44,8 +44,6 @@ CHAINS = (
     "log+running+increments",
     "log+running+seasonal",
 )
-PIECE = 64  # steps that count as one of independent parts, where there are few series
-FEW = 10  # series
 CLOSE = 0.1  # nats per step within which chains are tried with the model itself
 SLACK = {"linear": 0.02, "fit": 0.005}  # nats per step that a simpler chain may lag behind
 FINALISTS = 3
@@ -173,7 +171,7 @@ def choose_scaling(
             valid = replace(held_out, sequences=prepare(model.scaler, held_out.sequences))
             result = fit(model, ready, valid, trial, seed=seed, device=device)
             steps += result.steps
-            results[chain] = _pieces(_scores(model, valid, options.num_particles, seed))
+            results[chain] = held_out_parts(model, valid, options.num_particles, seed)
             if result.steps < ENOUGH_STEPS:
                 break
         else:
@@ -181,14 +179,6 @@ def choose_scaling(
             spent = time.perf_counter() - start
             return Choice(_simplest(fits), (*tried, *fits), steps, spent)
     return Choice(_simplest(tried), tuple(tried), steps, time.perf_counter() - start)
-
-
-def _scores(
-    model: SequenceModel, data: SequenceDataset, num_particles: int, seed: int
-) -> list[np.ndarray]:
-    """Nats of every sequence's scored steps."""
-    scores = sorted(score_sequences(model, data, num_particles, seed), key=lambda s: s.place)
-    return [s.log_prob[np.isfinite(s.log_prob)] for s in scores]
 
 
 def _trial(options: TrainingOptions, num: int) -> TrainingOptions | None:
@@ -204,36 +194,17 @@ def _trial(options: TrainingOptions, num: int) -> TrainingOptions | None:
     )
 
 
-Parts = tuple[np.ndarray, np.ndarray]  # sums of nats, numbers of scored steps
-
-
 def _parts(sequences: Sequence[Series], nats: Sequence[np.ndarray]) -> Parts:
     """Of the scored steps of every series."""
     scored = [
         each[s.context :][np.isfinite(s.x[s.context :]).any(1)]
         for s, each in zip(sequences, nats, strict=True)
     ]
-    return _pieces(scored)
-
-
-def _pieces(nats: Sequence[np.ndarray]) -> Parts:
-    """Nats of scored steps, by series; by parts of them where there are few series."""
-    if len(nats) < FEW:
-        nats = [each[i : i + PIECE] for each in nats for i in range(0, len(each), PIECE)]
-    nats = [each for each in nats if len(each)]
-    return np.array([each.sum() for each in nats]), np.array([float(len(each)) for each in nats])
+    return pieces(scored)
 
 
 def _compared(results: dict[str, Parts], by: str) -> list[Tried]:
-    totals = {c: nats.sum() / counts.sum() for c, (nats, counts) in results.items()}
-    best = max(totals, key=lambda c: totals[c])
-    tried = []
-    for chain, (nats, counts) in results.items():
-        difference = nats - results[best][0]
-        rest = difference - counts * difference.sum() / counts.sum()
-        error = np.sqrt((rest**2).sum() * len(rest) / max(1, len(rest) - 1)) / counts.sum()
-        tried.append(Tried(chain, by, float(totals[chain]), float(error)))
-    return tried
+    return [Tried(chain, by, *pair) for chain, pair in compare(results).items()]
 
 
 def _simplest(tried: Sequence[Tried]) -> str:

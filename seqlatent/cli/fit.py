@@ -27,7 +27,11 @@ def fit(
     *,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder for the fitted model.")],
     model: Annotated[
-        str, typer.Option(help="Model to fit; 'seqlatent models' lists them.")
+        str,
+        typer.Option(
+            help="Model to fit; 'seqlatent models' lists them; auto: the one of several that "
+            "held-out data choose."
+        ),
     ] = "rnn",
     config: Annotated[Path | None, typer.Option(help="TOML file with options.")] = None,
     settings: Annotated[
@@ -78,8 +82,10 @@ def fit(
     import pandas as pd
 
     from seqlatent.api import CLASSES, score_text
+    from seqlatent.auto import Auto
     from seqlatent.data.frames import DEFAULT_ID
     from seqlatent.data.readers import load
+    from seqlatent.errors import InputError
     from seqlatent.models.registry import MODELS
     from seqlatent.options import parse_assignments, read_config
     from seqlatent.plots import plot_training_curve
@@ -88,7 +94,10 @@ def fit(
     from seqlatent.training.options import TrainingOptions
 
     set_up(quiet, threads, as_json)
-    option_classes = [MODELS[model].Options, TrainingOptions]
+    if model == "auto" and resume:
+        raise InputError("--resume is for the fit of one model, and --model auto fits several")
+    racing = model == "auto"
+    option_classes = [MODELS["rnn" if racing else model].Options, TrainingOptions]
     chosen = read_config(config, option_classes) if config else {}
     chosen |= parse_assignments(settings or [], option_classes)
     given = {"emission": emission, "max_steps": max_steps, "max_minutes": max_minutes}
@@ -103,31 +112,32 @@ def fit(
         "id_column": id_column or DEFAULT_ID,
         "time_column": time_column,
     }
-    fitter = CLASSES[model](**chosen)
+    fitter = Auto(**chosen) if racing else CLASSES[model](**chosen)
     loaded = load(data, targets=names(targets) or None, **columns)
     held_out: Any = _share(valid) if valid is not None else training.pop("valid", 0.1)
     if isinstance(held_out, str):
         held_out = load(held_out, targets=loaded.targets, **columns)
-    fitter.fit(
+    going_on = {} if racing else {"resume": resume}
+    fitted = fitter.fit(
         loaded,
         valid=held_out,
         calendar=calendar or "auto",
         seed=seed,
         device=device,
         run=out,
-        resume=resume,
+        **going_on,
         overwrite=overwrite,
         progress=False if quiet or as_json or not is_rank_zero() else None,
         **training,
     )
     if not is_rank_zero():
         return
-    if plot and fitter.result:
-        curve = pd.DataFrame(fitter.result.curve)
-        plot_training_curve(curve, plot, f"{model} on {loaded.name}")
-    summary = fitter.fitted
+    if plot and fitted.result:
+        curve = pd.DataFrame(fitted.result.curve)
+        plot_training_curve(curve, plot, f"{fitted.family} on {loaded.name}")
+    summary = fitted.fitted
     if as_json:
-        print(json.dumps({"run": str(out), "family": model, **summary}))
+        print(json.dumps({"run": str(out), "family": fitted.family, **summary}))
     elif not quiet:
         print(
             f"held-out score {score_text(summary)} at step {summary['best_step']} of "

@@ -97,8 +97,8 @@ def choose_cycles(calendar: str | Seq[str], dataset: SequenceDataset) -> Seq[str
     """The cycles that are meant by a list of them or by `day,week`, `none` or `auto`, the usual
     ones of a data set."""
     if isinstance(calendar, str):
-        if calendar == "auto":
-            return usual_cycles(dataset)
+        if calendar == "auto":  # a choice of the user's own stands
+            return () if cycles_of(dataset.covariate_names) else usual_cycles(dataset)
         return () if calendar == "none" else [name.strip() for name in calendar.split(",")]
     return calendar
 

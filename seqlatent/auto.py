@@ -1,0 +1,216 @@
+"""The choice of a model: families and sizes race under one budget.
+
+Successive halving (Jamieson and Talwalkar 2016): in the first round all entries are fitted for a
+short time, in the second the best two for longer, and the best of these gets the rest. They are
+compared by the log-likelihood of the same held-out steps, in nats per step: exact, or a lower bound
+in expectation for models with latents, which can only make those look worse than they are.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from seqlatent.api import CLASSES, Model
+from seqlatent.choosing.comparing import Parts, compare, held_out_parts
+from seqlatent.data.calendar import choose_cycles, with_cycles
+from seqlatent.data.readers import load, load_like
+from seqlatent.data.splits import split, with_context
+from seqlatent.errors import InputError
+from seqlatent.models.registry import MODELS
+from seqlatent.options import check_seed, make
+from seqlatent.tasks.prepare import check_data
+from seqlatent.training.fitting import FitResult
+from seqlatent.training.options import TrainingOptions
+
+logger = logging.getLogger("seqlatent")
+
+Entry = tuple[str, dict[str, Any]]
+ENTRIES: tuple[Entry, ...] = (
+    ("rnn", {}),
+    ("rnn", {"num_layers": 2}),
+    ("rnn", {"hidden_dim": 128, "dropout": 0.1}),
+    ("transformer", {}),
+    ("flow", {}),
+    ("linear-gaussian", {}),
+)
+FIRST, SECOND = 0.2, 0.2  # of the budget, in the first two rounds
+FINALISTS = 2
+
+
+@dataclass(frozen=True)
+class Raced:
+    """A fit of the race.
+
+    Attributes:
+        model: its family and options, such as `rnn:num_layers=2`.
+        round: 1 or 2.
+        steps, seconds: of training.
+        nats_per_step: of held-out data.
+        std_error: of its difference from the best one of its round, over held-out sequences.
+    """
+
+    model: str
+    round: int
+    steps: int
+    seconds: float
+    nats_per_step: float
+    std_error: float
+
+
+class Auto:
+    """Fits the model, of several families and sizes, that held-out data choose.
+
+        model = sl.Auto().fit(data, max_minutes=4)
+
+    Args:
+        entries: families with options; by default those of `ENTRIES`.
+        options: of every entry, such as `season=24`; entries that do not have one are left out.
+
+    Raises:
+        InputError: where no entry has the options.
+    """
+
+    def __init__(self, entries: Sequence[Entry] = ENTRIES, **options: Any):
+        self.entries = [
+            (family, {**own, **options})
+            for family, own in entries
+            if set(options) <= {f.name for f in fields(MODELS[family].Options)}
+        ]
+        if not self.entries:
+            raise InputError(f"no model of the race has all of the options {', '.join(options)}")
+
+    def fit(
+        self,
+        data: Any,
+        *,
+        valid: Any = 0.1,
+        calendar: str | Sequence[str] = "auto",
+        seed: int = 0,
+        device: str = "auto",
+        run: str | Path | None = None,
+        overwrite: bool = False,
+        progress: bool | None = None,
+        **training: Any,
+    ) -> Model:
+        """Fit to data.
+
+        Args:
+            data, valid, calendar, seed, device, run, overwrite, progress, training: as of the fit
+                of a model. The budget is that of the whole race.
+
+        Returns:
+            the fitted model; `fitted["race"]` says how the others did.
+
+        Raises:
+            InputError: for data or options that cannot be used, or if no entry suits the data.
+            TrainingError: when training breaks down.
+        """
+        seed = check_seed(seed)
+        data = load(data)
+        data = with_cycles(data, choose_cycles(calendar, data))
+        share = isinstance(valid, int | float)
+        if share:
+            training["valid"] = valid
+        options: TrainingOptions = make(TrainingOptions, training)
+        training.pop("valid", None)
+        context = max(own.get("context_length", 0) for _, own in self.entries)
+        if share:
+            data = with_context(data, context)
+            train, held_out = split(data, options.valid, options.valid_by, seed)
+        else:
+            train, held_out = data, load_like(valid, data)
+        common = {"valid": held_out, "calendar": "none", "seed": seed, "device": device}
+        raced: list[Raced] = []
+        masses: list[bool] | None = None  # for each channel, of the first entry
+        entries, steps, seconds = self.entries, 0, 0.0
+        for number, part in ((1, FIRST), (2, SECOND)):
+            budget = _share(training, options, part / len(entries))
+            parts: dict[int, Parts] = {}
+            fits: dict[int, FitResult] = {}
+            for i, (family, own) in enumerate(entries):
+                model = CLASSES[family](**own)
+                try:
+                    with _quietly():
+                        model.fit(train, progress=progress, **common, **budget)
+                except InputError as error:
+                    if len(self.entries) == 1:
+                        raise
+                    logger.info("%s is left out: %s", name_of(family, own), error)
+                    continue
+                masses = masses or model.module.scaler.unscaled
+                if model.module.scaler.unscaled != masses:
+                    logger.info(
+                        "%s is left out: it has densities where %s has probabilities of counts or "
+                        "labels, and these cannot be compared",
+                        name_of(family, own),
+                        name_of(*self.entries[0]),
+                    )
+                    continue
+                assert model.result is not None
+                fits[i] = model.result
+                checked = check_data(model.module, held_out, reads_gaps=False)
+                parts[i] = held_out_parts(model.module, checked, options.num_particles, seed)
+                steps, seconds = steps + fits[i].steps, seconds + fits[i].seconds
+            if not parts:
+                raise InputError(f"{data.name}: no model of the race suits the data")
+            scores = compare(parts)
+            raced += [
+                Raced(name_of(*entries[i]), number, fits[i].steps, round(fits[i].seconds, 2), *pair)
+                for i, pair in scores.items()
+            ]
+            order = sorted(scores, key=lambda i: -scores[i][0])
+            entries = [entries[i] for i in order[: FINALISTS if number == 1 else 1]]
+            if len(entries) == 1:
+                break
+        family, own = entries[0]
+        logger.info("%s", told(raced))
+        left = options.less(steps, seconds)
+        budget = training | {"max_steps": left.max_steps, "max_minutes": left.max_minutes}
+        model = CLASSES[family](**own)
+        model.fit(train, run=run, overwrite=overwrite, progress=progress, **common, **budget)
+        model.fitted["race"] = [asdict(r) for r in raced]
+        if run is not None:
+            model.save(run)
+        return model
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Warnings alone: what each fit says of its data is said once, by the last one."""
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def name_of(family: str, options: Mapping[str, Any]) -> str:
+    """Such as `rnn:num_layers=2`."""
+    return ":".join([family, *[",".join(f"{k}={v}" for k, v in options.items())][: len(options)]])
+
+
+def told(raced: Sequence[Raced]) -> str:
+    """Who won the race, how the others did, and whether that was close."""
+    last = sorted((r for r in raced if r.round == raced[-1].round), key=lambda r: -r.nats_per_step)
+    early = [r for r in raced if r.model not in {x.model for x in last}]
+    others = [*last[1:], *sorted(early, key=lambda r: -r.nats_per_step)]
+    names = ", ".join(f"{r.model} {r.nats_per_step:.3f}" for r in others)
+    text = f"model: {last[0].model}, {last[0].nats_per_step:.3f} held-out nats per step"
+    if names:
+        text += f" ({names})"
+    if len(last) > 1 and last[0].nats_per_step - last[1].nats_per_step < last[1].std_error:
+        text += f"; the difference from {last[1].model} is within its standard error"
+    return text
+
+
+def _share(training: Mapping[str, Any], options: TrainingOptions, share: float) -> dict[str, Any]:
+    """Options of training with a share of the budget."""
+    budget, minutes = options.step_budget, options.max_minutes
+    return dict(training) | {
+        "max_steps": None if budget is None else max(1, round(share * budget)),
+        "max_minutes": None if minutes is None else share * minutes,
+    }
