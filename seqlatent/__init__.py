@@ -24,6 +24,7 @@ _HOMES = {
     "SequenceBatch": "seqlatent.data.batch",
     "SequenceDataset": "seqlatent.data.dataset",
     "collate": "seqlatent.data.batch",
+    "combine": "seqlatent.api",
     "load": "seqlatent.data.readers",
     "load_model": "seqlatent.api",
     "register_emission": "seqlatent.distributions.emission",
@@ -38,6 +39,7 @@ __all__ = [
     "SequenceBatch",
     "SequenceDataset",
     "collate",
+    "combine",
     "load",
     "load_model",
     "register_emission",
@@ -46,7 +48,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from seqlatent.api import load_model
+    from seqlatent.api import combine, load_model
     from seqlatent.data.batch import SequenceBatch, collate
     from seqlatent.data.dataset import SequenceDataset
     from seqlatent.data.readers import load

@@ -34,8 +34,8 @@ class ModelState(NamedTuple):
 
     Attributes:
         memory: what scaling remembers of the values, for sampling to continue from: a `Memory`, or
-            a tuple of those of a model's parts; its first dimension may be 1. Reading a batch leaves it alone: who samples after it sets it by
-            `SequenceModel.remember`.
+            a tuple of those of a model's parts; its first dimension may be 1. Reading a batch
+            leaves it alone: who samples after it sets it by `SequenceModel.remember`.
         last: (B, 1, F) embedding of the last value; before the first step, of a missing value.
             Zeros if the model has no network that uses it.
         network: states of the model's networks or of its filter; None before the first step.

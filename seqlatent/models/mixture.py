@@ -35,6 +35,10 @@ from seqlatent.nn.memory import discounted
 
 WEIGHTS = ("equal", "fixed", "moving")
 ETA, GAMMA = 1.0, 0.99  # of moving weights, unless held-out data choose them
+UNMADE = (
+    "a mixture is made of fitted models: combine some (seqlatent combine RUN RUN), or fit another "
+    "model several times (fit --members K)"
+)
 SURPRISE = 1e3  # nats by which a step can lower a member's weight: no member is ruled out for good
 DOUBLE = torch.float64
 
@@ -96,22 +100,26 @@ class MixtureModel(SequenceModel, LossTraining, ExactDensity):
     ):
         super().__init__(options, description)
         if not parts:
-            raise InputError(
-                "a mixture is made of fitted models: combine some (seqlatent combine RUN RUN), or "
-                "fit another model several times (--members K)"
-            )
+            raise InputError(UNMADE)
         for part in parts:
-            if not isinstance(part, ExactDensity):
-                raise InputError(
-                    f"a mixture needs exact densities, and model '{part.family}' has none; combine "
-                    "rnn, cnn, transformer, flow or linear-gaussian"
-                )
+            check_member(type(part))
         self.members = nn.ModuleList(parts)
         moves = options.weights == "moving"
         uniform = torch.zeros(len(parts), dtype=DOUBLE).log_softmax(0)
         self.register_buffer("log_weights", uniform)
         self.register_buffer("eta", torch.tensor(ETA if moves else 0.0, dtype=DOUBLE))
         self.register_buffer("gamma", torch.tensor(GAMMA if moves else 1.0, dtype=DOUBLE))
+
+    @classmethod
+    def complete(cls, options: Any, description: DataDescription) -> tuple[Any, str]:
+        raise InputError(UNMADE)
+
+    def of(self, parts: Sequence[SequenceModel]) -> "MixtureModel":
+        """The mixture of other members with the same weights."""
+        made = mixture(parts, self.options.weights)
+        for name in ("log_weights", "eta", "gamma"):
+            getattr(made, name).copy_(getattr(self, name))
+        return made
 
     @property
     def parts(self) -> tuple[SequenceModel, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -243,6 +251,16 @@ class MixtureModel(SequenceModel, LossTraining, ExactDensity):
         log_prob, u = torch.stack(values, -1), state.last
         mixed, u = self.mixed(log_prob, u) if self.moving else (log_prob[..., 0], u)
         return mixed, self._joined(states, u)
+
+
+def check_member(part: type[SequenceModel], name: str = "") -> None:
+    """Refuse a member of a class, by its name, whose density is not exact."""
+    if not issubclass(part, ExactDensity):
+        of = f" of {name}" if name else ""
+        raise InputError(
+            f"a mixture needs exact likelihoods, and model '{part.family}'{of} has none; use rnn, "
+            "cnn, transformer, flow or linear-gaussian"
+        )
 
 
 def mixture(parts: Sequence[SequenceModel], weights: str = "equal") -> MixtureModel:
