@@ -72,18 +72,6 @@ class MixtureModel(SequenceModel, LossTraining, ExactDensity):
 
     Make one of several fits by `combine`, or by `fit --members K`. It predicts better than its
     members do on average, the more so the more they differ.
-
-    Args:
-        options: `MixtureOptions`.
-        description: of the data; `mixed` makes it from the members'.
-        parts: the members, with exact densities of the same channels.
-
-    Attributes:
-        log_weights: (K,) log w_k.
-        eta, gamma: how weights move.
-
-    Raises:
-        InputError: for no members, or one without an exact density.
     """
 
     family, Options = "mixture", MixtureOptions
@@ -98,12 +86,22 @@ class MixtureModel(SequenceModel, LossTraining, ExactDensity):
         description: DataDescription,
         parts: Sequence[SequenceModel] = (),
     ):
+        """
+        Args:
+            options: the weights' kind, and the longest context of a member.
+            description: of the members' data (`mixture` makes it).
+            parts: the members, with exact densities of the same channels.
+
+        Raises:
+            InputError: for no members, or one without an exact density.
+        """
         super().__init__(options, description)
         if not parts:
             raise InputError(UNMADE)
         for part in parts:
             check_member(type(part))
         self.members = nn.ModuleList(parts)
+        # log w_k; eta and gamma say how weights move.
         moves = options.weights == "moving"
         uniform = torch.zeros(len(parts), dtype=DOUBLE).log_softmax(0)
         self.register_buffer("log_weights", uniform)
