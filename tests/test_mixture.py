@@ -125,6 +125,16 @@ def test_reading_values_one_by_one_is_reading_them(weights: str):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
+def test_paths_of_a_series_do_not_depend_on_the_others():
+    """Rows are parted by member, and once more by the emission; each keeps its series' noise."""
+    data = dataset("binary", num=5, steps=6, channels=3)
+    mixed = mixture([model(name, "subset", data) for name in ("rnn", "cnn", "transformer")])
+    together = forecast(mixed, data, 4, num_samples=30)
+    for s in data:
+        alone = forecast(mixed, data[[int(s.unique_id)]], 4, num_samples=30)
+        np.testing.assert_array_equal(alone[0].samples, together[s.unique_id].samples)
+
+
 def test_a_mixture_of_mixtures_is_saved_whole(tmp_path):
     data = dataset(num=3)
     m = mixture(
@@ -154,7 +164,7 @@ def test_em_climbs_to_the_maximum():
     """No other weights are better, and a member that never helps has none."""
     rng = np.random.default_rng(1)
     log_prob = np.c_[rng.normal(size=(400, 3)), np.full(400, -30.0)]
-    weights = best_weights(log_prob, 2000)
+    weights = best_weights(np.r_[log_prob, np.full((1, 4), -np.inf)], 2000)
     assert weights.sum() == pytest.approx(1)
     assert 0 < weights[3] < 1e-6
 

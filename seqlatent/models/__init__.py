@@ -18,9 +18,9 @@ its presets have latents behind the values. With a mixture as the emission these
 unused, because the emission alone explains the data; with `emission=normal` they matter more.
 Compare any of them with `linear-gaussian`.
 
-Several fits. Each fit ends in other parameters. The mixture of a few (`fit --members 4`) is at least
-as likely as they are on average, and less a matter of luck; its forecasts take as many times longer
-(`seqlatent.models.mixture`).
+Several fits. Each fit ends in other parameters. The mixture of a few (`fit --members 4`) scores at
+least as high as they do on average, and is less a matter of luck; its forecasts take as many times
+longer (`seqlatent.models.mixture`).
 
 Recall. A recurrent state forgets. Where long passages return, as in tunes or in runs of a
 procedure, `recall_heads=4` lets `rnn` attend to the last `recall_window` (512) steps, to those
