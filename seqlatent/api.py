@@ -248,7 +248,7 @@ class Model(Fitted, Summary):
                     mixed, self.result, each = fit_members(
                         new, train, held_out, budget, members=members, weights=weights, **common
                     )
-                    own = {"weights": weights, "members": each}
+                    own, module = {"weights": weights, "members": each}, mixed.parts[0]
                 else:
                     self.result = train_model(
                         module, train, held_out, budget, run=folder, resume=resume, **common
@@ -281,8 +281,10 @@ class Model(Fitted, Summary):
 
     def _fitted_again(self, data: SequenceDataset) -> SequenceModel:
         if isinstance(self._module, MixtureModel):  # the same weights of members fitted again
-            members = zip(self._module.parts, self.fitted["members"], strict=True)
-            return self._module.of([held(m, facts)._fitted_again(data) for m, facts in members])
+            parts = self._module.parts
+            facts = self.fitted.get("members", [{}] * len(parts))
+            new = [held(m, f)._fitted_again(data) for m, f in zip(parts, facts, strict=True)]
+            return self._module.of(new)
         seed, training = self.fitted.get("seed", 0), self.fitted.get("training", {})
         return self.clone().fit(data, seed=seed, progress=False, **training).module
 

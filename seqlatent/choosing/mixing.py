@@ -233,8 +233,10 @@ def choose_weights(mixed: MixtureModel, data: SequenceDataset) -> None:
 def best_weights(log_prob: np.ndarray, iterations: int = ITERATIONS) -> np.ndarray:
     """(N, K) log p_k at N steps -> (K,) the weights that maximise the likelihood of their mixture,
     by EM from equal ones. Steps that no member has a density of tell nothing."""
-    log_prob = log_prob[np.isfinite(log_prob.max(1))]
     weights = np.full(log_prob.shape[1], 1 / log_prob.shape[1])
+    log_prob = log_prob[np.isfinite(log_prob.max(1))]
+    if not len(log_prob):
+        return weights
     density = np.exp(log_prob - log_prob.max(1, keepdims=True))
     for _ in range(iterations):
         share = density * weights
