@@ -40,9 +40,8 @@ from benchmark_heads import run_heads
 from benchmark_regret import TABLES, run_regret, run_regret_table
 from benchmark_seeds import run_seeds
 from benchmark_speed import run_speed
-from benchmark_tools import add_row
+from benchmark_tools import FAMILIES, add_row
 
-from seqlatent.api import CLASSES
 from seqlatent.errors import InputError
 from seqlatent.processes import PROCESSES
 
@@ -58,7 +57,7 @@ def main() -> int:
     regret = commands.add_parser("regret", help="nats per step below the truth")
     regret.add_argument("--process", nargs="+", default=["all"], help=", ".join(PROCESSES))
     regret.add_argument(
-        "--models", nargs="+", default=list(CLASSES), help="NAME or NAME:option=value,..."
+        "--models", nargs="+", default=FAMILIES, help="NAME or NAME:option=value,..."
     )
     regret.add_argument("--minutes", type=float, default=2.0, help="of each fit")
     regret.add_argument("--steps", type=int, help="of each fit, in place of minutes")

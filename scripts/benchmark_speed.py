@@ -12,6 +12,7 @@ import pyro.distributions as dist
 import torch
 from benchmark_tools import (
     BATCH,
+    FAMILIES,
     STEPS,
     bound,
     new_model,
@@ -26,7 +27,6 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor
 from torch.nn import functional as F
 
-from seqlatent.api import CLASSES
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.models.autoregressive import Autoregressive
 from seqlatent.models.base import SequenceModel
@@ -68,7 +68,7 @@ def run_speed(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             for r in rows
         ],
     )  # fmt: skip
-    models = {family: new_model(family, {}, args.seed, HISTORY) for family in CLASSES}
+    models = {family: new_model(family, {}, args.seed, HISTORY) for family in FAMILIES}
     throughput = time_throughput(models, args.seed, few)
     yield from throughput
     show(

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from seqlatent.data.description import DataDescription
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
+from seqlatent.models.mixture import MixtureModel
 from seqlatent.models.registry import MODELS, build_model
 from seqlatent.options import make, parse_assignments
 from seqlatent.processes import PROCESSES
@@ -26,6 +27,9 @@ from seqlatent.training import trainer
 from seqlatent.training.options import TrainingOptions
 
 BATCH, STEPS = 64, 128  # of a training step
+
+# A mixture is made of fitted models, and cannot be fitted itself.
+FAMILIES = [family for family in MODELS if family != MixtureModel.family]
 
 
 def new_model(family: str, options: dict[str, Any], seed: int, length: int) -> SequenceModel:

@@ -25,6 +25,7 @@ _HOMES = {
     "SequenceBatch": "seqlatent.data.batch",
     "SequenceDataset": "seqlatent.data.dataset",
     "collate": "seqlatent.data.batch",
+    "combine": "seqlatent.api",
     "load": "seqlatent.data.readers",
     "load_model": "seqlatent.api",
     "register_emission": "seqlatent.distributions.emission",
@@ -40,6 +41,7 @@ __all__ = [
     "SequenceBatch",
     "SequenceDataset",
     "collate",
+    "combine",
     "load",
     "load_model",
     "register_emission",
@@ -48,7 +50,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from seqlatent.api import load_model
+    from seqlatent.api import combine, load_model
     from seqlatent.auto import Auto
     from seqlatent.data.batch import SequenceBatch, collate
     from seqlatent.data.dataset import SequenceDataset

@@ -15,13 +15,14 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
 import torch
 
-from seqlatent.choosing import Choice, choose_scaling
+from seqlatent.choosing import Choice, Fit, check_plan, choose_scaling, fit_members, mix
 from seqlatent.data.calendar import choose_cycles, with_cycles
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
@@ -30,9 +31,8 @@ from seqlatent.data.splits import split, with_context
 from seqlatent.data.tables import write_table
 from seqlatent.errors import InputError
 from seqlatent.fitted_model import Fitted
-from seqlatent.inference.likelihood import kind_of
-from seqlatent.inference.protocols import OwnSelection
 from seqlatent.models.base import SequenceModel
+from seqlatent.models.mixture import MixtureModel
 from seqlatent.models.registry import MODELS, build_model
 from seqlatent.nn.scaling import prepare
 from seqlatent.options import check_seed, make
@@ -48,6 +48,7 @@ from seqlatent.training.checkpoint import (
     save_model,
 )
 from seqlatent.training.checkpoint import load_model as load_module
+from seqlatent.training.facts import facts_of, score_text
 from seqlatent.training.fitting import FitResult, check_device
 from seqlatent.training.fitting import fit as train_model
 from seqlatent.training.messages import announce, warn
@@ -130,7 +131,11 @@ class Model(Fitted, Summary):
             facts.append(("parameters", f"{count:,}"))
             if self.fitted:
                 facts.insert(0, ("fitted to", self.fitted["data"]))
-                facts.append(("held-out score", score_text(self.fitted)))
+                if score := score_text(self.fitted):
+                    facts.append(("held-out score", score))
+            if isinstance(self._module, MixtureModel):
+                weights = ", ".join(f"{w:.2f}" for w in self._module.weights)
+                facts.append(("weights of its members", weights))
         return f"{type(self).__name__}({', '.join(given)})", facts
 
     def __repr__(self) -> str:
@@ -146,6 +151,8 @@ class Model(Fitted, Summary):
         *,
         valid: Any = 0.1,
         calendar: str | Sequence[str] = "auto",
+        members: int = 1,
+        weights: str | None = None,
         seed: int = 0,
         device: str = "auto",
         run: str | Path | None = None,
@@ -162,6 +169,10 @@ class Model(Fitted, Summary):
             calendar: cycles whose phase is a covariate, such as `["day", "week"]`; `auto`: those
                 that are longer than a step and that the data have seen twice, where the steps have
                 a frequency; `none`.
+            members: K; above 1, a mixture of K fits from the seeds `seed`, `seed + 1`, ..., which
+                share the budget equally.
+            weights: of its members: `equal`, `fixed` (the default) or `moving`, as held-out data
+                choose them; see `seqlatent.models.mixture`.
             seed: of the split, the first parameters, batches and noise.
             device: `auto`, `cpu` or `cuda`.
             run: folder to save the model and, meanwhile, checkpoints in.
@@ -180,6 +191,7 @@ class Model(Fitted, Summary):
         folder = None if run is None else Path(run)
         check_device(device)
         seed = check_seed(seed)
+        weights = check_plan(self.torch_class, members, weights, resume)
         if folder is not None:
             check_folder(folder, resume, overwrite)
         data = load(data)
@@ -201,7 +213,7 @@ class Model(Fitted, Summary):
         # all.
         chosen, reason = MODELS[self.family].complete(self.options, DataDescription.of(data))
 
-        def build(scaling: str) -> SequenceModel:
+        def build(scaling: str, seed: int = seed) -> SequenceModel:
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 return build_model(self.family, replace(chosen, scaling=scaling), description)
@@ -228,25 +240,36 @@ class Model(Fitted, Summary):
         announce(module, train, held_out, options)
         try:
             with progress_bar(options, progress) as report:
-                self.result = train_model(
-                    module,
-                    train,
-                    held_out,
-                    options.less(choice.steps, choice.seconds),
-                    seed=seed,
-                    device=device,
-                    run=folder,
-                    resume=resume,
-                    report=report,
-                    notes={"scaling": choice.to_json()},
-                )
+                budget = options.less(choice.steps, choice.seconds)
+                common = {"seed": seed, "device": device, "report": report}
+                if members > 1:
+                    new = partial(build, choice.scaling)
+                    mixed, self.result, each = fit_members(
+                        new, train, held_out, budget, members=members, weights=weights, **common
+                    )
+                    own, module = {"weights": weights, "members": each}, mixed.parts[0]
+                else:
+                    notes = {"scaling": choice.to_json()}
+                    self.result = train_model(
+                        module,
+                        train,
+                        held_out,
+                        budget,
+                        run=folder,
+                        resume=resume,
+                        notes=notes,
+                        **common,
+                    )
+                    mixed, own = module, {}
         except BaseException:
             with suppress(OSError):  # not empty, where there is something to go on from
                 for empty in made:
                     empty.rmdir()
             raise
-        self._module = module
-        self.fitted = self._summary(data, train, held_out, options, seed)
+        self._module = mixed
+        self.fitted = own | facts_of(
+            mixed, self.result, data=data, train=train, valid=held_out, options=options, seed=seed
+        )
         if choice.tried:
             self.fitted["tried"] = choice.to_json()["tried"]
         if folder is not None and is_main_process():
@@ -254,36 +277,6 @@ class Model(Fitted, Summary):
             clear_state(folder)
         warn(module, held_out)
         return self
-
-    def _summary(
-        self,
-        data: SequenceDataset,
-        train: SequenceDataset,
-        valid: SequenceDataset,
-        options: TrainingOptions,
-        seed: int,
-    ) -> dict[str, Any]:
-        result = self.result
-        assert result is not None
-        return {
-            "data": data.name,
-            "seed": seed,
-            "num_sequences": {"train": len(train), "valid": len(valid)},
-            "training": dataclasses.asdict(options),
-            "steps": result.steps,
-            "best_step": result.best_step,
-            "seconds": round(result.seconds, 2),
-            "stopped": result.stopped,
-            **self._validation(result.valid_score, options),
-            "threads": torch.get_num_threads(),
-        }
-
-    def _validation(self, value: float, options: TrainingOptions) -> dict[str, Any]:
-        """The validation score with its name and kind."""
-        if isinstance(self.module, OwnSelection):
-            return {f"valid_{self.module.score_name}": value}
-        kind = kind_of(self.module, options.num_particles)
-        return {"valid_nats_per_step": value, "valid_kind": kind}
 
     def _warn_of_known(self, data: SequenceDataset) -> None:
         if data.name != "data" and self.fitted.get("data") == data.name:
@@ -294,6 +287,11 @@ class Model(Fitted, Summary):
             )
 
     def _fitted_again(self, data: SequenceDataset) -> SequenceModel:
+        if isinstance(self._module, MixtureModel):  # the same weights of members fitted again
+            parts = self._module.parts
+            facts = self.fitted.get("members", [{}] * len(parts))
+            new = [held(m, f)._fitted_again(data) for m, f in zip(parts, facts, strict=True)]
+            return self._module.of(new)
         seed, training = self.fitted.get("seed", 0), self.fitted.get("training", {})
         model = self.clone()
         if "tried" in self.fitted:  # a loaded model's options name the chain that was chosen
@@ -377,22 +375,44 @@ def __getattr__(name: str) -> type[Model]:
     return found
 
 
-def score_text(fitted: Mapping[str, Any]) -> str:
-    """The validation score of a fit in words: with its kind, or with the name of a model's own."""
-    if "valid_kind" in fitted:
-        return f"{fitted['valid_nats_per_step']:.4f} nats per step ({fitted['valid_kind']})"
-    name, value = next((k, v) for k, v in fitted.items() if k.startswith("valid_"))
-    return f"{value:.4f} ({name.removeprefix('valid_').replace('_', ' ')})"
-
-
 def load_model(run: str | Path) -> Model:
     """A model that was saved to a folder.
 
     Raises:
         InputError: when the folder is not a saved model, or is damaged.
     """
-    module, fitted = load_module(run)
+    return held(*load_module(run))
+
+
+def held(module: SequenceModel, fitted: dict[str, Any]) -> Model:
+    """A fitted torch module, with facts about its training, as an object of this module."""
     cls = CLASSES[module.family]
     model = cls.__new__(cls)
     model.options, model._module, model.result, model.fitted = module.options, module, None, fitted
     return model
+
+
+def combine(
+    models: Sequence[Model | str | Path], data: Any = None, *, weights: str | None = None
+) -> Model:
+    """A mixture of fitted models with exact likelihoods: the weighed mean of their predictive
+    densities at every step; see `seqlatent.models.mixture`.
+
+    Args:
+        models: fitted models or the folders of such; of the same channels, covariates and labels.
+        data: held out from all of them; whatever `seqlatent.load` reads.
+        weights: `equal`; `fixed`, those with the highest likelihood of `data`; `moving`, by how
+            well each member did on the series so far; by default `fixed` with data, else `equal`.
+
+    Raises:
+        InputError: when a model has no exact likelihood or was fitted to other columns, and for
+            fixed weights without data.
+    """
+    fits = []
+    for i, given in enumerate(models):
+        model = given if isinstance(given, Model) else load_model(given)
+        name = f"model {i + 1}" if model is given else str(given)
+        fits.append(Fit(name, model.module, model.fitted))
+    if data is not None and fits:
+        data = load_like(data, fits[0].module.description)
+    return held(*mix(fits, data, weights))

@@ -88,6 +88,8 @@ class Auto:
         *,
         valid: Any = 0.1,
         calendar: str | Sequence[str] = "auto",
+        members: int = 1,
+        weights: str | None = None,
         seed: int = 0,
         device: str = "auto",
         run: str | Path | None = None,
@@ -100,6 +102,7 @@ class Auto:
         Args:
             data, valid, calendar, seed, device, run, overwrite, progress, training: as of the fit
                 of a model. The budget is that of the whole race.
+            members, weights: of the best model, as of its fit.
 
         Returns:
             the fitted model; `fitted["race"]` says how the others did.
@@ -170,7 +173,8 @@ class Auto:
         left = options.less(steps, seconds)
         budget = training | {"max_steps": left.max_steps, "max_minutes": left.max_minutes}
         model = CLASSES[family](**own)
-        model.fit(train, run=run, overwrite=overwrite, progress=progress, **common, **budget)
+        final = {"members": members, "weights": weights, "run": run, "overwrite": overwrite}
+        model.fit(train, progress=progress, **final, **common, **budget)
         model.fitted["race"] = [asdict(r) for r in raced]
         if run is not None:
             model.save(run)

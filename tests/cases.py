@@ -14,6 +14,7 @@ from seqlatent.data.description import DataDescription
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.flow.model import FlowModel
 from seqlatent.models.latent.model import LatentModel
+from seqlatent.models.mixture import MixtureModel, MixtureOptions
 from seqlatent.models.registry import MODELS as REGISTRY
 from seqlatent.models.registry import build_model
 from seqlatent.nn import build_network
@@ -117,6 +118,8 @@ MODELS: dict[str, tuple[str, dict]] = {
         "latent",
         {"hidden_dim": 8, "latent_dim": 2, "guide_conditioning": "latents"},
     ),
+    "mixture": ("mixture", {"parts": ("rnn", "flow", "linear-gaussian"), "emission": "mixture"}),
+    "mixture-moving": ("mixture", {"parts": ("rnn", "cnn", "rnn"), "weights": "moving"}),
 }
 
 
@@ -140,7 +143,8 @@ def dataset(kind: str = "real", channels: int = 1, num: int = 6, steps: int = 7,
 
 def emissions(name: str) -> tuple[str, ...]:
     """The emissions that a case of `MODELS` can have."""
-    return REGISTRY[MODELS[name][0]].emission_names()
+    family, own = MODELS[name]
+    return emissions(own["parts"][0]) if "parts" in own else REGISTRY[family].emission_names()
 
 
 def model(name: str, emission: str = "", data: SequenceDataset | None = None, **options):
@@ -153,6 +157,8 @@ def model(name: str, emission: str = "", data: SequenceDataset | None = None, **
     usual = "mixture" if "mixture" in emissions(name) else emissions(name)[0]
     emission = emission or own.get("emission", usual)
     data = data or dataset(EMISSIONS[emission])
+    if "parts" in own:
+        return mixture(own, "" if "emission" in own else emission, data)
     sizes = {"num_components": 3, "num_bins": 4, "channel_dim": 4}
     chosen = {**own, "emission": emission, **options}
     unused = REGISTRY[family].unused_options(make(REGISTRY[family].Options, chosen))
@@ -172,6 +178,18 @@ def model(name: str, emission: str = "", data: SequenceDataset | None = None, **
             for p in built.head.parameters():
                 p.data.mul_(0.5)
     return built.eval()
+
+
+def mixture(own: dict, emission: str, data: SequenceDataset) -> MixtureModel:
+    """A mixture of cases with unequal weights; equal members differ in their parameters."""
+    parts = [model(name, emission, data) for name in own["parts"]]
+    chosen = MixtureOptions(own.get("weights", "fixed"))
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        stir(parts[-1], 0.05)
+        made = MixtureModel(chosen, parts[0].description, parts)
+        made.log_weights.copy_(torch.tensor([0.5, 0.2, 0.3]).log())
+    return made.eval()
 
 
 def stir(module: torch.nn.Module, size: float = 0.3) -> None:

@@ -4,6 +4,7 @@ app        the program `seqlatent`: its commands, and how errors end it
 common     arguments and checks that the commands share
 catalogue  datasets, models
 fit        fit
+combine    combine
 score      score
 forecast   forecast, sample
 evaluate   evaluate

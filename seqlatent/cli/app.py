@@ -11,6 +11,7 @@ import typer
 
 from seqlatent import __version__
 from seqlatent.cli.catalogue import datasets, models
+from seqlatent.cli.combine import combine
 from seqlatent.cli.evaluate import evaluate
 from seqlatent.cli.fit import fit
 from seqlatent.cli.forecast import forecast, sample
@@ -42,7 +43,8 @@ def _main(
 
 
 for command in (
-    datasets, models, fit, score, forecast, evaluate, sample, encode, decode, impute, inspect,
+    datasets, models, fit, combine, score, forecast, evaluate, sample, encode, decode, impute,
+    inspect,
 ):  # fmt: skip
     app.command()(command)
 

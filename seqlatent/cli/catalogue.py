@@ -116,7 +116,10 @@ def _size_text(family: str) -> str:
 
     data = SequenceDataset.from_arrays(np.random.default_rng(0).normal(size=(1, 8, 1)))
     description = DataDescription.of(data)
-    options, _ = MODELS[family].complete(MODELS[family].Options(), description)
+    try:
+        options, _ = MODELS[family].complete(MODELS[family].Options(), description)
+    except InputError as error:  # of a model that is made of others
+        return str(error)
     model = build_model(family, options, description)
     count = sum(p.numel() for p in model.parameters())
     fields = [

@@ -67,6 +67,20 @@ def fit(
     ] = None,
     max_steps: Annotated[int | None, typer.Option(help="Largest number of training steps.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Largest number of minutes.")] = None,
+    members: Annotated[
+        int,
+        typer.Option(
+            metavar="K",
+            help="Number of fits, which share the budget; above 1, RUN is their mixture.",
+        ),
+    ] = 1,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Weights of the members: equal; fixed, chosen by the held-out data; moving, by "
+            "how well each did on the series so far (default: fixed)."
+        ),
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
@@ -122,6 +136,8 @@ def fit(
         loaded,
         valid=held_out,
         calendar=calendar or "auto",
+        members=members,
+        weights=weights,
         seed=seed,
         device=device,
         run=out,
@@ -137,11 +153,14 @@ def fit(
         plot_training_curve(curve, plot, f"{fitted.family} on {loaded.name}")
     summary = fitted.fitted
     if as_json:
-        print(json.dumps({"run": str(out), "family": fitted.family, **summary}))
+        print(json.dumps({"run": str(out), "family": fitted.module.family, **summary}))
     elif not quiet:
+        steps = f"at step {summary['best_step']} of {summary['steps']}"
+        if members > 1:
+            steps = f"of {members} fits, {summary['steps']} steps in all"
         print(
-            f"held-out score {score_text(summary)} at step {summary['best_step']} of "
-            f"{summary['steps']}, {summary['seconds']:.0f} s; {summary['stopped']}\nsaved to {out}"
+            f"held-out score {score_text(summary)} {steps}, {summary['seconds']:.0f} s; "
+            f"{summary['stopped']}\nsaved to {out}"
         )
 
 

@@ -87,7 +87,8 @@ class SequenceNoise(Noise):
 
     def rows(self, rows: Tensor, num_rows: int) -> "SequenceNoise":
         part = self.sequences(slice(None))
-        owner = rows * len(self.streams) // num_rows
+        counts = torch.tensor(self._cuts(num_rows), device=rows.device)
+        owner = torch.searchsorted(counts.cumsum(0), rows, right=True)
         part._counts = torch.bincount(owner, minlength=len(self.streams)).tolist()
         return part
 

@@ -27,22 +27,22 @@ from torch.optim import Optimizer
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.distributions.noise import Noise
-from seqlatent.nn.scaling import Memory, Scaler
+from seqlatent.nn.scaling import Scaler
 
 
 class ModelState(NamedTuple):
     """What a model remembers of the steps so far; the batch dimension of every tensor is first.
 
     Attributes:
-        memory: what scaling remembers of the values, for sampling to continue from; its first
-            dimension may be 1. Reading a batch leaves it alone: who samples after it sets it by
-            `SequenceModel.remember`.
+        memory: what scaling remembers of the values, for sampling to continue from: a `Memory`, or
+            a tuple of those of a model's parts; its first dimension may be 1. Reading a batch
+            leaves it alone: who samples after it sets it by `SequenceModel.remember`.
         last: (B, 1, F) embedding of the last value; before the first step, of a missing value.
             Zeros if the model has no network that uses it.
         network: states of the model's networks or of its filter; None before the first step.
     """
 
-    memory: Memory
+    memory: Any
     last: Tensor
     network: Any
 
@@ -74,7 +74,7 @@ class StepModel(nn.Module, ABC):
         after them."""
 
     @abstractmethod
-    def remember(self, batch: SequenceBatch) -> Memory:
+    def remember(self, batch: SequenceBatch) -> Any:
         """What scaling remembers after all T steps of a batch without padding."""
 
     @property

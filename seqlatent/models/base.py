@@ -76,11 +76,13 @@ class SequenceModel(StepModel):
         embedding_dim: F, the size of an embedded step.
         num_known: C + E, covariates of a step and features of the past.
         input_dim: F + C + E, the size of a network's input for one step.
+        parts: the models that it is made of, if it is made of others.
     """
 
     Options: ClassVar[Any] = ModelOptions
     learning_rate: ClassVar[float] = 3e-3
     options: Any
+    parts: "tuple[SequenceModel, ...]" = ()
 
     def __init__(
         self,
@@ -229,7 +231,7 @@ class SequenceModel(StepModel):
         the memory after them. Far tails are cut: see `Scaler.inverse`."""
         return self.scaler.inverse(y, state.memory, bounded=True)
 
-    def remember(self, batch: SequenceBatch) -> Memory:
+    def remember(self, batch: SequenceBatch) -> Any:
         """What scaling remembers after all T steps of a batch without padding."""
         if not self.scaler.moving and not self.scaler.num_features:
             return self.scaler.begin()

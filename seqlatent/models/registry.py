@@ -4,6 +4,7 @@ Other packages add theirs with `register_model` or an entry point of the group `
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from seqlatent.data.description import DataDescription
@@ -21,6 +22,7 @@ from seqlatent.models.flow.model import FlowModel
 from seqlatent.models.latent.model import LatentModel
 from seqlatent.models.latent.presets import DMMModel, SRNNModel, VRNNModel
 from seqlatent.models.linear_gaussian import LinearGaussianModel
+from seqlatent.models.mixture import MixtureModel
 from seqlatent.registry import Registry
 
 M = TypeVar("M", bound=type[SequenceModel])
@@ -56,12 +58,24 @@ for _model in (
     DMMModel,
     LinearGaussianModel,
     FlowModel,
+    MixtureModel,
 ):
     register_model(_model)
 
 
-def build_model(family: str, options: Any, description: DataDescription) -> SequenceModel:
+def build_model(
+    family: str,
+    options: Any,
+    description: DataDescription,
+    parts: Sequence[SequenceModel] = (),
+) -> SequenceModel:
     """A model with new parameters, sampled with torch's global generator.
+
+    Args:
+        family: its name.
+        options: an object of its `Options`.
+        description: of the training data.
+        parts: the models that it is made of, if it is made of others.
 
     Raises:
         InputError: for an unknown name, or an option that has no effect on this model.
@@ -74,4 +88,4 @@ def build_model(family: str, options: Any, description: DataDescription) -> Sequ
             raise InputError(
                 f"option {name}={value} would be ignored: it applies to {applies_to}; leave it out"
             )
-    return cls(options, description)
+    return cls(options, description, parts) if parts else cls(options, description)  # type: ignore[arg-type]

@@ -49,14 +49,21 @@ def check_data(
             "not learnt to read them; fit it with hide=0.05 (--set hide=0.05)",
             data.name,
         )
+    _check_values(model, data)
+    data = with_context(data, model.options.context_length)
+    return replace(data, sequences=prepare(model.scaler, data.sequences))
+
+
+def _check_values(model: SequenceModel, data: SequenceDataset) -> None:
+    """Refuse values that the model, or one that it is made of, cannot read."""
+    for part in model.parts:
+        _check_values(part, data)
     try:
         if isinstance(model, EmissionModel):
             check_support(model.options.emission, DataDescription.of(data))
     except InputError as error:
         raise InputError(f"{data.name}: {error}") from None
     model.check(data)
-    data = with_context(data, model.options.context_length)
-    return replace(data, sequences=prepare(model.scaler, data.sequences))
 
 
 def check_covariates(data: SequenceDataset, description: DataDescription) -> SequenceDataset:

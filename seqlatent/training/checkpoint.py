@@ -106,10 +106,7 @@ def save_model(
     make_folder(run)
     config = {
         "format": FORMAT,
-        "family": model.family,
-        "module": type(model).__module__,
-        "options": asdict(model.options),
-        "description": model.description.to_json(),
+        **_form(model),
         "fitted": dict(fitted or {}),
         "versions": {
             "seqlatent": __version__,
@@ -119,6 +116,31 @@ def save_model(
     }
     save_tensors(run / WEIGHTS, model.state_dict())
     write_atomically(run / CONFIG, json.dumps(config, indent=2).encode())
+
+
+def _form(model: SequenceModel) -> dict[str, Any]:
+    """What a model, and those that it is made of, can be built from."""
+    form = {
+        "family": model.family,
+        "module": type(model).__module__,
+        "options": asdict(model.options),
+        "description": model.description.to_json(),
+    }
+    return form | {"parts": [_form(part) for part in model.parts]} if model.parts else form
+
+
+def _built(form: Mapping[str, Any]) -> SequenceModel:
+    """The model of a form, with new parameters."""
+    family = form["family"]
+    if family not in MODELS:
+        raise InputError(
+            f"model '{family}' is defined in the module {form.get('module')}, and no installed "
+            "package registers it: install that package, or import the module first"
+        )
+    options = make(MODELS[family].Options, form["options"])
+    description = DataDescription.from_json(form["description"])
+    parts = [_built(part) for part in form.get("parts", ())]
+    return build_model(family, options, description, parts)
 
 
 def load_model(run: str | Path) -> tuple[SequenceModel, dict[str, Any]]:
@@ -141,16 +163,8 @@ def load_model(run: str | Path) -> tuple[SequenceModel, dict[str, Any]]:
             "of seqlatent reads; fit the model again"
         )
     try:
-        if config["family"] not in MODELS:
-            raise InputError(
-                f"model '{config['family']}' is defined in the module {config.get('module')}, and "
-                "no installed package registers it: install that package, or import the module "
-                "first"
-            )
-        options = make(MODELS[config["family"]].Options, config["options"])
-        description = DataDescription.from_json(config["description"])
         with torch.random.fork_rng(devices=[]):
-            model = build_model(config["family"], options, description)
+            model = _built(config)
         model.load_state_dict(load_tensors(run / WEIGHTS))
     except InputError as error:
         if str(error).startswith(str(run)):

@@ -192,6 +192,15 @@ class TrainingOptions:
             max_minutes=None if minutes is None else max(1e-3, minutes - seconds / 60),
         )
 
+    def share(self, num: int) -> "TrainingOptions":
+        """The same options with one of `num` equal shares of the budget."""
+        budget, minutes = self.step_budget, self.max_minutes
+        return replace(
+            self,
+            max_steps=None if budget is None else max(1, budget // num),
+            max_minutes=None if minutes is None else minutes / num,
+        )
+
 
 def choose_window(data: SequenceDataset, options: TrainingOptions) -> tuple[int, int] | None:
     """(scored steps, context steps) of training windows, or None for whole sequences.
