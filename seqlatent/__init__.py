@@ -25,7 +25,7 @@ _HOMES = {
     "SequenceBatch": "seqlatent.data.batch",
     "SequenceDataset": "seqlatent.data.dataset",
     "collate": "seqlatent.data.batch",
-    "combine": "seqlatent.api",
+    "combine": "seqlatent.combining",
     "load": "seqlatent.data.readers",
     "load_model": "seqlatent.api",
     "register_emission": "seqlatent.distributions.emission",
@@ -50,8 +50,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from seqlatent.api import combine, load_model
+    from seqlatent.api import load_model
     from seqlatent.auto import Auto
+    from seqlatent.combining import combine
     from seqlatent.data.batch import SequenceBatch, collate
     from seqlatent.data.dataset import SequenceDataset
     from seqlatent.data.readers import load

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import pandas as pd
 import torch
 
-from seqlatent.choosing import Choice, Fit, check_plan, choose_scaling, fit_members, mix
+from seqlatent.choosing import Choice, check_plan, choose_scaling, fit_members
 from seqlatent.data.calendar import choose_cycles, with_cycles
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
@@ -390,29 +390,3 @@ def held(module: SequenceModel, fitted: dict[str, Any]) -> Model:
     model = cls.__new__(cls)
     model.options, model._module, model.result, model.fitted = module.options, module, None, fitted
     return model
-
-
-def combine(
-    models: Sequence[Model | str | Path], data: Any = None, *, weights: str | None = None
-) -> Model:
-    """A mixture of fitted models with exact likelihoods: the weighed mean of their predictive
-    densities at every step; see `seqlatent.models.mixture`.
-
-    Args:
-        models: fitted models or the folders of such; of the same channels, covariates and labels.
-        data: held out from all of them; whatever `seqlatent.load` reads.
-        weights: `equal`; `fixed`, those with the highest likelihood of `data`; `moving`, by how
-            well each member did on the series so far; by default `fixed` with data, else `equal`.
-
-    Raises:
-        InputError: when a model has no exact likelihood or was fitted to other columns, and for
-            fixed weights without data.
-    """
-    fits = []
-    for i, given in enumerate(models):
-        model = given if isinstance(given, Model) else load_model(given)
-        name = f"model {i + 1}" if model is given else str(given)
-        fits.append(Fit(name, model.module, model.fitted))
-    if data is not None and fits:
-        data = load_like(data, fits[0].module.description)
-    return held(*mix(fits, data, weights))

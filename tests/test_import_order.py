@@ -25,7 +25,7 @@ LAYERS = (
     ("choosing",),
     ("fitted_model",),
     ("api",),
-    ("auto",),
+    ("auto", "combining"),
     ("cli",),
     ("__main__",),
 )

@@ -39,7 +39,8 @@ def combine(
 
     Its likelihood is the weighed mean of theirs at every step, and exact.
     """
-    from seqlatent.api import combine, load_model, score_text
+    from seqlatent.api import load_model, score_text
+    from seqlatent.combining import combine as combined
     from seqlatent.data.readers import load_like
     from seqlatent.training.checkpoint import check_folder
 
@@ -49,7 +50,7 @@ def combine(
     if data is not None:
         described = load_model(runs[0]).module.description
         held_out = load_like(data, described, id_column, time_column)
-    mixture = combine(runs, held_out, weights=weights)
+    mixture = combined(runs, held_out, weights=weights)
     mixture.save(out)
     if as_json:
         print(json.dumps({"run": str(out), "family": mixture.family, **mixture.fitted}))
