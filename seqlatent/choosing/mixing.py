@@ -222,7 +222,8 @@ def choose_weights(mixed: MixtureModel, data: SequenceDataset) -> None:
     log_prob, scored = member_densities(mixed, data)
     count = sum(int(s.sum()) for s in scored)
     if count < FEW * len(mixed.members):
-        logger.info("equal weights: %d held-out steps are too few to choose others", count)
+        usual = "equal" if mixed.options.weights == "fixed" else "those of Bayes' rule"
+        logger.info("weights: %s; %d held-out steps are too few to choose others", usual, count)
     elif mixed.options.weights == "fixed":
         steps = np.concatenate([p[s] for p, s in zip(log_prob, scored, strict=True)])
         mixed.log_weights.copy_(torch.from_numpy(np.log(best_weights(steps))))
