@@ -87,13 +87,18 @@ class DataDescription:
         return len(self.channels)
 
     @classmethod
-    def of(cls, data: SequenceDataset, season: int | None = None) -> "DataDescription":
+    def of(
+        cls, data: SequenceDataset, season: int | None = None, *, spreads: bool = True
+    ) -> "DataDescription":
         """The description of a data set.
 
         Args:
             data: for training.
             season: its length in steps; 1 if there is none; by default it is found in the data.
+            spreads: whether seasons and spreads are wanted, which take most of the time.
         """
+        if not spreads:
+            season = 1
         values = np.concatenate([s.x for s in data])
         seasons = seasons_of(data) if season is None else (season,) * (season > 1)
         covariates = np.concatenate([s.covariates for s in data])
@@ -104,7 +109,7 @@ class DataDescription:
         )
         return cls(
             channels=tuple(
-                _describe(name, [s.x[:, d] for s in data], (*seasons, 1)[0])
+                _describe(name, [s.x[:, d] for s in data], (*seasons, 1)[0], spreads)
                 for d, name in enumerate(data.targets)
             ),
             categories={name: tuple(labels) for name, labels in data.categories.items()},
@@ -138,7 +143,9 @@ def _channel(content: Mapping[str, Any]) -> ChannelDescription:
     return ChannelDescription(**{**content, **spreads})
 
 
-def _describe(name: str, columns: list[np.ndarray], season: int) -> ChannelDescription:
+def _describe(
+    name: str, columns: list[np.ndarray], season: int, spreads: bool
+) -> ChannelDescription:
     column = np.concatenate(columns)
     seen = column[np.isfinite(column)]
     if len(seen) == 0:  # a split can leave a channel without any value
@@ -156,8 +163,8 @@ def _describe(name: str, columns: list[np.ndarray], season: int) -> ChannelDescr
         integer=bool((seen == np.round(seen)).all()),
         num_observed=len(seen),
         num_missing=len(column) - len(seen),
-        spread=spread(columns, season),
-        log_spread=spread([log(c) for c in columns], season),
+        spread=spread(columns, season) if spreads else Spread(),
+        log_spread=spread([log(c) for c in columns], season) if spreads else Spread(),
         offset=offset,
     )
 

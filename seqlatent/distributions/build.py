@@ -91,7 +91,7 @@ def check_values(family: Family, data: SequenceDataset) -> None:
         InputError: naming the series or the column.
     """
     if isinstance(family, Mixed):
-        columns = each_alone(DataDescription.of(data))
+        columns = each_alone(DataDescription.of(data, spreads=False))
         for name, column in zip(family.names, columns, strict=True):
             check_support(name, column)
     family.check(data)

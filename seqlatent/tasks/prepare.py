@@ -60,7 +60,7 @@ def _check_values(model: SequenceModel, data: SequenceDataset) -> None:
         _check_values(part, data)
     try:
         if isinstance(model, EmissionModel):
-            check_support(model.options.emission, DataDescription.of(data))
+            check_support(model.options.emission, DataDescription.of(data, spreads=False))
     except InputError as error:
         raise InputError(f"{data.name}: {error}") from None
     model.check(data)
