@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Auto": "seqlatent.auto",
+    "Auto": "seqlatent.several.auto",
     "Evaluation": "seqlatent.tasks.evaluation",
     "Forecast": "seqlatent.tasks.forecasting",
     "Imputation": "seqlatent.tasks.imputing",
@@ -25,7 +25,7 @@ _HOMES = {
     "SequenceBatch": "seqlatent.data.batch",
     "SequenceDataset": "seqlatent.data.dataset",
     "collate": "seqlatent.data.batch",
-    "combine": "seqlatent.combining",
+    "combine": "seqlatent.several.combining",
     "load": "seqlatent.data.readers",
     "load_model": "seqlatent.api",
     "register_emission": "seqlatent.distributions.emission",
@@ -51,8 +51,6 @@ __all__ = [
 
 if TYPE_CHECKING:
     from seqlatent.api import load_model
-    from seqlatent.auto import Auto
-    from seqlatent.combining import combine
     from seqlatent.data.batch import SequenceBatch, collate
     from seqlatent.data.dataset import SequenceDataset
     from seqlatent.data.readers import load
@@ -60,6 +58,8 @@ if TYPE_CHECKING:
     from seqlatent.errors import InputError
     from seqlatent.models.registry import register_model
     from seqlatent.nn.build import register_network
+    from seqlatent.several.auto import Auto
+    from seqlatent.several.combining import combine
     from seqlatent.tasks.evaluation import Evaluation
     from seqlatent.tasks.forecasting import Forecast
     from seqlatent.tasks.imputing import Imputation

@@ -7,9 +7,9 @@ import pytest
 from command_line import run_command
 
 import seqlatent as sl
-from seqlatent.auto import Raced, told
 from seqlatent.errors import InputError
 from seqlatent.processes import PROCESSES
+from seqlatent.several.auto import Raced, told
 
 SMALL = (
     ("rnn", {"hidden_dim": 8}),

@@ -25,7 +25,7 @@ LAYERS = (
     ("choosing",),
     ("fitted_model",),
     ("api",),
-    ("auto", "combining"),
+    ("several",),
     ("cli",),
     ("__main__",),
 )

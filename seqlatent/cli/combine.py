@@ -40,8 +40,8 @@ def combine(
     Its likelihood is the weighed mean of theirs at every step, and exact.
     """
     from seqlatent.api import load_model, score_text
-    from seqlatent.combining import combine as combined
     from seqlatent.data.readers import load_like
+    from seqlatent.several.combining import combine as combined
     from seqlatent.training.checkpoint import check_folder
 
     set_up(quiet, threads, as_json)

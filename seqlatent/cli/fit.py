@@ -96,13 +96,13 @@ def fit(
     import pandas as pd
 
     from seqlatent.api import CLASSES, score_text
-    from seqlatent.auto import Auto
     from seqlatent.data.frames import DEFAULT_ID
     from seqlatent.data.readers import load
     from seqlatent.errors import InputError
     from seqlatent.models.registry import MODELS
     from seqlatent.options import parse_assignments, read_config
     from seqlatent.plots import plot_training_curve
+    from seqlatent.several.auto import Auto
     from seqlatent.training.checkpoint import check_folder
     from seqlatent.training.fitting import check_device
     from seqlatent.training.options import TrainingOptions
