@@ -51,8 +51,7 @@ def test_zero_inflated_fits_intermittent_demand_better_than_a_negative_binomial(
     train, test = (SequenceDataset.from_arrays(intermittent(60, 24, s)) for s in (0, 1))
     scores = {}
     for emission in ("poisson", "negative-binomial", "zero-inflated"):
-        plain = {"hidden_input": False, "hidden_head": False}
-        model = sl.RNN(hidden_dim=8, emission=emission, **plain)
+        model = sl.RNN(hidden_dim=8, emission=emission)
         model.fit(train, max_steps=150, learning_rate=0.01, seed=0)
         scores[emission] = model.log_prob(test)["nats_per_step"].mean()
     assert scores["poisson"] + 0.3 < scores["negative-binomial"] < scores["zero-inflated"] - 0.01
@@ -71,7 +70,8 @@ def test_ratings_are_ordered_and_learnt_from_little():
     train, test = ratings(12, 0), ratings(200, 1)
     scores = []
     for emission in ("ordinal", "categorical"):
-        model = sl.RNN(hidden_dim=8, emission=emission)
+        plain = {"hidden_input": False, "hidden_head": False}
+        model = sl.RNN(hidden_dim=8, emission=emission, **plain)
         model.fit(train, max_steps=150, seed=0)
         scores.append(model.log_prob(test)["nats_per_step"].mean())
     assert scores[0] > scores[1] + 0.01
