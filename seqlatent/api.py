@@ -151,7 +151,7 @@ class Model(Fitted, Summary):
         *,
         valid: Any = 0.1,
         calendar: str | Sequence[str] = "auto",
-        members: int = 1,
+        members: int | str = 1,
         weights: str | None = None,
         seed: int = 0,
         device: str = "auto",
@@ -171,6 +171,7 @@ class Model(Fitted, Summary):
                 a frequency; `none`.
             members: K; above 1, a mixture of K fits from the seeds `seed`, `seed + 1`, ..., which
                 share the budget equally.
+                `auto`: as many as the budget has time for, four at the most.
             weights: of its members: `equal`, `fixed` (the default) or `moving`, as held-out data
                 choose them; see `seqlatent.models.mixture`.
             seed: of the split, the first parameters, batches and noise.
@@ -242,12 +243,14 @@ class Model(Fitted, Summary):
             with progress_bar(options, progress) as report:
                 budget = options.less(choice.steps, choice.seconds)
                 common = {"seed": seed, "device": device, "report": report}
-                if members > 1:
+                if members != 1:
                     new = partial(build, choice.scaling)
                     mixed, self.result, each = fit_members(
                         new, train, held_out, budget, members=members, weights=weights, **common
                     )
                     own, module = {"weights": weights, "members": each}, mixed.parts[0]
+                    if len(each) == 1:
+                        mixed, own = module, {}
                 else:
                     notes = {"scaling": choice.to_json()}
                     self.result = train_model(

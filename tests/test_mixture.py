@@ -346,3 +346,19 @@ def test_a_stirred_member_changes_the_mixture():
     before = steps(mixed, data)
     stir(mixed.members[0])
     assert not np.allclose(steps(mixed, data), before)
+
+
+def test_members_as_many_as_the_budget_has_time_for():
+    """A fit that stops early leaves its budget to others; one that takes it all stays alone."""
+    data = PROCESSES["ar2"]().sample(30, 20, 0)
+    early = {"patience": 1, "max_decays": 0, "eval_every": 5}
+    several = sl.RNN(hidden_dim=4, scaling="global").fit(
+        data, max_steps=2000, members="auto", **early
+    )
+    members = several.fitted["members"]
+    assert several.module.family == "mixture" and 2 <= len(members) <= 4
+    assert sum(m["steps"] for m in members) <= 2000
+    alone = sl.RNN(hidden_dim=4, scaling="global").fit(data, max_steps=20, members="auto")
+    assert alone.module.family == "rnn" and "members" not in alone.fitted
+    with pytest.raises(InputError, match="members=many is neither a whole number nor auto"):
+        sl.RNN().fit(data, members="many")

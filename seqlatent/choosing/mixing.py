@@ -30,6 +30,7 @@ logger = logging.getLogger("seqlatent")
 
 ITERATIONS = 200  # of EM
 CLOSE = 1e-7  # a change of weights after which EM stops
+MOST = 4  # members, where the budget decides their number
 FEW = 50  # scored steps for each member; fewer do not tell which is better
 ETAS = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)
 GAMMAS = (0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
@@ -51,12 +52,18 @@ class Fit:
     fitted: dict[str, Any]
 
 
-def check_plan(model: type[SequenceModel], members: int, weights: str | None, resume: bool) -> str:
+def check_plan(
+    model: type[SequenceModel], members: int | str, weights: str | None, resume: bool
+) -> str:
     """The weights of a fit of `members` members, `fixed` unless given.
 
     Raises:
         InputError: before any work, for what `fit_members` cannot do.
     """
+    if isinstance(members, str):
+        if members != "auto":
+            raise InputError(f"members={members} is neither a whole number nor auto")
+        members = MOST
     if check_count("members", members) == 1:
         if weights is not None:
             raise InputError(
@@ -82,7 +89,7 @@ def fit_members(
     held_out: SequenceDataset,
     budget: TrainingOptions,
     *,
-    members: int,
+    members: int | str,
     weights: str = "fixed",
     seed: int = 0,
     device: str = "auto",
@@ -94,7 +101,8 @@ def fit_members(
         build: a model with new parameters, by a seed.
         train, held_out: data, prepared for these models.
         budget: of training; each fit has an equal share of what those before it left.
-        members: K; the seeds are `seed`, `seed + 1`, ...
+        members: K; the seeds are `seed`, `seed + 1`, ... `auto`: each fit may take all that is
+            left, and another begins, up to four, while half of what the last one took is left.
         weights: of the members, by the held-out data; equal where these are few.
         seed: of the first fit.
         device: of training.
@@ -107,16 +115,17 @@ def fit_members(
     fits: list[Fit] = []
     curve: list[dict[str, float]] = []
     steps, seconds, best, best_step, stopped = 0, 0.0, -np.inf, 0, ""
-    left = budget
-    for i in range(members):
-        module, part = build(seed + i), left.share(members - i)
+    left, most = budget, MOST if isinstance(members, str) else members
+    for i in range(most):
+        part = left if isinstance(members, str) else left.share(most - i)
+        module = build(seed + i)
         result = fit(module, train, held_out, part, seed=seed + i, device=device, report=report)
         facts = {"seed": seed + i, "training": asdict(part), "steps": result.steps}
         facts["valid_nats_per_step"] = result.valid_score
         fits.append(Fit(f"member {i + 1}", module, facts))
         logger.info(
             "member %d of %d: %.4f held-out nats per step, %d steps",
-            i + 1, members, result.valid_score, result.steps,
+            i + 1, most, result.valid_score, result.steps,
         )  # fmt: skip
         for row in result.curve:
             moved = {"step": row["step"] + steps, "seconds": row["seconds"] + seconds}
@@ -125,6 +134,8 @@ def fit_members(
             best, best_step = result.valid_score, steps + result.best_step
         steps, seconds, stopped = steps + result.steps, seconds + result.seconds, result.stopped
         left = left.less(result.steps, result.seconds)
+        if isinstance(members, str) and not left.allows(result.steps // 2, result.seconds / 2):
+            break
     mixed = mixture([f.module for f in fits], weights)
     plain = replace(held_out, sequences=prepare(mixed.scaler, held_out.sequences))
     choose_weights(mixed, plain)

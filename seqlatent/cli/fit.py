@@ -68,12 +68,13 @@ def fit(
     max_steps: Annotated[int | None, typer.Option(help="Largest number of training steps.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Largest number of minutes.")] = None,
     members: Annotated[
-        int,
+        str | None,
         typer.Option(
             metavar="K",
-            help="Number of fits, which share the budget; above 1, RUN is their mixture.",
+            help="Number of fits, which share the budget; above 1, RUN is their mixture. auto: as "
+            "many as the budget has time for, at most 4 (default: 1; auto with --model auto).",
         ),
-    ] = 1,
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
@@ -136,7 +137,7 @@ def fit(
         loaded,
         valid=held_out,
         calendar=calendar or "auto",
-        members=members,
+        members=_members(members, racing),
         weights=weights,
         seed=seed,
         device=device,
@@ -156,12 +157,18 @@ def fit(
         print(json.dumps({"run": str(out), "family": fitted.module.family, **summary}))
     elif not quiet:
         steps = f"at step {summary['best_step']} of {summary['steps']}"
-        if members > 1:
-            steps = f"of {members} fits, {summary['steps']} steps in all"
+        if "members" in summary:
+            steps = f"of {len(summary['members'])} fits, {summary['steps']} steps in all"
         print(
             f"held-out score {score_text(summary)} {steps}, {summary['seconds']:.0f} s; "
             f"{summary['stopped']}\nsaved to {out}"
         )
+
+
+def _members(given: str | None, racing: bool) -> int | str:
+    if given is None:
+        return "auto" if racing else 1
+    return int(given) if given.isdigit() else given
 
 
 def _share(valid: str) -> float | str:

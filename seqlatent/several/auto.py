@@ -19,6 +19,7 @@ from seqlatent.data.calendar import choose_cycles, with_cycles
 from seqlatent.data.readers import load, load_like
 from seqlatent.data.splits import split, with_context
 from seqlatent.errors import InputError
+from seqlatent.inference.protocols import ExactDensity
 from seqlatent.models.registry import MODELS
 from seqlatent.options import check_seed, make
 from seqlatent.tasks.prepare import check_data
@@ -88,7 +89,7 @@ class Auto:
         *,
         valid: Any = 0.1,
         calendar: str | Sequence[str] = "auto",
-        members: int = 1,
+        members: int | str = "auto",
         weights: str | None = None,
         seed: int = 0,
         device: str = "auto",
@@ -102,7 +103,8 @@ class Auto:
         Args:
             data, valid, calendar, seed, device, run, overwrite, progress, training: as of the fit
                 of a model. The budget is that of the whole race.
-            members, weights: of the best model, as of its fit.
+            members, weights: of the best model, as of its fit: where it stops early, the rest of
+                the budget gives it further members.
 
         Returns:
             the fitted model; `fitted["race"]` says how the others did.
@@ -173,6 +175,8 @@ class Auto:
         left = options.less(steps, seconds)
         budget = training | {"max_steps": left.max_steps, "max_minutes": left.max_minutes}
         model = CLASSES[family](**own)
+        if members == "auto" and not issubclass(MODELS[family], ExactDensity):
+            members = 1
         final = {"members": members, "weights": weights, "run": run, "overwrite": overwrite}
         model.fit(train, progress=progress, **final, **common, **budget)
         model.fitted["race"] = [asdict(r) for r in raced]

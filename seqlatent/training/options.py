@@ -192,6 +192,12 @@ class TrainingOptions:
             max_minutes=None if minutes is None else max(1e-3, minutes - seconds / 60),
         )
 
+    def allows(self, steps: int, seconds: float) -> bool:
+        """Whether so many steps or seconds are within the budget."""
+        budget, minutes = self.step_budget, self.max_minutes
+        enough = budget is None or steps <= budget
+        return enough and (minutes is None or seconds <= 60 * minutes)
+
     def share(self, num: int) -> "TrainingOptions":
         """The same options with one of `num` equal shares of the budget."""
         budget, minutes = self.step_budget, self.max_minutes
