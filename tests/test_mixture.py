@@ -15,6 +15,7 @@ from seqlatent.choosing.mixing import FEW, best_weights, choose_weights, member_
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.distributions.noise import SequenceNoise
+from seqlatent.errors import InputError
 from seqlatent.inference.likelihood import mean_log_prob
 from seqlatent.models.mixture import MixtureModel, mixture
 from seqlatent.processes import PROCESSES
