@@ -1,5 +1,6 @@
 """What a fitted model does: score, forecast, sample, impute, and show its latents."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import pandas as pd
@@ -22,7 +23,7 @@ from seqlatent.tasks.progress import counting
 from seqlatent.tasks.scoring import score
 
 
-class Fitted:
+class Fitted(ABC):
     """What the models of `seqlatent.api` do once they are fitted; data may be whatever
     `seqlatent.load` reads."""
 
@@ -177,12 +178,13 @@ class Fitted:
                 progress=count,
             )
 
+    @abstractmethod
     def _warn_of_known(self, data: SequenceDataset) -> None:
         """Log a warning where the model was fitted to what it is to forecast."""
 
+    @abstractmethod
     def _fitted_again(self, data: SequenceDataset) -> SequenceModel:
         """The module of a new model of the same options, fitted to other data."""
-        raise NotImplementedError
 
     def sample(
         self, num_samples: int, length: int, *, seed: int = 0, start: str | None = None

@@ -10,7 +10,6 @@ units, so that held-out nats per step compare them. Two stages:
 Of the chains that are about as good as the best, the simplest is chosen.
 """
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,8 +27,6 @@ from seqlatent.nn.chains import MOVING
 from seqlatent.nn.scaling import prepare
 from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions
-
-logger = logging.getLogger("seqlatent")
 
 # From the simplest to the most complex.
 CHAINS = (
@@ -183,15 +180,9 @@ def choose_scaling(
 
 def _trial(options: TrainingOptions, num: int) -> TrainingOptions | None:
     """Options of a short fit, one of `num`; None where the budget does not allow them."""
-    budget, minutes = options.step_budget, options.max_minutes
-    steps = TRIAL_STEPS if budget is None else min(TRIAL_STEPS, int(SHARE * budget / num))
-    if steps < ENOUGH_STEPS:
-        return None
-    return replace(
-        options,
-        max_steps=steps,
-        max_minutes=None if minutes is None else SHARE * minutes / num,
-    )
+    part = options.share(num / SHARE)
+    steps = TRIAL_STEPS if part.max_steps is None else min(TRIAL_STEPS, part.max_steps)
+    return replace(part, max_steps=steps) if steps >= ENOUGH_STEPS else None
 
 
 def _parts(sequences: Sequence[Series], nats: Sequence[np.ndarray]) -> Parts:

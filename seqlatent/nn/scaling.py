@@ -77,7 +77,6 @@ class Scaler(nn.Module):
     logged: Tensor
     lowest: Tensor
     highest: Tensor
-    view_log: Tensor
     view_loc: Tensor
     view_scale: Tensor
     view_offset: Tensor
@@ -151,7 +150,6 @@ class Scaler(nn.Module):
         self.num_features = kinds * len(self.seen) + int(self.describes)
         view = [c.log_spread if f else s for c, s, f in zip(
             description.channels, spreads, free, strict=True)]  # fmt: skip
-        self.register_buffer("view_log", torch.tensor(free), persistent=False)
         self.register_buffer("view_loc", torch.tensor([s.loc for s in view], dtype=DOUBLE))
         self.register_buffer("view_scale", torch.tensor([s.scale for s in view], dtype=DOUBLE))
         self.register_buffer(
@@ -340,9 +338,9 @@ class Scaler(nn.Module):
     def _view(self, x: Tensor) -> Tensor:
         """Values on the scale that is remembered: that of g, logarithmic where unscaled."""
         g = self.to_scale(x)
-        if not self.num_features or not bool(self.view_log.any()):
+        if not self.num_features or not bool(self.free.any()):
             return g
-        return torch.where(self.view_log, torch.asinh(x / (2 * self.view_offset)), g)
+        return torch.where(self.free, torch.asinh(x / (2 * self.view_offset)), g)
 
     def _features(self, m: Memory | Before, loc: Tensor, scale: Tensor) -> Tensor:
         """(B, T, E) what networks see of the past."""

@@ -7,6 +7,7 @@ in expectation for models with latents, which can only make those look worse tha
 """
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -116,13 +117,13 @@ class Auto:
         seed = check_seed(seed)
         data = load(data)
         data = with_cycles(data, choose_cycles(calendar, data))
-        share = isinstance(valid, int | float)
-        if share:
+        by_share = isinstance(valid, int | float)
+        if by_share:
             training["valid"] = valid
         options: TrainingOptions = make(TrainingOptions, training)
         training.pop("valid", None)
         context = max(own.get("context_length", 0) for _, own in self.entries)
-        if share:
+        if by_share:
             data = with_context(data, context)
             train, held_out = split(data, options.valid, options.valid_by, seed)
         else:
@@ -130,9 +131,11 @@ class Auto:
         common = {"valid": held_out, "calendar": "none", "seed": seed, "device": device}
         raced: list[Raced] = []
         masses: list[bool] | None = None  # for each channel, of the first entry
-        entries, steps, seconds = self.entries, 0, 0.0
+        entries, spent, start = self.entries, 0, time.perf_counter()
         for number, part in ((1, FIRST), (2, SECOND)):
-            budget = _share(training, options, part / len(entries))
+            share = options.share(len(entries) / part)
+            budget = training | _budget(share)
+            spent += len(entries) * (share.max_steps or 0)
             parts: dict[int, Parts] = {}
             fits: dict[int, FitResult] = {}
             for i, (family, own) in enumerate(entries):
@@ -158,7 +161,6 @@ class Auto:
                 fits[i] = model.result
                 checked = check_data(model.module, held_out, reads_gaps=False)
                 parts[i] = held_out_parts(model.module, checked, options.num_particles, seed)
-                steps, seconds = steps + fits[i].steps, seconds + fits[i].seconds
             if not parts:
                 raise InputError(f"{data.name}: no model of the race suits the data")
             scores = compare(parts)
@@ -172,8 +174,8 @@ class Auto:
                 break
         family, own = entries[0]
         logger.info("%s", told(raced))
-        left = options.less(steps, seconds)
-        budget = training | {"max_steps": left.max_steps, "max_minutes": left.max_minutes}
+        # A round's share of steps is spent, and so is all its time, choices and scores included.
+        budget = training | _budget(options.less(spent, time.perf_counter() - start))
         model = CLASSES[family](**own)
         if members == "auto" and not issubclass(MODELS[family], ExactDensity):
             members = 1
@@ -198,7 +200,8 @@ def _quietly() -> Iterator[None]:
 
 def name_of(family: str, options: Mapping[str, Any]) -> str:
     """Such as `rnn:num_layers=2`."""
-    return ":".join([family, *[",".join(f"{k}={v}" for k, v in options.items())][: len(options)]])
+    given = ",".join(f"{name}={value}" for name, value in options.items())
+    return f"{family}:{given}" if given else family
 
 
 def told(raced: Sequence[Raced]) -> str:
@@ -215,10 +218,5 @@ def told(raced: Sequence[Raced]) -> str:
     return text
 
 
-def _share(training: Mapping[str, Any], options: TrainingOptions, share: float) -> dict[str, Any]:
-    """Options of training with a share of the budget."""
-    budget, minutes = options.step_budget, options.max_minutes
-    return dict(training) | {
-        "max_steps": None if budget is None else max(1, round(share * budget)),
-        "max_minutes": None if minutes is None else share * minutes,
-    }
+def _budget(options: TrainingOptions) -> dict[str, Any]:
+    return {"max_steps": options.max_steps, "max_minutes": options.max_minutes}

@@ -198,12 +198,12 @@ class TrainingOptions:
         enough = budget is None or steps <= budget
         return enough and (minutes is None or seconds <= 60 * minutes)
 
-    def share(self, num: int) -> "TrainingOptions":
+    def share(self, num: float) -> "TrainingOptions":
         """The same options with one of `num` equal shares of the budget."""
         budget, minutes = self.step_budget, self.max_minutes
         return replace(
             self,
-            max_steps=None if budget is None else max(1, budget // num),
+            max_steps=None if budget is None else max(1, int(budget / num)),
             max_minutes=None if minutes is None else minutes / num,
         )
 
