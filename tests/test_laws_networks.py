@@ -5,7 +5,7 @@ import torch
 from cases import NETWORKS, stir, without_gradient
 from torch.autograd.functional import jacobian
 
-from seqlatent.nn.causal import CausalNetwork, expand_state
+from seqlatent.nn.causal import CACHED, CausalNetwork, expand_state, map_state
 
 STEPS = 12
 
@@ -98,3 +98,17 @@ def test_gradient_to_every_parameter(network: CausalNetwork):
 def test_finite_on_large_inputs(network: CausalNetwork):
     h, _ = network(1e3 * inputs(1, STEPS, network.in_dim))
     assert torch.isfinite(h).all()
+
+
+@pytest.mark.parametrize("rows", [3, 2 * CACHED + 7])
+def test_sampling_reads_as_training_does(network: CausalNetwork, rows: int):
+    """Without gradients, steps of few and of many paths take shorter ways to the same features."""
+    u = inputs(3, STEPS, network.in_dim)
+    whole, _ = network(u)
+    own = torch.arange(rows) % 3
+    with torch.no_grad():
+        h, state = network(u[:, :5])
+        state = map_state(lambda s: s if len(s) == 1 else s[own], state)
+        for t in range(5, STEPS):
+            h, state = network(u[own, t : t + 1], state)
+            torch.testing.assert_close(h, whole[own, t : t + 1], rtol=0, atol=1e-12)

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+FEW = 32  # classes
+
 
 class Noise(ABC):
     """Random numbers as tensors with the dtype and device of the tensor `like`."""
@@ -165,8 +167,12 @@ def sample_class(log_mass: Tensor, noise: Noise) -> Tensor:
     By inverting the cumulative distribution at one uniform number. torch.multinomial samples a
     number for every class, which takes longer than computing the densities.
     """
-    total = log_mass.softmax(-1).cumsum(-1)
-    u = noise.uniform((*total.shape[:-1], 1), total)
+    u = noise.uniform((*log_mass.shape[:-1], 1), log_mass)
+    if log_mass.shape[-1] < FEW:  # operations over a short last dimension are slow on a CPU
+        total = log_mass.movedim(-1, 0).contiguous().softmax(0).cumsum(0)
+        found = (total <= u[..., 0] * total[-1]).sum(0)
+    else:
+        total = log_mass.softmax(-1).cumsum(-1)
+        found = torch.searchsorted(total, u * total[..., -1:], right=True)[..., 0]
     # By rounding, u * total can reach the end; the class is then the last one.
-    found = torch.searchsorted(total, u * total[..., -1:], right=True)[..., 0]
     return found.clamp(max=log_mass.shape[-1] - 1)

@@ -21,7 +21,7 @@ from seqlatent.distributions.noise import Noise
 from seqlatent.inference.protocols import ExactDensity, Fillable, ModelState
 from seqlatent.models.emission_model import EmissionModel, EmissionModelOptions
 from seqlatent.nn.build import build_network
-from seqlatent.nn.causal import CausalNetwork
+from seqlatent.nn.causal import CausalNetwork, State, in_parts
 from seqlatent.nn.layers import ACTIVATIONS
 from seqlatent.nn.recall import Recall
 
@@ -65,8 +65,12 @@ class Autoregressive(EmissionModel, ExactDensity, Fillable):
         h, network = self.network(u, state.network if state else None)
         seen = torch.cat([h, u], -1)
         if self.hidden is not None:
-            seen = torch.cat([seen, F.silu(self.hidden(seen))], -1)
+            seen, _ = in_parts(self._with_hidden, seen, None)
         return self.head(seen, observed), network
+
+    def _with_hidden(self, seen: Tensor, _: State) -> tuple[Tensor, State]:
+        assert self.hidden is not None
+        return torch.cat([seen, F.silu(self.hidden(seen))], -1), None
 
     def _log_prob(
         self, batch: SequenceBatch, state: ModelState | None

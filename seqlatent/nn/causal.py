@@ -11,6 +11,7 @@ very long sequence in chunks. All three call the same function.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 
 # A state is a tensor or a (named) tuple of states. The batch dimensions of every tensor come first.
 State = Any
+
+CACHED = 1024  # rows of a step
 
 
 def map_state(function: Any, state: State) -> State:
@@ -60,6 +63,22 @@ def join_states(states: list[State], sizes: list[int]) -> State:
         return torch.cat([s.expand(n, *s.shape[1:]) for s, n in zip(states, sizes, strict=True)])
     parts = [join_states(list(part), sizes) for part in zip(*states, strict=True)]
     return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+
+
+def in_parts(
+    function: Callable[[Tensor, State], tuple[Tensor, State]], u: Tensor, state: State
+) -> tuple[Tensor, State]:
+    """`function(u, state)`, which computes each row by itself, of a step of many paths: faster in
+    parts that fit the processor's cache."""
+    if len(u) <= 2 * CACHED or u.shape[1] > 1 or u.is_cuda or torch.is_grad_enabled():
+        return function(u, state)
+    outs, states = [], []
+    for start in range(0, len(u), CACHED):
+        some = slice(start, start + CACHED)
+        out, after = function(u[some], map_state(lambda s, some=some: s[some], state))
+        outs.append(out)
+        states.append(after)
+    return torch.cat(outs), join_states(states, [len(out) for out in outs])
 
 
 def batch_size(state: State) -> int:

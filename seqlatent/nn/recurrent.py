@@ -5,10 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqlatent.errors import InputError
-from seqlatent.nn.causal import CausalNetwork, State, join_states, map_state
+from seqlatent.nn.causal import CausalNetwork, State, in_parts
 from seqlatent.nn.layers import normalisation
-
-CACHED = 1024  # rows of a step
 
 
 class Recurrent(CausalNetwork):
@@ -58,28 +56,21 @@ class Recurrent(CausalNetwork):
                     nn.init.orthogonal_(gate)
 
     def scan(self, u: Tensor, state: State) -> tuple[Tensor, State]:
-        # A step of many paths is faster in parts that fit the processor's cache.
-        rows = len(u)
-        if rows <= 2 * CACHED or u.shape[1] > 1 or u.is_cuda or torch.is_grad_enabled():
-            return self._scan(u, state)
-        outs, states = [], []
-        for start in range(0, rows, CACHED):
-            some = slice(start, start + CACHED)
-            part = None if state is None else map_state(lambda s, some=some: s[some], state)
-            out, after = self._scan(u[some], part)
-            outs.append(out)
-            states.append(after)
-        return torch.cat(outs), join_states(states, [len(out) for out in outs])
+        return in_parts(self._scan, u, state)
 
     def _scan(self, u: Tensor, state: State) -> tuple[Tensor, State]:
         # The state has one entry per layer: (N, H) for a GRU, ((N, H), (N, H)) for an LSTM. Torch
         # expects a leading layer dimension.
-        h, after = u, []
+        h, after, training = u, [], torch.is_grad_enabled()
         if self.hidden_input is not None:
             h = torch.cat([u, F.silu(self.hidden_input(u))], -1)
         for i, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             before = None if state is None else state[i]
-            if self.cell == "lstm":
+            if self.cell == "gru" and before is not None and u.shape[1] == 1 and not training:
+                hidden = gru_step(layer, h[:, 0], before)
+                out = hidden[:, None]
+                after.append(hidden)
+            elif self.cell == "lstm":
                 given = (
                     None
                     if before is None
@@ -93,3 +84,21 @@ class Recurrent(CausalNetwork):
             out = self.dropout(norm(out))
             h = h + out if self.residual and i > 0 else out
         return h, tuple(after)
+
+
+def gru_step(layer: nn.GRU, u: Tensor, h: Tensor) -> Tensor:
+    """(N, in), (N, H) -> (N, H) the state after one step, without gradients.
+
+        r, z = sigmoid(W u + U h + b)
+        n = tanh(W_n u + b_n + r (U_n h + c_n)),   h' = n + z (h - n)
+
+    It takes two thirds of the time that torch's GRU takes on a CPU, whose tanh is slow:
+    tanh(a) = 2 sigmoid(2 a) - 1.
+    """
+    H = h.shape[1]
+    w, v, b, c = layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0
+    gates = F.linear(u, w[: 2 * H], b[: 2 * H] + c[: 2 * H]).addmm_(h, v[: 2 * H].t()).sigmoid_()
+    n = F.linear(u, w[2 * H :], b[2 * H :])
+    n.addcmul_(gates[:, :H], F.linear(h, v[2 * H :], c[2 * H :]))
+    n.mul_(2).sigmoid_().mul_(2).sub_(1)
+    return torch.lerp(n, h, gates[:, H:])

@@ -220,6 +220,9 @@ class Scaler(nn.Module):
 
     def after(self, memory: Memory, x: Tensor) -> Memory:
         """The memory after one more step, (B, 1, D) values in data units, NaN where missing."""
+        return self._after(memory, x, *self._loc_base(memory))
+
+    def _after(self, memory: Memory, x: Tensor, loc: Tensor, base: Tensor) -> Memory:
         if not self.moving and not self.num_features:
             return memory
         g, seen = self._view(x), ~x.isnan()
@@ -228,7 +231,7 @@ class Scaler(nn.Module):
         weight = self.decay * memory.weight + seen
         square, counted = memory.square, memory.counted
         if "running" in self.words:
-            own, counts = self._own(g, memory, *self._loc_base(memory))
+            own, counts = self._own(g, memory, loc, base)
             square, counted = self.decay * square + own, self.decay * counted + counts
         past, since = memory.push(g, NEW) if self.longest else (memory.past, memory.since)
         return Memory(last, past, since, level, weight, square, counted, memory.age + 1)
@@ -277,13 +280,13 @@ class Scaler(nn.Module):
         """
         values = []
         for step in y.split(1, 1):
-            scaled = self.next(memory)
-            g = scaled.loc + step.to(DOUBLE) * scaled.scale
+            loc, base = self._loc_base(memory)
+            g = loc + step.to(DOUBLE) * self._scale(memory, loc, base)
             if bounded and self.moving:
                 low, high = self.limits(memory)
                 g = torch.where(self.free, g, torch.minimum(torch.maximum(g, low), high))
             x = self.from_scale(g)
-            memory = self.after(memory, x)
+            memory = self._after(memory, x, loc, base)
             values.append(x)
         return torch.cat(values, 1), memory
 
@@ -326,6 +329,10 @@ class Scaler(nn.Module):
         return [y.square().clamp(max=OUTLIER**2), counts.to(g)]
 
     def _scaled(self, m: Memory | Before, loc: Tensor, base: Tensor) -> Scaled:
+        scale = self._scale(m, loc, base)
+        return Scaled(loc, scale, self._features(m, loc, scale))
+
+    def _scale(self, m: Memory | Before, loc: Tensor, base: Tensor) -> Tensor:
         scale = base
         if "running" in self.words:
             ratio = (self.scale_weight + m.square) / (self.scale_weight + m.counted)
@@ -333,7 +340,7 @@ class Scaler(nn.Module):
         if self.moving:  # never less than what rounding to the recorded digits makes of it
             least = self.rounding * self.log_slope(self.from_scale(loc)).exp()
             scale = torch.where(self.free, 1.0, (scale.square() + least.square()).sqrt())
-        return Scaled(loc, scale, self._features(m, loc, scale))
+        return scale
 
     def _view(self, x: Tensor) -> Tensor:
         """Values on the scale that is remembered: that of g, logarithmic where unscaled."""
