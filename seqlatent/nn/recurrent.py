@@ -96,7 +96,7 @@ def gru_step(layer: nn.GRU, u: Tensor, h: Tensor) -> Tensor:
     tanh(a) = 2 sigmoid(2 a) - 1.
     """
     H = h.shape[1]
-    w, v, b, c = layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0
+    w, v, b, c = layer.all_weights[0]
     gates = F.linear(u, w[: 2 * H], b[: 2 * H] + c[: 2 * H]).addmm_(h, v[: 2 * H].t()).sigmoid_()
     n = F.linear(u, w[2 * H :], b[2 * H :])
     n.addcmul_(gates[:, :H], F.linear(h, v[2 * H :], c[2 * H :]))
