@@ -65,9 +65,13 @@ class Recurrent(CausalNetwork):
         if self.hidden_input is not None:
             h = torch.cat([u, F.silu(self.hidden_input(u))], -1)
         for i, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
-            assert isinstance(layer, nn.GRU | nn.LSTM)
             before = None if state is None else state[i]
-            if self.cell == "gru" and before is not None and u.shape[1] == 1 and not training:
+            if (
+                isinstance(layer, nn.GRU)
+                and before is not None
+                and u.shape[1] == 1
+                and not training
+            ):
                 hidden = gru_step(layer, h[:, 0], before)
                 out = hidden[:, None]
                 after.append(hidden)
