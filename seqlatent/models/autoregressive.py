@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from seqlatent.data.batch import SequenceBatch
@@ -21,7 +21,8 @@ from seqlatent.distributions.noise import Noise
 from seqlatent.inference.protocols import ExactDensity, Fillable, ModelState
 from seqlatent.models.emission_model import EmissionModel, EmissionModelOptions
 from seqlatent.nn.build import build_network
-from seqlatent.nn.causal import CausalNetwork, State, in_parts
+from seqlatent.nn.causal import CausalNetwork
+from seqlatent.nn.feedforward import Beside
 from seqlatent.nn.layers import ACTIVATIONS
 from seqlatent.nn.recall import Recall
 
@@ -48,11 +49,9 @@ class Autoregressive(EmissionModel, ExactDensity, Fillable):
     def __init__(self, options: Any, description: DataDescription):
         super().__init__(options, description)
         self.network = self.build_network(self.input_dim)
-        # The head also sees u_t itself: the network need not learn the identity for a linear
-        # dependence on the last value, which then extrapolates beyond the training data.
-        seen, hidden = self.network.out_dim + self.input_dim, self.network.out_dim
-        self.hidden = nn.Linear(seen, hidden) if options.hidden_head else None
-        self.head = self.build_head(seen + (hidden if options.hidden_head else 0))
+        width = self.network.out_dim
+        self.beside = Beside(width + self.input_dim, width if options.hidden_head else 0)
+        self.head = self.build_head(self.beside.out_dim)
 
     @abstractmethod
     def build_network(self, in_dim: int) -> CausalNetwork:
@@ -63,14 +62,7 @@ class Autoregressive(EmissionModel, ExactDensity, Fillable):
     ) -> tuple[StepDistribution, object]:
         u = F.dropout(u, self.options.input_dropout, self.training)
         h, network = self.network(u, state.network if state else None)
-        seen = torch.cat([h, u], -1)
-        if self.hidden is not None:
-            seen, _ = in_parts(self._with_hidden, seen, None)
-        return self.head(seen, observed), network
-
-    def _with_hidden(self, seen: Tensor, _: State) -> tuple[Tensor, State]:
-        assert self.hidden is not None
-        return torch.cat([seen, F.silu(self.hidden(seen))], -1), None
+        return self.head(self.beside(h, u), observed), network
 
     def _log_prob(
         self, batch: SequenceBatch, state: ModelState | None

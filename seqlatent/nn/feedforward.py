@@ -2,8 +2,9 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from seqlatent.nn.causal import CausalNetwork, State
+from seqlatent.nn.causal import CausalNetwork, State, in_parts
 from seqlatent.nn.layers import activation as make_activation
 
 
@@ -21,6 +22,29 @@ def mlp(
         layers += [nn.Linear(in_dim if i == 0 else hidden_dim, hidden_dim)]
         layers += [make_activation(activation), nn.Dropout(dropout)]
     return nn.Sequential(*layers, nn.Linear(hidden_dim if num_layers else in_dim, out_dim))
+
+
+class Beside(nn.Module):
+    """A network's features h (..., n) and its inputs u (..., m) side by side, and, if `hidden_dim`
+    is above 0, a hidden layer of both.
+
+    A head of these need not learn the identity for a linear dependence on the last value, which
+    then extrapolates beyond the training data; the hidden layer bends what is not linear.
+    """
+
+    def __init__(self, in_dim: int, hidden_dim: int):
+        super().__init__()
+        self.out_dim = in_dim + hidden_dim
+        self.hidden = nn.Linear(in_dim, hidden_dim) if hidden_dim else None
+
+    def forward(self, h: Tensor, u: Tensor) -> Tensor:
+        """(B, T, n) and (B, T, m) -> (B, T, out_dim)."""
+        seen = torch.cat([h, u], -1)
+        return seen if self.hidden is None else in_parts(self._bend, seen, None)[0]
+
+    def _bend(self, seen: Tensor, _: State) -> tuple[Tensor, State]:
+        assert self.hidden is not None
+        return torch.cat([seen, F.silu(self.hidden(seen))], -1), None
 
 
 class WindowMLP(CausalNetwork):

@@ -39,6 +39,7 @@ from seqlatent.inference.protocols import ExactDensity, Fillable, InvertibleLate
 from seqlatent.models.emission_model import EmissionModel, EmissionModelOptions
 from seqlatent.models.flow.base_density import AutoregressiveBase
 from seqlatent.nn.build import build_network, network_names
+from seqlatent.nn.feedforward import Beside
 
 CONDITIONS = ("observations", "latents")
 BASES = ("normal", "autoregressive")
@@ -83,6 +84,14 @@ class FlowOptions(EmissionModelOptions):
             "below": 1,
         },
     )
+    hidden_input: bool = field(
+        default=True,
+        metadata={"help": "a hidden layer of each step's inputs, which gru and lstm read too"},
+    )
+    hidden_head: bool = field(
+        default=True,
+        metadata={"help": "a hidden layer, beside linear maps, between network and maps"},
+    )
 
 
 class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
@@ -103,19 +112,30 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         self.latent_dim = description.num_channels
         self.in_parallel = options.condition_on == "observations"  # whether the density is
         o = options
+        own = {"hidden_input": o.hidden_input} if o.network in ("gru", "lstm") else {}
         self.network = build_network(
             o.network,
             self.input_dim,
             o.hidden_dim,
             num_layers=o.num_layers,
             dropout=o.dropout,
+            **own,
         )
         # As in the autoregressive models, the maps also depend on the last step directly.
-        self.head = self.build_head(self.network.out_dim + self.input_dim)
+        width = self.network.out_dim
+        self.beside = Beside(width + self.input_dim, width if o.hidden_head else 0)
+        self.head = self.build_head(self.beside.out_dim)
         autoregressive = options.base == "autoregressive"
         self.base = (
             AutoregressiveBase(self.latent_dim, options.hidden_dim) if autoregressive else None
         )
+
+    @classmethod
+    def unused_options(cls, options: FlowOptions) -> dict[str, str]:
+        unused = super().unused_options(options)
+        if options.network not in ("gru", "lstm"):
+            unused["hidden_input"] = "network=gru and network=lstm"
+        return unused
 
     def sees_past(self) -> bool:
         # Conditioned on latents alone, all steps are decoded at once, before their values exist.
@@ -168,7 +188,7 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         known in advance."""
         u = torch.cat([last, known], -1)
         h, network = self.network(u, network)
-        return self.head(torch.cat([h, u], -1), observed), network
+        return self.head(self.beside(h, u), observed), network
 
     def _pass(
         self, given: Tensor, observed: Tensor, known: Tensor, state: ModelState
