@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from seqlatent.choosing import scaling
 from seqlatent.data.description import DataDescription
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
@@ -23,6 +24,7 @@ from seqlatent.models.mixture import MixtureModel
 from seqlatent.models.registry import MODELS, build_model
 from seqlatent.options import make, parse_assignments
 from seqlatent.processes import PROCESSES
+from seqlatent.several import auto
 from seqlatent.training import trainer
 from seqlatent.training.options import TrainingOptions
 
@@ -125,7 +127,10 @@ def commit() -> str:
 
 @contextmanager
 def processor_time() -> Iterator[None]:
-    """Let fits count this process's processor time in place of the time on the wall."""
+    """Let fits, and the choices that spend of their budget, count this process's processor time in
+    place of the time on the wall."""
     clock = SimpleNamespace(perf_counter=time.process_time)
-    with mock.patch.object(trainer, "time", clock):
+    with ExitStack() as stack:
+        for module in (trainer, scaling, auto):
+            stack.enter_context(mock.patch.object(module, "time", clock))
         yield
