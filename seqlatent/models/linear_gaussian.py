@@ -92,7 +92,7 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
     def __init__(self, options: LinearGaussianOptions, description: DataDescription):
         super().__init__(options, description)
         self.latent_dim = Z = options.latent_dim
-        D, num_covariates = description.num_channels, len(description.covariate_names)
+        D, num_covariates = description.num_channels, self.covariate_scaler.out_dim
         self.M = nn.Parameter(_oscillators(Z))
         self.C = nn.Parameter(torch.randn(D, Z, dtype=DOUBLE) / math.sqrt(Z))
         self.d = nn.Parameter(torch.zeros(D, dtype=DOUBLE))
