@@ -84,6 +84,15 @@ class Sequence(Summary):
             lagged=None if self.lagged is None else self.lagged[start : min(stop, len(self)) + 1],
         )
 
+    def as_of(self, start: int) -> "Sequence":
+        """The sequence as a forecast from step `start` on knows it: with the past covariates of the
+        steps before, and those of later steps missing."""
+        if self.lagged is None:
+            return self
+        lagged = self.lagged.copy()
+        lagged[start + 1 :] = np.nan
+        return replace(self, lagged=lagged)
+
     def on_steps(self, ds: np.ndarray) -> "Sequence":
         """The recorded steps on a grid that contains them all. The other steps of the grid are
         absent: their values and past covariates are missing, and their covariates 0. Scoring begins
