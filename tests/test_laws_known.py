@@ -85,7 +85,7 @@ def test_what_is_known_ahead_is_what_the_next_step_has():
         assert np.isnan(ahead[1:, VISITS]).all()
         np.testing.assert_array_equal(ahead, s.as_of(6).known[6:])
         np.testing.assert_array_equal(history.known, s.known[start:6])
-    assert np.isnan(s.known[0, VISITS]) and not np.isnan(s.known[1:]).any()
+        assert np.isnan(s.known[0, VISITS]) and not np.isnan(s.known[1:]).any()
 
 
 @pytest.mark.parametrize("name", ["rnn", "flow", "flow-latents", "mixture-moving"])
