@@ -26,7 +26,8 @@ def fitted() -> sl.RNN:
 
 
 def test_they_explain_all_but_the_noise(fitted):
-    """The regret in nats per step; without any of them it is about 0.95, without one 0.3 to 0.7."""
+    """The regret in nats per step. Without any of them it is about 0.95, with the static features
+    alone 0.7, with the past covariate alone 0.4."""
     table = known.table(300, 6, seed=1)
     scores = fitted.log_prob(table).set_index("unique_id")["log_prob"]
     truth = table.groupby("unique_id")["truth"].sum()
