@@ -24,6 +24,7 @@ import torch
 
 from seqlatent.choosing import Choice, check_plan, choose_scaling, fit_members
 from seqlatent.data.calendar import choose_cycles, with_cycles
+from seqlatent.data.categories import known_categories
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.readers import load, load_like
@@ -207,6 +208,7 @@ class Model(Fitted, Summary):
         else:
             train = with_context(data, self.options.context_length)
             held_out = load_like(valid, data)  # check_data gives it its context
+        train, held_out = known_categories(train, held_out)
         description = DataDescription.of(train, self.options.season)
         if options.hide > 0:
             description = dataclasses.replace(description, had_gaps=True)

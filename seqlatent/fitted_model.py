@@ -262,7 +262,8 @@ class Fitted(ABC):
 
         Args:
             latents: a table or frame as `encode` gives it, with the columns `z1_mean, z2_mean, ...`
-                and, where the model has any, those of its covariates; or a `SequenceDataset`.
+                and, where the model has any, those of its covariates and static features; or a
+                `SequenceDataset`.
             progress: show a bar.
 
         Raises:
@@ -270,7 +271,14 @@ class Fitted(ABC):
         """
         if not isinstance(latents, SequenceDataset):
             targets = [f"z{d + 1}_mean" for d in range(getattr(self.module, "latent_dim", 1))]
-            latents = load(latents, targets=targets, covariates=self.covariates)
+            described = self.module.description
+            latents = load(
+                latents,
+                targets=targets,
+                covariates=self.covariates,
+                static=described.static_names,
+                past_covariates=described.past_names,
+            )
         with counting("decoding", len(latents), progress) as count:
             return decode(self.module, latents, count)
 

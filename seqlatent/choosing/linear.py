@@ -58,8 +58,8 @@ def linear_scores(
     seasons = module.description.seasons
     scaler = Scaler(module.description, chain, own.unscaled, seasons, own.labels)
     places = [d for d, free in enumerate(own.unscaled) if not free]
-    fitted = [_design(scaler, s, places) for s in prepare(scaler, train)]
-    scored = [_design(scaler, s, places) for s in prepare(scaler, held_out)]
+    fitted = [_design(module, scaler, s, places) for s in prepare(scaler, train)]
+    scored = [_design(module, scaler, s, places) for s in prepare(scaler, held_out)]
     nats = [np.zeros(len(s)) for s in held_out]
     for i in range(len(places)):
         f, y, seen = (np.concatenate([part[k][i] for part in fitted]) for k in range(3))
@@ -74,7 +74,7 @@ def linear_scores(
 
 
 def _design(
-    scaler: Scaler, s: Series, places: Sequence[int]
+    module: SequenceModel, scaler: Scaler, s: Series, places: Sequence[int]
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
     """For each scaled channel: regressors (T, F), scaled values (T,), whether they are scored, and
     log scale_t - log g'(x_t)."""
@@ -85,6 +85,10 @@ def _design(
     size = np.broadcast_to((scaled.scale.log() - scaler.log_slope(batch.x))[0].numpy(), y.shape)
     bounded = np.where(observed, np.clip(y, -10, 10), 0.0)
     known = [np.ones((T, 1)), scaled.features[0].expand(T, -1).numpy(), s.covariates]
+    if s.static is not None or s.lagged is not None:
+        # Categories by the vectors that the model begins with: random, but different.
+        other = module.covariate_scaler(batch.covariates.to(module.device))[0].cpu().numpy()
+        known.append(other[:, s.covariates.shape[1] :])
     regressors = []
     for d in places:
         own = [_later(bounded[:, d : d + 1], lag) for lag in range(1, LAGS + 1)]

@@ -202,7 +202,10 @@ def check_together(fits: Sequence[Fit]) -> None:
         for what, ours, theirs in (
             ("channels", first.targets, other.targets),
             ("covariates", first.covariate_names, other.covariate_names),
+            ("static features", first.static_names, other.static_names),
+            ("past covariates", first.past_names, other.past_names),
             ("labels", first.categories, other.categories),
+            ("categories of series", first.static_labels, other.static_labels),
             ("frequency", first.frequency, other.frequency),
         ):
             if ours != theirs:

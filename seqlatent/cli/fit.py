@@ -50,6 +50,18 @@ def fit(
     covariates: Annotated[
         str | None, typer.Option(metavar="C,D", help="Columns whose future values are known.")
     ] = None,
+    static: Annotated[
+        str | None,
+        typer.Option(
+            metavar="E,F",
+            help="Columns with one value for each series: numbers, or texts, which are categories; "
+            "unique_id makes the series itself a category.",
+        ),
+    ] = None,
+    past_covariates: Annotated[
+        str | None,
+        typer.Option(metavar="G,H", help="Columns whose values are known up to the present only."),
+    ] = None,
     calendar: Annotated[
         str | None,
         typer.Option(
@@ -124,6 +136,8 @@ def fit(
     check_folder(out, resume, overwrite)
     columns = {
         "covariates": names(covariates),
+        "static": names(static),
+        "past_covariates": names(past_covariates),
         "id_column": id_column or DEFAULT_ID,
         "time_column": time_column,
     }

@@ -8,6 +8,7 @@
     dataset      `SequenceDataset`, of `Sequence`s; display shows them at the prompt
     batch        `SequenceBatch`, the padded tensors that models read
     calendar     covariates that are functions of the time
+    statics      features of whole series; categories gives them the codes of training
     season       after how many steps the pattern of data repeats
     spread       how values vary within series and between them
     splits       held-out data, and windows of long series

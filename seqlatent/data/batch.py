@@ -16,7 +16,8 @@ from seqlatent.text import Summary
 
 @dataclass(frozen=True, repr=False)
 class SequenceBatch(Summary):
-    """B sequences, padded to T steps, with D target channels and C covariates.
+    """B sequences, padded to T steps, with D target channels and C covariates, static features
+    and past covariates of the step before among them.
 
     Attributes:
         x: (B, T, D) float64, data units, 0 where missing or padded. Double precision, because
@@ -24,7 +25,8 @@ class SequenceBatch(Summary):
         observed: (B, T, D) bool, True where a value was recorded.
         lengths: (B,) int64, the number of real steps; the rest is padding.
         context: (B,) int64, leading steps that are conditioned on and not scored.
-        covariates: (B, T, C) float64, 0 where padded.
+        covariates: (B, T, C) float64, as `Sequence.known`: past covariates are NaN where missing; 0
+            where padded.
         past: (B, P, D) float64, the values before the first of these steps, NaN where missing or,
             on the left, where a series has fewer; P may be 0.
         past_lengths: (B,) int64, how many of them are steps of the series.
@@ -112,7 +114,8 @@ def collate(sequences: Iterable[Sequence]) -> SequenceBatch:
     lengths = np.array([len(s) for s in sequences], dtype=np.int64)
     steps = int(lengths.max(initial=0))
     channels = sequences[0].x.shape[1]
-    num_covariates = sequences[0].covariates.shape[1]
+    known = [s.known for s in sequences]
+    num_covariates = known[0].shape[1]
     x = np.zeros((len(sequences), steps, channels))
     observed = np.zeros(x.shape, dtype=bool)
     covariates = np.zeros((len(sequences), steps, num_covariates))
@@ -120,7 +123,7 @@ def collate(sequences: Iterable[Sequence]) -> SequenceBatch:
         seen = np.isfinite(s.x)
         x[i, : len(s)] = np.where(seen, s.x, 0.0)
         observed[i, : len(s)] = seen
-        covariates[i, : len(s)] = s.covariates
+        covariates[i, : len(s)] = known[i]
     past_lengths = np.array([0 if s.past is None else len(s.past) for s in sequences])
     past = np.full((len(sequences), int(past_lengths.max()), channels), np.nan)
     for i, s in enumerate(sequences):

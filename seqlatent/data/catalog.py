@@ -121,6 +121,8 @@ def load_bundled(
     split: str | None = None,
     targets: Seq[str] | None = None,
     covariates: Seq[str] = (),
+    static: Seq[str] = (),
+    past_covariates: Seq[str] = (),
 ) -> "SequenceDataset":
     """Load a bundled data set, or a part of it.
 
@@ -129,6 +131,7 @@ def load_bundled(
         split: `train` or `test`, as the card's split describes; by default everything.
         targets: the columns to model, by default the card's.
         covariates: columns known in advance, besides the card's.
+        static, past_covariates: see `load`.
 
     Raises:
         InputError: an unknown name, part or column.
@@ -144,6 +147,8 @@ def load_bundled(
         targets=found.targets if targets is None else targets,
         covariates=tuple(dict.fromkeys((*found.covariates, *covariates))),
         name=name,
+        static=static,
+        past_covariates=past_covariates,
     )
     return data if split is None else _part(data, found.split, split)
 

@@ -10,6 +10,7 @@ from pandas.api import types
 
 from seqlatent.errors import InputError, did_you_mean
 
+CODE = re.compile(r"0\d+")
 DECIMAL_COMMA = re.compile(r"[-+]?[\d.' ]*\d,\d+")
 MISSING = ("", "NA", "NaN", "nan", "null", "None")
 MAX_LABELS = 1000
@@ -85,7 +86,7 @@ def series_rows(frame: pd.DataFrame, id_column: str, name: str) -> Rows:
         codes, uniques = pd.factorize(frame[id_column])
     except TypeError:
         raise InputError(f"{name}: column '{id_column}' holds lists, not series names") from None
-    ids = [_id_text(unique) for unique in uniques]
+    ids = [id_text(unique) for unique in uniques]
     blank = np.array([not unique_id.strip() for unique_id in ids], dtype=bool)
     missing = (codes < 0) | np.append(blank, True)[codes]
     if missing.any():
@@ -98,7 +99,8 @@ def series_rows(frame: pd.DataFrame, id_column: str, name: str) -> Rows:
     return Rows(name, merged[codes], tuple(str(n) for n in names))
 
 
-def _id_text(value: object) -> str:
+def id_text(value: object) -> str:
+    """A name as text: 1.0 is "1"."""
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         return str(int(value))
     if isinstance(value, (pd.Timestamp, np.datetime64)):
@@ -148,15 +150,26 @@ def target_values(column: pd.Series, rows: Rows) -> tuple[np.ndarray, tuple[str,
     return values, None
 
 
-def covariate_values(column: pd.Series, rows: Rows) -> np.ndarray:
-    """(R,) finite values of a covariate.
+def holds_labels(column: pd.Series) -> bool:
+    """Whether a column is a categorical of pandas, or holds text that is not all numbers; 007 is
+    no number there."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return True
+    if not _is_text(column):
+        return False
+    codes = column.map(lambda v: isinstance(v, str) and CODE.fullmatch(v.strip()) is not None)
+    return bool(codes.any() or _numbers(column, missing_cells(column))[1].any())
+
+
+def covariate_values(column: pd.Series, rows: Rows, gaps: bool = False) -> np.ndarray:
+    """(R,) finite values of a covariate; with `gaps`, NaN where missing.
 
     Raises:
         InputError: naming the first cell that is missing or no finite number.
     """
     name = str(column.name)
     missing = missing_cells(column)
-    if missing.any():
+    if missing.any() and not gaps:
         raise InputError(
             f"{rows.at(name, int(np.argmax(missing)))} is empty; a covariate must be known at "
             "every step"

@@ -27,6 +27,9 @@ class SequenceDataset(Summary):
         sequences: the data, one `Sequence` each.
         targets: names of the D channels.
         covariate_names: names of the C covariates.
+        static_names: of the S static features.
+        static_labels: for a static feature of categories, the label of each code 1, 2, ...
+        past_names: of the P past covariates, which are known up to the present only.
         categories: for a channel of labels, the label of each code 0, 1, ...
         frequency: of the steps: a pandas offset alias for timestamps, the stride for integers, None
             where they are irregular. A series whose steps do not follow it has its own.
@@ -42,6 +45,9 @@ class SequenceDataset(Summary):
     name: str = "data"
     id_column: str = "unique_id"
     time_column: str | None = None
+    static_names: tuple[str, ...] = ()
+    static_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    past_names: tuple[str, ...] = ()
 
     def _facts(self) -> Facts:
         return dataset_facts(self)
@@ -84,6 +90,8 @@ class SequenceDataset(Summary):
         id_column: str = "unique_id",
         time_column: str | None = None,
         name: str = "data",
+        static: Seq[str] = (),
+        past_covariates: Seq[str] = (),
     ) -> "SequenceDataset":
         """Read a long table (`unique_id, ds, y`, or several targets) or one wide table without ids.
 
@@ -92,6 +100,9 @@ class SequenceDataset(Summary):
             targets: the columns to model; by default `y`, or else every column that is neither
                 id, time nor covariate.
             covariates: columns that are known in advance of every step.
+            static: columns with one value for each series: numbers, or texts, which are categories.
+                `unique_id` makes the series itself a category.
+            past_covariates: columns that are known up to the present only.
             id_column: the sequence's name; without such a column the table is one sequence.
             time_column: timestamps or integers; by default `ds`, or else the one column with a
                 usual name such as `date`; without any, rows are steps 0, 1, ...
@@ -100,7 +111,9 @@ class SequenceDataset(Summary):
         Raises:
             InputError: naming the column, series and row of what cannot be read.
         """
-        parsed = sequences_from_frame(frame, targets, covariates, id_column, time_column, name)
+        parsed = sequences_from_frame(
+            frame, targets, covariates, id_column, time_column, name, static, past_covariates
+        )
         return cls(name=name, id_column=id_column, time_column=time_column, **parsed)
 
     @classmethod
@@ -163,7 +176,8 @@ class SequenceDataset(Summary):
         return cls(tuple(sequences), tuple(targets), frequency=1, name=name)
 
     def to_frame(self) -> pd.DataFrame:
-        """The long table: `unique_id, ds`, the targets (labels for categories), the covariates."""
+        """The long table: `unique_id, ds`, the targets (labels for categories), the covariates,
+        the static features and the past covariates."""
         parts = []
         for s in self.sequences:
             part = pd.DataFrame({"unique_id": s.unique_id, "ds": s.ds})
@@ -171,6 +185,13 @@ class SequenceDataset(Summary):
                 part[target] = self.decode(target, s.x[:, d])
             for c, covariate in enumerate(self.covariate_names):
                 part[covariate] = s.covariates[:, c]
+            for c, static in enumerate(self.static_names):
+                labels, value = self.static_labels.get(static), s.static_values[c]
+                if static != "unique_id":
+                    known = labels is None or value > 0
+                    part[static] = labels[int(value) - 1] if labels and known else value
+            for c, past in enumerate(self.past_names):
+                part[past] = s.lagged[1:, c] if s.lagged is not None else np.nan
             parts.append(part)
         return pd.concat(parts, ignore_index=True)
 

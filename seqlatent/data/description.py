@@ -57,6 +57,9 @@ class DataDescription:
         channels: the D channels.
         categories: the labels of each channel that has them.
         covariate_names, covariate_loc, covariate_scale: the C covariates.
+        static_names, static_loc, static_scale: the S static features; categories have 0 and 1.
+        static_labels: the label of each code 1, 2, ... of a static feature of categories.
+        past_names, past_loc, past_scale: the P past covariates.
         frequency: of the steps: a pandas alias, the stride of integers, None where irregular.
         start: the first step of the first sequence.
         id_column, time_column: what they were called in the table, if it was one.
@@ -77,6 +80,13 @@ class DataDescription:
     had_gaps: bool = False
     seasons: tuple[int, ...] = ()
     num_series: int = 1
+    static_names: tuple[str, ...] = ()
+    static_loc: tuple[float, ...] = ()
+    static_scale: tuple[float, ...] = ()
+    static_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    past_names: tuple[str, ...] = ()
+    past_loc: tuple[float, ...] = ()
+    past_scale: tuple[float, ...] = ()
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -101,12 +111,12 @@ class DataDescription:
             season = 1
         values = np.concatenate([s.x for s in data])
         seasons = seasons_of(data) if season is None else (season,) * (season > 1)
-        covariates = np.concatenate([s.covariates for s in data])
-        loc, scale = covariates.mean(0), covariates.std(0)
-        # Rounding gives a constant column a spread of its own.
-        constant = scale <= _RELATIVE_ROUNDING * np.maximum(
-            1.0, np.abs(covariates).max(0, initial=0)
-        )
+        loc, scale = _standards(np.concatenate([s.covariates for s in data]))
+        static = np.stack([s.static_values for s in data])
+        static[:, [name in data.static_labels for name in data.static_names]] = 0.0
+        static_loc, static_scale = _standards(static)
+        past = [s.lagged[1:] for s in data if s.lagged is not None]
+        past_loc, past_scale = _standards(np.concatenate(past) if past else np.zeros((1, 0)))
         return cls(
             channels=tuple(
                 _describe(name, [s.x[:, d] for s in data], (*seasons, 1)[0], spreads)
@@ -114,8 +124,8 @@ class DataDescription:
             ),
             categories={name: tuple(labels) for name, labels in data.categories.items()},
             covariate_names=tuple(data.covariate_names),
-            covariate_loc=tuple(loc.tolist()),
-            covariate_scale=tuple(np.where(constant, 1.0, scale).tolist()),
+            covariate_loc=loc,
+            covariate_scale=scale,
             frequency=data.frequency,
             start=str(data.sequences[0].ds[0]),
             id_column=data.id_column,
@@ -123,6 +133,13 @@ class DataDescription:
             had_gaps=bool(np.isnan(values).any()),
             seasons=seasons,
             num_series=len(data),
+            static_names=tuple(data.static_names),
+            static_loc=static_loc,
+            static_scale=static_scale,
+            static_labels={name: tuple(labels) for name, labels in data.static_labels.items()},
+            past_names=tuple(data.past_names),
+            past_loc=past_loc,
+            past_scale=past_scale,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -135,7 +152,24 @@ class DataDescription:
         fields["categories"] = {k: tuple(v) for k, v in fields["categories"].items()}
         for name in ("covariate_names", "covariate_loc", "covariate_scale", "seasons"):
             fields[name] = tuple(fields[name])
+        for name in ("static_names", "static_loc", "static_scale", "past_names", "past_loc",
+                     "past_scale"):  # fmt: skip
+            fields[name] = tuple(fields.get(name, ()))
+        labels = fields.get("static_labels", {})
+        fields["static_labels"] = {k: tuple(v) for k, v in labels.items()}
         return cls(**fields)
+
+
+def _standards(columns: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation, 1 where constant, of (R, C) values, NaN where missing."""
+    seen = np.isfinite(columns)
+    count = seen.sum(0).clip(min=1)
+    loc = np.where(seen, columns, 0.0).sum(0) / count
+    scale = np.sqrt((np.where(seen, columns - loc, 0.0) ** 2).sum(0) / count)
+    # Rounding gives a constant column a spread of its own.
+    largest = np.where(seen, np.abs(columns), 0.0).max(0, initial=0)
+    constant = scale <= _RELATIVE_ROUNDING * np.maximum(1.0, largest)
+    return tuple(loc.tolist()), tuple(np.where(constant, 1.0, scale).tolist())
 
 
 def _channel(content: Mapping[str, Any]) -> ChannelDescription:

@@ -18,6 +18,10 @@ def dataset_facts(data: Any) -> Facts:
         facts["steps"] = _range(data.lengths)
     facts["channels"] = _names(data.targets)
     facts["covariates"] = _names(data.covariate_names)
+    if data.static_names:
+        facts["static"] = _names(data.static_names)
+    if data.past_names:
+        facts["past covariates"] = _names(data.past_names)
     facts["frequency"] = "none" if data.frequency is None else str(data.frequency)
     if len(data) and min(data.lengths):
         # A data set put together by hand may mix timestamps and integers.

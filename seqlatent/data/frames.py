@@ -25,12 +25,13 @@ from seqlatent.data.grid import (
     grid_of,
 )
 from seqlatent.data.sequence import Sequence
+from seqlatent.data.statics import SERIES, static_columns
 from seqlatent.data.steps import holds_times, read_steps, show_step
 from seqlatent.errors import InputError
 
 logger = logging.getLogger("seqlatent")
 
-DEFAULT_ID = "unique_id"
+DEFAULT_ID = SERIES
 TIME_NAMES = ("timestamp", "date", "datetime", "time", "month", "year", "step", "t")
 
 
@@ -41,6 +42,8 @@ def sequences_from_frame(
     id_column: str,
     time_column: str | None,
     name: str,
+    static: Seq[str] = (),
+    past_covariates: Seq[str] = (),
 ) -> dict[str, Any]:
     """Read a table into what `SequenceDataset` is made of.
 
@@ -53,10 +56,13 @@ def sequences_from_frame(
         time_column: timestamps or integers; by default `ds`, or else the one column with a usual
             name such as `date`; without any, rows are steps 0, 1, ...
         name: what messages call the table.
+        static: columns with one value for each series, or `unique_id`.
+        past_covariates: columns that are known up to the present only.
 
     Returns:
-        `sequences`, in the order of their first rows; `targets`; `covariate_names`; `categories`,
-        the labels of each target that holds labels; `frequency`.
+        `sequences`, in the order of their first rows; `targets`; `covariate_names`; `static_names`
+        and `static_labels`; `past_names`; `categories`, the labels of each target that holds
+        labels; `frequency`.
 
     Raises:
         InputError: naming the column, series and row of what cannot be read.
@@ -67,13 +73,20 @@ def sequences_from_frame(
     if id_column != DEFAULT_ID:
         require_column(id_column, columns, "id", name)
     covariate_names = _chosen(covariates, columns, "covariate", name)
+    past_names = _chosen(past_covariates, columns, "past covariate", name)
+    plain = (static,) if isinstance(static, str) else static
+    plain = [DEFAULT_ID if str(column) == id_column else column for column in plain]
+    static_names = _chosen(plain, (*columns, DEFAULT_ID), "static feature", name)
     given = None if targets is None else _chosen(targets, columns, "target", name)
-    taken = (id_column, *covariate_names, *(given or ()))
+    taken = (id_column, *covariate_names, *past_names, *static_names, *(given or ()))
     time_column = _time_column(table, time_column, taken, name)
     if given is None:
         rest = [c for c in columns if c not in (*taken, time_column)]
         given = _default_targets({c: table[c] for c in rest}, name)
-    _require_distinct(given, covariate_names, id_column, time_column, name)
+    others = [("time", time_column)] if time_column else []
+    others += [("static feature", c) for c in static_names if c != DEFAULT_ID]
+    others += [("past covariate", c) for c in past_names]
+    _require_distinct(given, covariate_names, id_column, others, name)
 
     rows = series_rows(frame, id_column, name)
     if time_column is None:
@@ -86,6 +99,10 @@ def sequences_from_frame(
     c = np.zeros((len(frame), len(covariate_names)))
     for i, covariate in enumerate(covariate_names):
         c[:, i] = covariate_values(table[covariate], rows)
+    past = np.zeros((len(frame), len(past_names)))
+    for i, covariate in enumerate(past_names):
+        past[:, i] = covariate_values(table[covariate], rows, gaps=True)
+    statics, static_labels = static_columns(static_names, table, rows)
 
     order = np.lexsort((steps, rows.codes))
     starts = np.searchsorted(rows.codes[order], np.arange(len(rows.unique_ids)))
@@ -98,15 +115,27 @@ def sequences_from_frame(
     grids = [grid_of(s, frequency) for s in present]
     _report_absent(grids, present, covariate_names, rows)
     x = np.where(np.isnan(x), np.nan, x)  # see from_list
-    parts = zip(rows.unique_ids, grids, present, np.split(order, starts[1:]), strict=True)
     sequences = tuple(
-        Sequence(unique_id, s, x[own], c[own]).on_steps(grid) for unique_id, grid, s, own in parts
+        Sequence(
+            rows.unique_ids[i],
+            present[i],
+            x[own],
+            c[own],
+            static=statics[i] if static_names else None,
+            lagged=np.pad(past[own], ((1, 0), (0, 0)), constant_values=np.nan)
+            if past_names
+            else None,
+        ).on_steps(grids[i])
+        for i, own in enumerate(np.split(order, starts[1:]))
     )
     labels = {t: found for t, (_, found) in zip(given, columns_x, strict=True) if found is not None}
     return {
         "sequences": sequences,
         "targets": given,
         "covariate_names": covariate_names,
+        "static_names": static_names,
+        "static_labels": static_labels,
+        "past_names": past_names,
         "categories": labels,
         "frequency": frequency,
     }
@@ -161,16 +190,18 @@ def _default_targets(rest: dict[str, pd.Series], name: str) -> tuple[str, ...]:
 
 
 def _require_distinct(
-    targets: Seq[str], covariates: Seq[str], id_column: str, time_column: str | None, name: str
+    targets: Seq[str],
+    covariates: Seq[str],
+    id_column: str,
+    others: Seq[tuple[str, str]],
+    name: str,
 ) -> None:
     """Every column has one role, and there is something to model."""
     if not targets:
         raise InputError(f"{name} has no target column: no column is left to model")
     roles: dict[str, str] = {id_column: "id"}
-    uses = [("time", time_column), *(("covariate", c) for c in covariates)]
+    uses = [*others, *(("covariate", c) for c in covariates)]
     for role, column in [*uses, *(("target", t) for t in targets)]:
-        if column is None:
-            continue
         if column in roles:
             raise InputError(
                 f"{name}: column '{column}' cannot be both {roles[column]} and {role}; choose one"

@@ -24,6 +24,8 @@ def load(
     *,
     targets: Seq[str] | None = None,
     covariates: Seq[str] = (),
+    static: Seq[str] = (),
+    past_covariates: Seq[str] = (),
     id_column: str = DEFAULT_ID,
     time_column: str | None = None,
     calendar: Seq[str] = (),
@@ -45,6 +47,10 @@ def load(
         targets: columns to model; of arrays, the names of their channels; of a `Series`, the name
             of its values.
         covariates: columns known in advance of every step.
+        static: columns with one value for each series: numbers, or texts, which are categories;
+            `unique_id` makes the series itself a category.
+        past_covariates: columns known up to the present only: the values of step t are used from
+            step t + 1 on.
         id_column: the column with each sequence's name.
         time_column: the column with timestamps or integer steps.
         calendar: cycles to add as covariates: `hour`, `day`, `week`, `month`, `year`.
@@ -53,7 +59,13 @@ def load(
     Raises:
         InputError: what cannot be found or read, or an option that the source does not have.
     """
-    roles = {"covariates": covariates, "id_column": id_column, "time_column": time_column}
+    roles = {
+        "covariates": covariates,
+        "static": static,
+        "past_covariates": past_covariates,
+        "id_column": id_column,
+        "time_column": time_column,
+    }
     table = {"targets": targets, **roles}
     source = _to_pandas(source)
     if isinstance(source, (str, os.PathLike)):
@@ -106,6 +118,7 @@ def load_like(
     names: dict[str, Any] = {"targets": like.targets}
     if not _is_array(source):
         names["covariates"] = from_data(like.covariate_names)
+        names |= {"static": like.static_names, "past_covariates": like.past_names}
     if _is_table(source):
         id_column, time_column = id_column or like.id_column, time_column or like.time_column
     data = load(source, **names, id_column=id_column or DEFAULT_ID, time_column=time_column)
@@ -185,12 +198,15 @@ def _load_named(
     if colon and split not in (None, part):
         raise InputError(f"'{source}' and split '{split}' are different parts; choose one")
     _refuse({key: table[key] for key in ("id_column", "time_column")}, "a bundled data set")
-    return load_bundled(name, part if colon else split, table["targets"], table["covariates"])
+    roles = {key: table[key] for key in ("targets", "covariates", "static", "past_covariates")}
+    return load_bundled(name, part if colon else split, **roles)
 
 
 def _load_file(path: Path, table: dict[str, Any]) -> SequenceDataset:
     if not _is_array(path):
-        frame = read_table(path, text_columns=(table["id_column"],))
+        static = table["static"]
+        static = (static,) if isinstance(static, str) else static
+        frame = read_table(path, text_columns=(table["id_column"], *static))
         return SequenceDataset.from_frame(frame, name=path.name, **table)
     _refuse({key: table[key] for key in table if key != "targets"}, "an array")
     try:

@@ -11,6 +11,7 @@ import numpy as np
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
+from seqlatent.data.statics import SERIES
 from seqlatent.errors import InputError
 
 SPLITS = ("auto", "series", "time")
@@ -26,7 +27,8 @@ def split(
         fraction: the share held out, in (0, 1).
         by: `series` holds out whole sequences, chosen at random; `time` each sequence's last steps,
             with at most `context` steps before them as context; `auto` is `series` from ten
-            sequences on.
+            sequences on, unless the sequences themselves are a category, which none of those held
+            out would have.
         seed: of that choice.
 
     Raises:
@@ -37,7 +39,7 @@ def split(
     if by not in SPLITS:
         raise InputError(f"valid_by '{by}' is not one of {', '.join(SPLITS)}")
     if by == "auto":
-        by = "series" if len(data) >= 10 else "time"
+        by = "series" if len(data) >= 10 and SERIES not in data.static_names else "time"
     if by == "series":
         held_out = max(1, round(fraction * len(data)))
         if held_out >= len(data):

@@ -74,7 +74,7 @@ class SequenceModel(StepModel):
     Attributes:
         learning_rate: the default for training.
         embedding_dim: F, the size of an embedded step.
-        num_known: C + E, covariates of a step and features of the past.
+        num_known: C + E, features of a step's covariates and of the past.
         input_dim: F + C + E, the size of a network's input for one step.
         parts: the models that it is made of, if it is made of others.
     """
@@ -109,7 +109,7 @@ class SequenceModel(StepModel):
         )
         self.covariate_scaler = CovariateScaler(description)
         self.embedding_dim = description.num_channels * (num_features + 1)
-        self.num_known = len(description.covariate_names) + self.scaler.num_features
+        self.num_known = self.covariate_scaler.out_dim + self.scaler.num_features
         self.input_dim = self.embedding_dim + self.num_known
 
     # -- what a subclass may override -------------------------------------------------------------
@@ -208,8 +208,8 @@ class SequenceModel(StepModel):
         return y, embedding, torch.cat([before, self.known(batch.covariates, scaled)], -1)
 
     def known(self, covariates: Tensor, scaled: Scaled) -> Tensor:
-        """(B, T, C + E) what is known of steps in advance: (B, T, C) covariates, on the scale of
-        the training data's, and features of the past."""
+        """(B, T, C + E) what is known of steps in advance: features of covariates, as in a batch,
+        and of the past."""
         covariates = self.covariate_scaler(covariates)
         if not self.scaler.num_features:
             return covariates

@@ -91,8 +91,14 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
 
     def __init__(self, options: LinearGaussianOptions, description: DataDescription):
         super().__init__(options, description)
+        if description.past_names:
+            raise InputError(
+                "model 'linear-gaussian' has the same noise whether past covariates are known or "
+                "not, so that its forecasts would be too narrow: leave them out "
+                "(--past-covariates), or fit another model"
+            )
         self.latent_dim = Z = options.latent_dim
-        D, num_covariates = description.num_channels, len(description.covariate_names)
+        D, num_covariates = description.num_channels, self.covariate_scaler.out_dim
         self.M = nn.Parameter(_oscillators(Z))
         self.C = nn.Parameter(torch.randn(D, Z, dtype=DOUBLE) / math.sqrt(Z))
         self.d = nn.Parameter(torch.zeros(D, dtype=DOUBLE))

@@ -17,6 +17,7 @@ from typing import Any
 from seqlatent.api import CLASSES, Model
 from seqlatent.choosing.comparing import Parts, compare, held_out_parts
 from seqlatent.data.calendar import choose_cycles, with_cycles
+from seqlatent.data.categories import known_categories
 from seqlatent.data.readers import load, load_like
 from seqlatent.data.splits import split, with_context
 from seqlatent.errors import InputError
@@ -128,6 +129,7 @@ class Auto:
             train, held_out = split(data, options.valid, options.valid_by, seed)
         else:
             train, held_out = data, load_like(valid, data)
+        train, held_out = known_categories(train, held_out)
         common = {"valid": held_out, "calendar": "none", "seed": seed, "device": device}
         raced: list[Raced] = []
         masses: list[bool] | None = None  # for each channel, of the first entry

@@ -28,6 +28,14 @@ A score is log p(x_{1:T}) of a sequence, in nats.
   that the data have seen twice are covariates (`calendar`), and networks see the value a season ago
   (`season`, `lags`). Such a model needs timestamps; one that was fitted with `calendar=none` does
   not.
+- *Static features*: columns with one value for each series (`static`) are seen at every step, the
+  first one too. Numbers are scaled as covariates are; texts, and `unique_id` on request, are
+  categories, each with a vector that is learnt. In training, 5 % of the categories drawn count as
+  not seen, so that a series of a new category has a score; a warning counts such series.
+- *Known up to now*: p(x_t | .) may depend on past covariates (`past_covariates`) of steps before t,
+  never on that of step t. They may be missing. In training they end at a random step in half of the
+  sequences; a forecast knows those up to its first step, and is told that later ones are missing.
+  A score has those of every step; `log p(future | past)` of `evaluate` those before its origin.
 - *Grids*: on values that are recorded on a grid, a density can become arbitrarily high. Therefore
   scales have a floor tied to the grid, and a warning says when it determines a likelihood.
 

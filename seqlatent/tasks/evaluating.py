@@ -205,7 +205,7 @@ def _log_probs(
     of likelihood; NaN and None for a model without one."""
     if not isinstance(model, Density | EstimatedDensity):
         return [(np.nan, 0.0)] * len(cuts), None
-    pieces = [c.s.slice(0, c.start + length, c.start) for c in cuts]
+    pieces = [c.s.slice(0, c.start + length, c.start).as_of(c.start) for c in cuts]
     whole = _named(replace(data, sequences=tuple(pieces)), [c.name for c in cuts])
     scores, steps = score(model, whole, seed=seed)
     counts = steps["unique_id"].value_counts().reindex(scores["unique_id"], fill_value=0)

@@ -170,7 +170,8 @@ def forecast(
         num_samples: S, paths of each series.
         seed: of the samples.
         future: covariates of the H steps ahead of every series, needed unless all are computed from
-            the calendar; its targets are ignored.
+            the calendar; its targets are ignored. Static features and past covariates come with the
+            data: the latter are missing after the first step ahead, as they would be.
         progress: called with 1 for every finished series.
 
     Raises:
@@ -182,7 +183,7 @@ def forecast(
     data = check_data(model, data)
     steps = [data.future_steps(s, prediction_length) for s in data]
     covariates = np.stack(
-        [_future_covariates(data, s, ds, future) for s, ds in zip(data, steps, strict=True)]
+        [_known_ahead(data, s, ds, future) for s, ds in zip(data, steps, strict=True)]
     )
     paths = forecast_paths(model, data.sequences, covariates, num_samples, seed, progress)
     results = [
@@ -215,14 +216,16 @@ def sample(
     num_samples, length = check_count("num_samples", num_samples), check_count("length", length)
     seed = check_seed(seed)
     description = model.description
-    named = from_data(description.covariate_names)
+    named = [*from_data(description.covariate_names), *description.static_names]
     if named:
+        what = "static feature" if named[0] in description.static_names else "covariate"
         raise InputError(
-            f"the model was fitted with the covariate '{named[0]}', which a sample without a "
+            f"the model was fitted with the {what} '{named[0]}', which a sample without a "
             "history does not have; use forecast"
         )
     ds = _sample_steps(start, length, description)
-    covariates = _calendar(ds, description.covariate_names)
+    none = np.full((length, len(description.past_names)), np.nan)
+    covariates = np.hstack([_calendar(ds, description.covariate_names), none])
     noise = SequenceNoise(["samples"], seed)
     paths = sample_paths(model, model.begin(None), covariates[None], num_samples, noise)[0]
     empty = np.zeros((length, 0))
@@ -234,6 +237,17 @@ def sample(
         frequency=description.frequency,
         name="samples",
     )
+
+
+def _known_ahead(
+    data: SequenceDataset, s: Sequence, ds: np.ndarray, future: SequenceDataset | None
+) -> np.ndarray:
+    """(H, C + S + P) what is known of the steps ahead; see `Sequence.known`."""
+    lagged = np.full((len(ds), len(data.past_names)), np.nan)
+    if s.lagged is not None:
+        lagged[0] = s.lagged[-1]
+    static = np.tile(s.static_values, (len(ds), 1))
+    return np.hstack([_future_covariates(data, s, ds, future), static, lagged])
 
 
 def _future_covariates(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from seqlatent.data.calendar import cycles_of, has_timestamps, with_cycles
+from seqlatent.data.categories import recoded
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.regular import with_frequency
@@ -67,10 +68,12 @@ def _check_values(model: SequenceModel, data: SequenceDataset) -> None:
 
 
 def check_covariates(data: SequenceDataset, description: DataDescription) -> SequenceDataset:
-    """The data with the calendar covariates of training, where they lack them.
+    """The data with the calendar covariates of training, where they lack them, and with the codes
+    that categories of series had in training; a warning says how many have none.
 
     Raises:
-        InputError: when the steps have no calendar, or other covariates are not those of training.
+        InputError: when the steps have no calendar, or other covariates, static features and past
+            covariates are not those of training.
     """
     cycles = cycles_of(description.covariate_names)
     if cycles and not has_timestamps(data):
@@ -84,6 +87,25 @@ def check_covariates(data: SequenceDataset, description: DataDescription) -> Seq
         raise InputError(
             f"{data.name}: the model was fitted with {wanted}, the data has "
             f"{', '.join(data.covariate_names) or 'none'}"
+        )
+    for what, wanted, there in (
+        ("static features", description.static_names, data.static_names),
+        ("past covariates", description.past_names, data.past_names),
+    ):
+        if tuple(there) != wanted:
+            raise InputError(
+                f"{data.name}: the model was fitted with the {what} "
+                f"{', '.join(wanted) or 'none'}, the data has {', '.join(there) or 'none'}"
+            )
+    data, unknown = recoded(data, description.static_labels)
+    for name, count in unknown.items():
+        logger.warning(
+            "%s: the training data did not have the '%s' of %d of %d series; the model takes it as "
+            "unknown",
+            data.name,
+            name,
+            count,
+            len(data),
         )
     return data
 

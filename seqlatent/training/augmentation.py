@@ -2,6 +2,9 @@
 
 Each is a function of the batch and of torch's global generator, which the trainer seeds for every
 step. Validation and scores use unchanged data.
+
+Where the data have them, past covariates are missing from a random step on in some sequences, as
+they are in forecasts of several steps, and some categories are replaced by "not seen in training".
 """
 
 from dataclasses import replace
@@ -14,6 +17,9 @@ from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.emission_model import EmissionModel
 from seqlatent.training.options import TrainingOptions
+
+UNKNOWN = 0.05  # share of the categories that count as not seen
+CUT_OFF = 0.5  # share of the sequences whose past covariates end before the sequence does
 
 
 def check_augmentation(model: SequenceModel, options: TrainingOptions) -> None:
@@ -51,7 +57,8 @@ def augment(batch: SequenceBatch, options: TrainingOptions, model: SequenceModel
     """The batch with channels shifted, noise added and values hidden, according to the options."""
     batch = shift_channels(batch, options.shift_channels)
     scales = [c.scale for c in model.description.channels]
-    return hide(add_noise(batch, options.noise, torch.tensor(scales)), options.hide)
+    batch = hide(add_noise(batch, options.noise, torch.tensor(scales)), options.hide)
+    return end_past_covariates(forget_categories(batch, model), model)
 
 
 def shift_channels(batch: SequenceBatch, most: int) -> SequenceBatch:
@@ -88,3 +95,29 @@ def hide(batch: SequenceBatch, share: float) -> SequenceBatch:
         return batch
     kept = batch.observed & (torch.rand(batch.x.shape) >= share)
     return replace(batch, x=torch.where(kept, batch.x, 0.0), observed=kept)
+
+
+def forget_categories(batch: SequenceBatch, model: SequenceModel) -> SequenceBatch:
+    """Give some categories of series the code of those that the training data do not have."""
+    places = model.covariate_scaler.categories
+    if not places:
+        return batch
+    covariates = batch.covariates.clone()
+    forgotten = torch.rand(len(covariates), 1, len(places)) < UNKNOWN
+    covariates[..., places] = torch.where(forgotten, 0.0, covariates[..., places])
+    return replace(batch, covariates=covariates)
+
+
+def end_past_covariates(batch: SequenceBatch, model: SequenceModel) -> SequenceBatch:
+    """Of some sequences, let the past covariates be missing from a random step on. The first step
+    of a forecast has those of the step before it; those after it are never the first step."""
+    first = model.covariate_scaler.past
+    if first == batch.covariates.shape[-1]:
+        return batch
+    size, steps = batch.covariates.shape[:2]
+    last = (torch.rand(size) * batch.lengths).long()  # the last step that has them
+    last = torch.where(torch.rand(size) < CUT_OFF, last, steps)
+    ended = torch.arange(steps) > last[:, None]
+    covariates = batch.covariates.clone()
+    covariates[..., first:] = covariates[..., first:].masked_fill(ended[..., None], torch.nan)
+    return replace(batch, covariates=covariates)

@@ -184,7 +184,7 @@ def fingerprint(data: SequenceDataset) -> str:
     for s in data:
         digest.update(f"{s.unique_id}/{s.context}".encode())
         digest.update(np.ascontiguousarray(s.x).tobytes())
-        digest.update(np.ascontiguousarray(s.covariates).tobytes())
+        digest.update(np.ascontiguousarray(s.known).tobytes())
     return digest.hexdigest()
 
 

@@ -21,7 +21,8 @@ logger = logging.getLogger("seqlatent")
 def announce(
     module: SequenceModel, train: SequenceDataset, valid: SequenceDataset, options: TrainingOptions
 ) -> None:
-    """Log the model's size, and the data for training and validation."""
+    """Log the model's size, the data for training and validation, and how many series of the latter
+    are of categories that the former do not have."""
     window = choose_window(train, options)
     cut = f", in windows of {window[0]} steps after {window[1]} of context" if window else ""
     logger.info(
@@ -33,6 +34,15 @@ def announce(
         cut,
         counted(len(valid), "sequence"),
     )
+    for i, name in enumerate(valid.static_names):
+        new = sum(s.static_values[i] == 0 for s in valid)
+        if name in valid.static_labels and new:
+            logger.info(
+                "the training data do not have the '%s' of %d of %s for validation",
+                name,
+                new,
+                counted(len(valid), "sequence"),
+            )
 
 
 def warn(module: SequenceModel, data: SequenceDataset) -> None:
