@@ -29,7 +29,11 @@ def forecast(
     ],
     num_samples: Annotated[int, typer.Option(help="Sample paths for each series.")] = 500,
     future: Annotated[
-        str | None, typer.Option(help="Data with the covariates of the steps to forecast.")
+        str | None,
+        typer.Option(
+            help="Table of what is known of the steps to forecast: covariates, and values of "
+            "targets, empty where unknown; the rest is forecast given these."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Table of means and quantiles.")] = None,
     samples_out: Annotated[Path | None, typer.Option(help="Table of all sample paths.")] = None,
@@ -61,7 +65,7 @@ def forecast(
         described = model.module.description
         id_column = id_column or described.id_column
         time_column = time_column or described.time_column
-        ahead = load_future(future, model.covariates, id_column, time_column)
+        ahead = load_future(future, model.covariates, id_column, time_column, described.targets)
     result = model.forecast(
         loaded,
         prediction_length,

@@ -84,6 +84,7 @@ class SequenceDataset(Summary):
         id_column: str = "unique_id",
         time_column: str | None = None,
         name: str = "data",
+        regular: bool = True,
     ) -> "SequenceDataset":
         """Read a long table (`unique_id, ds, y`, or several targets) or one wide table without ids.
 
@@ -96,11 +97,14 @@ class SequenceDataset(Summary):
             time_column: timestamps or integers; by default `ds`, or else the one column with a
                 usual name such as `date`; without any, rows are steps 0, 1, ...
             name: what messages call the data.
+            regular: whether steps that are absent from a grid are filled in as missing.
 
         Raises:
             InputError: naming the column, series and row of what cannot be read.
         """
-        parsed = sequences_from_frame(frame, targets, covariates, id_column, time_column, name)
+        parsed = sequences_from_frame(
+            frame, targets, covariates, id_column, time_column, name, regular
+        )
         return cls(name=name, id_column=id_column, time_column=time_column, **parsed)
 
     @classmethod

@@ -41,6 +41,7 @@ def sequences_from_frame(
     id_column: str,
     time_column: str | None,
     name: str,
+    regular: bool = True,
 ) -> dict[str, Any]:
     """Read a table into what `SequenceDataset` is made of.
 
@@ -53,6 +54,7 @@ def sequences_from_frame(
         time_column: timestamps or integers; by default `ds`, or else the one column with a usual
             name such as `date`; without any, rows are steps 0, 1, ...
         name: what messages call the table.
+        regular: whether steps that are absent from a grid are filled in as missing.
 
     Returns:
         `sequences`, in the order of their first rows; `targets`; `covariate_names`; `categories`,
@@ -93,10 +95,12 @@ def sequences_from_frame(
     _require_observed(x[order], starts, rows)
 
     present = np.split(steps[order], starts[1:])
-    frequency = common_frequency(present)
-    _report_irregular(present, frequency, rows)
-    grids = [grid_of(s, frequency) for s in present]
-    _report_absent(grids, present, covariate_names, rows)
+    frequency, grids = None, present
+    if regular:
+        frequency = common_frequency(present)
+        _report_irregular(present, frequency, rows)
+        grids = [grid_of(s, frequency) for s in present]
+        _report_absent(grids, present, covariate_names, rows)
     x = np.where(np.isnan(x), np.nan, x)  # see from_list
     parts = zip(rows.unique_ids, grids, present, np.split(order, starts[1:]), strict=True)
     sequences = tuple(

@@ -212,9 +212,15 @@ class ExactPosterior(StepModel):
         """(S, B, T, Z) joint samples of p(z_{1:T} | x_{1:T})."""
 
     @abstractmethod
-    def sample_missing(self, batch: SequenceBatch, num_samples: int, noise: Noise) -> Tensor:
+    def sample_missing(
+        self,
+        batch: SequenceBatch,
+        num_samples: int,
+        noise: Noise,
+        state: ModelState | None = None,
+    ) -> Tensor:
         """(S, B, T, D) values in data units: joint samples of the missing ones given the observed
-        ones, which are unchanged."""
+        ones, which are unchanged, and those before `state`."""
 
 
 class InvertibleLatents(StepModel):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from seqlatent.data.calendar import calendar_features, from_data
+from seqlatent.data.calendar import from_data
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.grid import steps_after
@@ -26,9 +26,16 @@ from seqlatent.inference.paths import forecast_paths, sample_paths
 from seqlatent.models.base import SequenceModel
 from seqlatent.options import check_count, check_seed
 from seqlatent.plots import plot_forecast
+from seqlatent.tasks.ahead import (
+    calendar_ahead,
+    covariates_ahead,
+    given_ahead,
+    paths_given,
+    warn_of_few,
+)
 from seqlatent.tasks.prepare import check_data
 from seqlatent.tasks.tables import samples_rows, summary_rows
-from seqlatent.text import Summary, shortened
+from seqlatent.text import Summary, counted, shortened
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,11 +46,17 @@ class SeriesForecast(Summary):
         unique_id: the series.
         ds: (H,) the steps ahead.
         samples: (S, H, D) paths in data units.
+        given: (H, D) bool, the values that were given, which all paths share; None if there are
+            none.
+        ess: effective number of paths given these values, at the step where it is least, of the S
+            or of at least 1024 that were weighed; NaN where paths have no weights.
     """
 
     unique_id: str
     ds: np.ndarray
     samples: np.ndarray
+    given: np.ndarray | None = None
+    ess: float = float("nan")
 
     @property
     def mean(self) -> np.ndarray:
@@ -63,11 +76,16 @@ class SeriesForecast(Summary):
 
     def _facts(self) -> tuple[str, list[tuple[str, str]]]:
         num_samples, num_steps, num_channels = self.samples.shape
-        return f"Forecast of series '{self.unique_id}'", [
+        facts = [
             ("steps", f"{num_steps}, from {show_step(self.ds[0])} to {show_step(self.ds[-1])}"),
             ("samples", str(num_samples)),
             ("channels", str(num_channels)),
         ]
+        if self.given is not None:
+            facts.append(("given", counted(int(self.given.sum()), "value")))
+        if np.isfinite(self.ess):
+            facts.append(("effective samples", f"{self.ess:.1f} at the worst step"))
+        return f"Forecast of series '{self.unique_id}'", facts
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,12 +135,20 @@ class Forecast(Summary):
 
     def _facts(self) -> tuple[str, list[tuple[str, str]]]:
         num_samples, num_steps, _ = self.series[0].samples.shape
-        return f"Forecast of {self.data.name}", [
+        facts = [
             ("series", shortened([f.unique_id for f in self.series])),
             ("steps", str(num_steps)),
             ("samples", str(num_samples)),
             ("targets", shortened(self.data.targets)),
         ]
+        given = [f.given for f in self.series if f.given is not None]
+        if given:
+            number = counted(sum(int(g.sum()) for g in given), "value")
+            facts.append(("given", f"{number} in {len(given)} series"))
+        sizes = [f.ess for f in self.series if np.isfinite(f.ess)]
+        if sizes:
+            facts.append(("effective samples", f"{min(sizes):.1f} at the worst step"))
+        return f"Forecast of {self.data.name}", facts
 
     def to_frame(self) -> pd.DataFrame:
         """`unique_id, ds, target, mean, q0.05, ..., q0.95`, a row per step and channel.
@@ -169,26 +195,40 @@ def forecast(
         prediction_length: H, steps ahead.
         num_samples: S, paths of each series.
         seed: of the samples.
-        future: covariates of the H steps ahead of every series, needed unless all are computed from
-            the calendar; its targets are ignored.
+        future: what is known of the H steps ahead of every series: covariates, needed unless all
+            are computed from the calendar; and values of targets, NaN where they are not known. All
+            paths then have the known values, and the others are sampled given them
+            (`seqlatent.tasks.ahead`).
         progress: called with 1 for every finished series.
 
     Raises:
-        InputError: when an argument is out of range, the data do not fit the model, or future
-            covariates are missing.
+        InputError: when an argument is out of range, the data do not fit the model, future
+            covariates are missing, or known values do not fit the model or the steps ahead.
     """
     prediction_length = check_count("prediction_length", prediction_length)
     num_samples, seed = check_count("num_samples", num_samples), check_seed(seed)
     data = check_data(model, data)
     steps = [data.future_steps(s, prediction_length) for s in data]
     covariates = np.stack(
-        [_future_covariates(data, s, ds, future) for s, ds in zip(data, steps, strict=True)]
+        [covariates_ahead(data, s, ds, future) for s, ds in zip(data, steps, strict=True)]
     )
-    paths = forecast_paths(model, data.sequences, covariates, num_samples, seed, progress)
-    results = [
-        SeriesForecast(s.unique_id, ds, x) for s, ds, x in zip(data, steps, paths, strict=True)
-    ]
-    return Forecast(data, tuple(results))
+    given = given_ahead(model, data, steps, future)
+    results: dict[int, SeriesForecast] = {}
+    plain = [i for i, known in enumerate(given) if known is None]
+    chosen = [data.sequences[i] for i in plain]
+    paths = forecast_paths(model, chosen, covariates[plain], num_samples, seed, progress)
+    for i, x in zip(plain, paths, strict=True):
+        results[i] = SeriesForecast(data.sequences[i].unique_id, steps[i], x)
+    for i, (s, ds, known) in enumerate(zip(data, steps, given, strict=True)):
+        if known is not None:
+            x, ess = paths_given(model, s, ds, known, covariates[i], num_samples, seed)
+            results[i] = SeriesForecast(s.unique_id, ds, x, np.isfinite(known), ess)
+            if progress:
+                progress(1)
+    series = tuple(results[i] for i in range(len(data)))
+    weighed = [f for f in series if np.isfinite(f.ess)]
+    warn_of_few([f.unique_id for f in weighed], [f.ess for f in weighed], num_samples)
+    return Forecast(data, series)
 
 
 def sample(
@@ -222,7 +262,7 @@ def sample(
             "history does not have; use forecast"
         )
     ds = _sample_steps(start, length, description)
-    covariates = _calendar(ds, description.covariate_names)
+    covariates = calendar_ahead(ds, description.covariate_names)
     noise = SequenceNoise(["samples"], seed)
     paths = sample_paths(model, model.begin(None), covariates[None], num_samples, noise)[0]
     empty = np.zeros((length, 0))
@@ -234,40 +274,6 @@ def sample(
         frequency=description.frequency,
         name="samples",
     )
-
-
-def _future_covariates(
-    data: SequenceDataset, s: Sequence, ds: np.ndarray, future: SequenceDataset | None
-) -> np.ndarray:
-    """(H, C) covariates of the steps ahead: those of the calendar are computed, others looked
-    up."""
-    names = data.covariate_names
-    named = from_data(names)
-    if not named:
-        return _calendar(ds, names)
-    if future is None:
-        raise InputError(
-            f"the model was fitted with the covariate '{named[0]}': give its values for the steps "
-            "ahead (--future FILE)"
-        )
-    match = next((f for f in future if f.unique_id == s.unique_id), None)
-    if match is None or match.ds.dtype.kind != ds.dtype.kind or not np.isin(ds, match.ds).all():
-        raise InputError(
-            f"{future.name}: covariates of series '{s.unique_id}' are missing for the steps "
-            f"{show_step(ds[0])} to {show_step(ds[-1])}"
-        )
-    places = np.searchsorted(match.ds, ds)
-    columns = []
-    for name in names:
-        if name not in named:
-            columns.append(calendar_features(ds, [name])[:, 0])
-        else:
-            columns.append(match.covariates[places, future.covariate_names.index(name)])
-    return np.stack(columns, 1)
-
-
-def _calendar(ds: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
-    return calendar_features(ds, names) if names else np.zeros((len(ds), 0))
 
 
 def _sample_steps(start: str | None, length: int, description: DataDescription) -> np.ndarray:

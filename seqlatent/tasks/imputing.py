@@ -199,6 +199,8 @@ def impute(
                 series.append(SeriesImputation(place, steps, missing[steps], x.cpu().numpy()))
             if progress:
                 progress(1)
+    except InputError as error:
+        raise InputError(f"{data.name}: series '{s.unique_id}': {error}") from None
     finally:
         model.train(training)
     discrete = isinstance(model, EmissionModel) and model.value_distribution.discrete
