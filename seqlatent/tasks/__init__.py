@@ -41,6 +41,11 @@ the others are sampled given these: exactly for `linear-gaussian`, elsewhere by 
 weighted paths. A warning says where the effective number of paths is below 100. Mixtures, and flows
 that are conditioned on latents, cannot be given values.
 
+`aggregate` sums paths over series, of all (`"total"`) or of groups, at several levels at once: the
+children's paths sum to the parent's. The model takes series as independent given their own pasts,
+so that intervals of sums over series are too narrow where series move together. Channels of one
+series and steps of one path are joint: put series that move together into one table of channels.
+
 Evaluation
 ----------
 `evaluate` forecasts the last steps of every series in windows and compares them with what came:

@@ -7,9 +7,12 @@ Every model reads the history once and continues from the state after it
 paths do not depend on which other series are forecast with it.
 """
 
+import logging
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +23,7 @@ from seqlatent.data.description import DataDescription
 from seqlatent.data.grid import steps_after
 from seqlatent.data.sequence import Sequence
 from seqlatent.data.steps import show_step
+from seqlatent.data.tables import write_table
 from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.paths import forecast_paths, sample_paths
@@ -34,8 +38,11 @@ from seqlatent.tasks.ahead import (
     warn_of_few,
 )
 from seqlatent.tasks.prepare import check_data
-from seqlatent.tasks.tables import samples_rows, summary_rows
+from seqlatent.tasks.sums import INDEPENDENT, members_of, summed_history
+from seqlatent.tasks.tables import batches, date_format, summary_rows
 from seqlatent.text import Summary, counted, shortened
+
+logger = logging.getLogger("seqlatent")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -166,15 +173,65 @@ class Forecast(Summary):
 
     def samples_frame(self) -> pd.DataFrame:
         """`unique_id, ds, sample_id` and the target columns, a row per path and step."""
-        parts = [samples_rows(self.data, f.unique_id, f.ds, f.samples) for f in self.series]
-        return pd.concat(parts, ignore_index=True)
+        return pd.concat(batches(self.data, self._paths()), ignore_index=True)
+
+    def write_samples(self, path: str | os.PathLike[str]) -> None:
+        """Write `samples_frame()` to a file, some series at a time: the table of all is never in
+        memory.
+
+        Args:
+            path: `.csv`, `.csv.gz` or `.parquet`.
+
+        Raises:
+            InputError: as `seqlatent.data.tables.write_table` does.
+        """
+        form = date_format(f.ds for f in self.series)
+        write_table(batches(self.data, self._paths()), path, form)
+
+    def aggregate(self, groups: Any) -> "Forecast":
+        """Forecasts of sums over series, channel by channel.
+
+        Path s of a group is the sum of path s of each of its series. The model takes series as
+        independent given their own pasts: the intervals of sums are too narrow where series move
+        together for reasons that their pasts do not show. Steps of a path are joint, and so are
+        the channels of a series: their sums, as `f.samples.sum(-1)`, have no such limit. Forecasts
+        of several levels are coherent: paths of the groups of one sum to those of the total.
+
+        Args:
+            groups: `"total"`, of all series; a mapping from each `unique_id` to its group, or to a
+                list of its groups; or a frame with the columns `unique_id` and `group`, where a
+                series may have several rows.
+
+        Returns:
+            forecasts with the names of the groups. The history of a group has a value at the steps
+            where all of its series have one.
+
+        Raises:
+            InputError: for labels, a series without a group or without a forecast, and series of a
+                group whose steps ahead differ.
+        """
+        members = members_of(self.data, groups, [f.ds for f in self.series])
+        if any(len(places) > 1 for places in members.values()):
+            logger.info(INDEPENDENT)
+        sums = []
+        for group, places in members.items():
+            parts = [self.series[i] for i in places]
+            samples = np.sum([f.samples for f in parts], axis=0)
+            sizes = [f.ess for f in parts if np.isfinite(f.ess)]
+            known = [f.given for f in parts if f.given is not None]
+            given = np.all(known, axis=0) if len(known) == len(parts) else None
+            ess = min(sizes, default=float("nan"))
+            sums.append(SeriesForecast(group, parts[0].ds, samples, given, ess))
+        return Forecast(summed_history(self.data, members), tuple(sums))
 
     def plot(self, path: str | None = None, series: int = 6):
         """Draw fans with their history, or rolls of many channels; see
         `seqlatent.plots.series.plot_forecast`."""
         series = check_count("series", series)
-        paths = [(f.unique_id, f.ds, f.samples) for f in self.series]
-        return plot_forecast(self.data, paths, path, series)
+        return plot_forecast(self.data, self._paths(), path, series)
+
+    def _paths(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
+        return [(f.unique_id, f.ds, f.samples) for f in self.series]
 
 
 def forecast(
