@@ -1,10 +1,8 @@
 """Missing values given all observed ones, by particles."""
 
 import math
-from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +12,7 @@ from seqlatent.distributions.noise import Noise
 from seqlatent.errors import InputError
 from seqlatent.inference.likelihood import CHUNK
 from seqlatent.inference.protocols import (
+    EstimatedDensity,
     ExactDensity,
     ExactPosterior,
     Fillable,
@@ -81,8 +80,7 @@ def given_some(
     """Sample the missing values of the steps after a sequence, given its values and those of these
     steps that are known.
 
-    The history is read as for a forecast, gaps and all. Only paths of latents that depend on its
-    values go through it again, and fill its gaps on the way.
+    The history is read as for a forecast, gaps and all.
 
     Args:
         model: in evaluation mode; the posterior of one with `ExactPosterior` is sampled exactly,
@@ -98,26 +96,15 @@ def given_some(
     Raises:
         InputError: where the known values are so improbable that no path has a weight.
     """
-    num_steps = len(history)
     batch, later = (collate([s]).to(model.device) for s in (history, ahead))
+    if isinstance(model, EstimatedDensity):
+        state = model.filtered_paths(batch, max(num_samples, PARTICLES), noise, filling=True)
+    else:
+        state = _read(model, batch, len(history))
     if isinstance(model, ExactPosterior):
-        state = _read(model, batch, num_steps)
         values = model.sample_missing(later, num_samples, noise, state)[:, 0]
         return Filled(values, torch.full_like(values[0, :, 0], torch.nan))
-    if isinstance(model, ExactDensity):
-        state = _read(model, batch, num_steps)
-        return _fill(model, state, later, num_samples, noise, len(ahead))
-    joined = replace(
-        history,
-        ds=np.concatenate([history.ds, ahead.ds]),
-        x=np.concatenate([history.x, ahead.x]),
-        covariates=np.concatenate([history.covariates, ahead.covariates]),
-        scaled=None,
-        absent=None,
-    )
-    whole = collate([joined]).to(model.device)
-    filled = _fill(model, _read(model, whole, 0), whole, num_samples, noise, len(joined))
-    return Filled(filled.values[:, num_steps:], filled.ess[num_steps:])
+    return _fill(model, state, later, num_samples, noise, len(ahead))
 
 
 def _fill(

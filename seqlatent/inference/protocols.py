@@ -186,9 +186,12 @@ class EstimatedDensity(StepModel):
         """
 
     @abstractmethod
-    def filtered_paths(self, batch: SequenceBatch, num_paths: int, noise: Noise) -> ModelState:
+    def filtered_paths(
+        self, batch: SequenceBatch, num_paths: int, noise: Noise, filling: bool = False
+    ) -> ModelState:
         """States of num_paths paths of each of B sequences without padding, with latents sampled
-        given its values: (B * num_paths, ...), those of a sequence side by side."""
+        given its values: (B * num_paths, ...), those of a sequence side by side; for `fill_step` to
+        go on from if `filling`, else for `sample_steps`."""
 
 
 class ExactPosterior(StepModel):
