@@ -112,12 +112,31 @@ class Fitted(ABC):
         progress: bool = False,
     ) -> Forecast:
         """Sample joint paths of what comes after each sequence; see
-        `seqlatent.tasks.forecasting`."""
+        `seqlatent.tasks.forecasting`.
+
+        Args:
+            data: whatever `seqlatent.load` reads: the histories.
+            prediction_length: H, steps ahead.
+            num_samples: S, paths of each series.
+            seed: of the paths.
+            future: a table, frame or `SequenceDataset` with what is known of the steps ahead:
+                covariates, and values of targets, empty where they are not known. The other values
+                are sampled given these.
+            progress: show a bar.
+
+        Raises:
+            InputError: when an argument is out of range, the data or the future do not fit the
+                model, or future covariates are missing.
+        """
         data = self._load(data)
         if future is not None:
             described = self.module.description
             future = load_future(
-                future, self.covariates, described.id_column, described.time_column
+                future,
+                self.covariates,
+                described.id_column,
+                described.time_column,
+                described.targets,
             )
         with counting("forecasting", len(data), progress) as count:
             return forecast(

@@ -68,6 +68,28 @@ def test_future_covariates_matter_and_belong_to_their_steps(run, covariate_run, 
     assert mean(0) != mean(50)
 
 
+def test_a_scenario_of_values(run, covariate_run, covariate_table):
+    """Known cells come back; the number of them and that they were used are said."""
+    days = pd.date_range("2024-02-10", periods=3)
+    parts = [pd.DataFrame({"unique_id": u, "ds": days, "promo": 1}) for u in ("south", "north")]
+    future = pd.concat(parts, ignore_index=True)
+    future.loc[1, "y"] = 7
+    future.to_csv("future.csv", index=False)
+    command = ["forecast", covariate_run, covariate_table, "--prediction-length", 3, "--future"]
+    _, err = run(*command, "future.csv", "--samples-out", "p.csv", "--out", "f.csv", "--plot",
+                 "f.png", "--num-samples", 50)  # fmt: skip
+    assert "future.csv: 1 value of the steps ahead given, in 1 of 2 series" in err
+    paths = pd.read_csv("p.csv").set_index(["unique_id", "ds"])["y"]
+    assert (paths["south", "2024-02-11"] == 7).all()
+    assert paths["south", "2024-02-12"].nunique() > 1
+    assert (pd.read_csv("f.csv").iloc[4][QUANTILES] == 7).all()
+    check_picture("f.png")
+    future.drop(columns="y").to_csv("bare.csv", index=False)
+    run(*command, "bare.csv", "--samples-out", "bare.csv.gz", "--num-samples", 50)
+    alone = pd.read_csv("bare.csv.gz").set_index(["unique_id", "ds"])["y"]
+    pd.testing.assert_series_equal(paths["north"], alone["north"])
+
+
 def test_forecast_of_labels(run, label_run, covariate_table):
     run("forecast", label_run, covariate_table, "--prediction-length", 2, "--out", "f.csv",
         "--samples-out", "p.csv", "--plot", "f.png", "--num-samples", 10)  # fmt: skip

@@ -269,7 +269,8 @@ def test_future_covariates_are_those_of_the_window(shop):
     s, w = data.sequences[0], result.windows[0]
     name = f"{s.unique_id} (from {pd.Timestamp(w.ds[0])})"
     history = replace(data, sequences=(replace(s.slice(0, 35), unique_id=name),))
-    ahead = replace(data, sequences=(replace(s.slice(35, 40), unique_id=name),))
+    piece = replace(s.slice(35, 40), unique_id=name, x=np.full((5, 1), np.nan))
+    ahead = replace(data, sequences=(piece,))
     fc = fitted.forecast(history, 5, num_samples=20, future=ahead)
     np.testing.assert_allclose(w.forecasts[MODEL].mean, fc[0].mean, rtol=1e-6)
 

@@ -169,8 +169,8 @@ LINES = [
     ("forecast RUN elnino --prediction-length 1 --num-samples 0", "num_samples=0 at least 1"),
     ("forecast RUN elnino --prediction-length 1 --out f.xls", "f.xls unknown kind"),
     (
-        "forecast RUN elnino --prediction-length 1 --future elnino",
-        "without covariates leave --future",
+        "forecast RUN elnino --prediction-length 1 --future bare.csv",
+        "bare.csv without covariates targets (y) leave --future",
     ),
     ("sample RUN --num-samples 0 --length 3 --out s.csv", "num_samples=0 at least 1"),
     ("sample RUN --num-samples 3 --length 0 --out s.csv", "length=0 at least 1"),

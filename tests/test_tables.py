@@ -234,12 +234,44 @@ def test_written_tables_come_back(tmp_path, name, frame):
     assert path.read_bytes() == first
 
 
+@pytest.mark.parametrize("name", ["d.csv", "d.csv.gz", "d.parquet"])
+def test_parts_are_written_one_by_one_and_are_the_whole(tmp_path, name, frame):
+    made = []
+
+    def parts():
+        for start in range(0, len(frame), 2):
+            made.append(start)
+            yield frame[start : start + 2]
+
+    write_table(parts(), tmp_path / name)
+    assert len(made) > 1
+    write_table(frame, tmp_path / f"whole.{name}")
+    if name == "d.parquet":  # whose parts are groups of rows
+        pd.testing.assert_frame_equal(*(pd.read_parquet(p) for p in tmp_path.iterdir()))
+    else:
+        one, other = (p.read_bytes() for p in tmp_path.iterdir())
+        assert one == other
+
+
+def test_a_part_that_cannot_be_made_leaves_the_older_table(tmp_path, frame):
+    def parts():
+        yield frame
+        raise InputError("no more")
+
+    for name in ("d.csv", "d.parquet"):
+        (tmp_path / name).write_text("older")
+        with pytest.raises(InputError, match="no more"):
+            write_table(parts(), tmp_path / name)
+        assert (tmp_path / name).read_text() == "older"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["d.csv", "d.parquet"]
+
+
 def test_an_unfinished_table_leaves_nothing(tmp_path, frame, monkeypatch):
     path = tmp_path / "d.csv"
     path.write_text("older")
 
     def full_disk(self, target, **kwargs):
-        target.write_text("half a ta")
+        target.write("half a ta")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", full_disk)

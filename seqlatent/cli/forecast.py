@@ -29,7 +29,20 @@ def forecast(
     ],
     num_samples: Annotated[int, typer.Option(help="Sample paths for each series.")] = 500,
     future: Annotated[
-        str | None, typer.Option(help="Data with the covariates of the steps to forecast.")
+        str | None,
+        typer.Option(
+            help="Table of what is known of the steps to forecast: covariates, and values of "
+            "targets, empty where unknown; the rest is forecast given these."
+        ),
+    ] = None,
+    aggregate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|total",
+            help="Forecast sums over series: of all (total), or of the groups in a table with the "
+            "columns unique_id and group. Series are taken as independent given their pasts: "
+            "intervals of sums are too narrow where series move together.",
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Table of means and quantiles.")] = None,
     samples_out: Annotated[Path | None, typer.Option(help="Table of all sample paths.")] = None,
@@ -45,23 +58,31 @@ def forecast(
 ) -> None:
     """Forecast the steps that follow each sequence.
 
-    The result holds means, quantiles and sample paths.
+    The result holds means, quantiles and sample paths, of each series or, with --aggregate, of
+    sums over series.
     """
     from seqlatent.api import load_model
     from seqlatent.data.readers import load_future, load_like
     from seqlatent.data.tables import write_table
+    from seqlatent.tasks.sums import members_of, read_groups
     from seqlatent.text import frame_text
 
     set_up(quiet, threads, as_json)
     check_outputs([out, samples_out], [plot])
     model = load_model(run)
     loaded = load_like(data, model.module.description, id_column, time_column)
+    described = model.module.description
+    id_column = id_column or described.id_column
+    groups = None
+    if aggregate is not None:
+        groups = read_groups(aggregate, id_column)
+        # Before long work; the forecast's own steps are looked at again after it.
+        steps = [loaded.future_steps(s, max(1, prediction_length)) for s in loaded]
+        members_of(loaded, groups, steps)
     ahead = None
     if future is not None:
-        described = model.module.description
-        id_column = id_column or described.id_column
         time_column = time_column or described.time_column
-        ahead = load_future(future, model.covariates, id_column, time_column)
+        ahead = load_future(future, model.covariates, id_column, time_column, described.targets)
     result = model.forecast(
         loaded,
         prediction_length,
@@ -70,11 +91,13 @@ def forecast(
         future=ahead,
         progress=show(quiet or as_json),
     )
+    if groups is not None:
+        result = result.aggregate(groups)
     frame = result.to_frame()
     if out:
         write_table(frame, out)
     if samples_out:
-        write_table(result.samples_frame(), samples_out)
+        result.write_samples(samples_out)
     if plot:
         result.plot(str(plot))
     if as_json:

@@ -92,6 +92,7 @@ class SequenceDataset(Summary):
         name: str = "data",
         static: Seq[str] = (),
         past_covariates: Seq[str] = (),
+        regular: bool = True,
     ) -> "SequenceDataset":
         """Read a long table (`unique_id, ds, y`, or several targets) or one wide table without ids.
 
@@ -107,12 +108,21 @@ class SequenceDataset(Summary):
             time_column: timestamps or integers; by default `ds`, or else the one column with a
                 usual name such as `date`; without any, rows are steps 0, 1, ...
             name: what messages call the data.
+            regular: whether steps that are absent from a grid are filled in as missing.
 
         Raises:
             InputError: naming the column, series and row of what cannot be read.
         """
         parsed = sequences_from_frame(
-            frame, targets, covariates, id_column, time_column, name, static, past_covariates
+            frame,
+            targets,
+            covariates,
+            id_column,
+            time_column,
+            name,
+            static,
+            past_covariates,
+            regular,
         )
         return cls(name=name, id_column=id_column, time_column=time_column, **parsed)
 

@@ -44,6 +44,7 @@ def sequences_from_frame(
     name: str,
     static: Seq[str] = (),
     past_covariates: Seq[str] = (),
+    regular: bool = True,
 ) -> dict[str, Any]:
     """Read a table into what `SequenceDataset` is made of.
 
@@ -58,6 +59,7 @@ def sequences_from_frame(
         name: what messages call the table.
         static: columns with one value for each series, or `unique_id`.
         past_covariates: columns that are known up to the present only.
+        regular: whether steps that are absent from a grid are filled in as missing.
 
     Returns:
         `sequences`, in the order of their first rows; `targets`; `covariate_names`; `static_names`
@@ -110,10 +112,12 @@ def sequences_from_frame(
     _require_observed(x[order], starts, rows)
 
     present = np.split(steps[order], starts[1:])
-    frequency = common_frequency(present)
-    _report_irregular(present, frequency, rows)
-    grids = [grid_of(s, frequency) for s in present]
-    _report_absent(grids, present, covariate_names, rows)
+    frequency, grids = None, present
+    if regular:
+        frequency = common_frequency(present)
+        _report_irregular(present, frequency, rows)
+        grids = [grid_of(s, frequency) for s in present]
+        _report_absent(grids, present, covariate_names, rows)
     x = np.where(np.isnan(x), np.nan, x)  # see from_list
     sequences = tuple(
         Sequence(

@@ -10,6 +10,7 @@ import pandas as pd
 
 from seqlatent.data.calendar import cycles_of, from_data, has_timestamps, with_calendar
 from seqlatent.data.catalog import dataset_names, load_bundled
+from seqlatent.data.columns import missing_cells
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.frames import DEFAULT_ID
@@ -127,29 +128,48 @@ def load_like(
 
 
 def load_future(
-    source: Any, covariates: Seq[str], id_column: str = DEFAULT_ID, time_column: str | None = None
+    source: Any,
+    covariates: Seq[str],
+    id_column: str = DEFAULT_ID,
+    time_column: str | None = None,
+    targets: Seq[str] = (),
 ) -> SequenceDataset:
-    """The covariates of steps ahead, from a table or a frame without targets.
+    """What is known of steps ahead, from a table or a frame: covariates, and values of targets.
+
+    Args:
+        source: a file or a frame; a `SequenceDataset` is returned as it is.
+        covariates: that it must have.
+        id_column, time_column: as in `load`.
+        targets: that it may have, with empty cells where a value is not known.
+
+    Returns:
+        sequences with the targets that have any value, and one more target that means nothing.
 
     Raises:
-        InputError: what cannot be read, or a covariate that is missing.
+        InputError: what cannot be read, a covariate that is missing, or a table with neither
+            covariates nor values.
     """
     source = _to_pandas(source)
     if isinstance(source, SequenceDataset):
         return source
-    if not covariates:
-        raise InputError(
-            "the model was fitted without covariates of the data: it needs none of the steps "
-            "ahead; leave them out (--future)"
-        )
     frame, name = source, "future"
     if not isinstance(source, pd.DataFrame):
         frame, name = read_table(source, text_columns=(id_column,)), Path(source).name
-    # A data set has a target; what the steps ahead hold is not known.
+    columns = {str(column): cells for column, cells in frame.items()}
+    known = [t for t in targets if t in columns and not missing_cells(columns[t]).all()]
+    if not covariates and not known:
+        named = f" ({', '.join(targets)})" if targets else ""
+        raise InputError(
+            f"{name}: the model was fitted without covariates of the data, and no value of its "
+            f"targets{named} is there; leave the table out (--future)"
+        )
+    # A series has an observed value, and of the steps ahead perhaps none is known.
     placeholder = "the target of the steps ahead"
+    frame = frame.assign(**{placeholder: 0.0})
     return SequenceDataset.from_frame(
-        frame.assign(**{placeholder: 0.0}), [placeholder], covariates, id_column, time_column, name
-    )
+        frame, [*known, placeholder], covariates, id_column, time_column, name,
+        regular=bool(covariates),
+    )  # fmt: skip
 
 
 def _to_pandas(source: Any) -> Any:

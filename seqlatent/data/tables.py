@@ -8,6 +8,8 @@ import os
 import tempfile
 import zlib
 from collections.abc import Collection, Iterable
+from contextlib import ExitStack
+from gzip import GzipFile
 from pathlib import Path
 from typing import Any
 
@@ -224,29 +226,60 @@ def check_writable(path: Path) -> None:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
-def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+def write_table(
+    frame: pd.DataFrame | Iterable[pd.DataFrame],
+    path: str | os.PathLike[str],
+    date_format: str | None = None,
+) -> None:
     """Write a table by its ending; under its name there is never half a file.
 
     Args:
-        frame: written without its index; numbers keep all their digits.
+        frame: written without its index; numbers keep all their digits. Or parts of a table, with
+            the same columns, which are made and written one by one.
         path: `.csv`, `.csv.gz` or `.parquet`.
+        date_format: of timestamps in text; by default as short as all of a part can be.
 
     Raises:
         InputError: another ending, no such folder, or one that cannot be written to.
     """
     path = Path(path)
     kind = check_table_path(path)
+    parts = [frame] if isinstance(frame, pd.DataFrame) else frame
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         if kind == ".parquet":
-            frame.to_parquet(unfinished, index=False)
-        elif kind == ".csv.gz":
-            # Without the time of writing the same table is the same file.
-            frame.to_csv(unfinished, index=False, compression={"method": "gzip", "mtime": 0})
+            _write_parquet(parts, unfinished)
         else:
-            frame.to_csv(unfinished, index=False, compression=None)
+            _write_text(parts, unfinished, kind == ".csv.gz", date_format)
         os.replace(unfinished, path)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _write_parquet(parts: Iterable[pd.DataFrame], path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    with ExitStack() as stack:
+        writer = None
+        for part in parts:
+            schema = None if writer is None else writer.schema
+            table = pa.Table.from_pandas(part, schema, preserve_index=False)
+            if writer is None:
+                writer = stack.enter_context(parquet.ParquetWriter(path, table.schema))
+            writer.write_table(table)
+
+
+def _write_text(
+    parts: Iterable[pd.DataFrame], path: Path, compressed: bool, date_format: str | None
+) -> None:
+    with ExitStack() as stack:
+        file: Any = stack.enter_context(open(path, "wb"))
+        if compressed:
+            # Without the time of writing the same table is the same file.
+            file = stack.enter_context(GzipFile("", "wb", fileobj=file, mtime=0))
+        text = stack.enter_context(io.TextIOWrapper(file, "utf-8", newline=""))
+        for number, part in enumerate(parts):
+            part.to_csv(text, index=False, header=number == 0, date_format=date_format)

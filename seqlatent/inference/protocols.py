@@ -186,9 +186,12 @@ class EstimatedDensity(StepModel):
         """
 
     @abstractmethod
-    def filtered_paths(self, batch: SequenceBatch, num_paths: int, noise: Noise) -> ModelState:
+    def filtered_paths(
+        self, batch: SequenceBatch, num_paths: int, noise: Noise, filling: bool = False
+    ) -> ModelState:
         """States of num_paths paths of each of B sequences without padding, with latents sampled
-        given its values: (B * num_paths, ...), those of a sequence side by side."""
+        given its values: (B * num_paths, ...), those of a sequence side by side; for `fill_step` to
+        go on from if `filling`, else for `sample_steps`."""
 
 
 class ExactPosterior(StepModel):
@@ -212,9 +215,15 @@ class ExactPosterior(StepModel):
         """(S, B, T, Z) joint samples of p(z_{1:T} | x_{1:T})."""
 
     @abstractmethod
-    def sample_missing(self, batch: SequenceBatch, num_samples: int, noise: Noise) -> Tensor:
+    def sample_missing(
+        self,
+        batch: SequenceBatch,
+        num_samples: int,
+        noise: Noise,
+        state: ModelState | None = None,
+    ) -> Tensor:
         """(S, B, T, D) values in data units: joint samples of the missing ones given the observed
-        ones, which are unchanged."""
+        ones, which are unchanged, and those before `state`."""
 
 
 class InvertibleLatents(StepModel):

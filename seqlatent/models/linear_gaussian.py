@@ -233,13 +233,19 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
             covariances.append(kept[:, t] + G[:, t] @ covariances[-1] @ G[:, t].mT)
         return torch.stack(means[::-1], 1), torch.stack(covariances[::-1], 1)
 
-    def sample_smoothed(self, batch: SequenceBatch, num_samples: int, noise: Noise) -> Tensor:
-        """(S, B, T, Z) joint samples of p(z_{1:T} | x_{1:T}).
+    def sample_smoothed(
+        self,
+        batch: SequenceBatch,
+        num_samples: int,
+        noise: Noise,
+        state: ModelState | None = None,
+    ) -> Tensor:
+        """(S, B, T, Z) joint samples of p(z_{1:T} | x_{1:T}), given too what `state` has read.
 
         Backwards in time: z_T from its filtered distribution, then each z_t given x_{1:t} and the
         sampled z_{t+1} (Carter and Kohn 1994).
         """
-        m, P, ahead, G, kept = self._backwards(batch)
+        m, P, ahead, G, kept = self._backwards(batch, state)
         B, T, _ = m.shape
         factor = torch.linalg.cholesky(torch.cat([kept, P[:, -1:]], 1))
 
@@ -254,15 +260,21 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
             steps.append(m[:, t] + (G[:, t] @ surprise)[..., 0] + step_noise(t))
         return torch.stack(steps[::-1], 2)
 
-    def sample_missing(self, batch: SequenceBatch, num_samples: int, noise: Noise) -> Tensor:
+    def sample_missing(
+        self,
+        batch: SequenceBatch,
+        num_samples: int,
+        noise: Noise,
+        state: ModelState | None = None,
+    ) -> Tensor:
         """(S, B, T, D) values in data units: joint samples of the missing ones given all observed
-        ones, which are unchanged.
+        ones, which are unchanged, and those before `state`.
 
             x_t = C z_t + d + E u_t + e_t,  z ~ p(z_{1:T} | x),  e_t ~ N(0, R) given its observed
             channels o:  e = e' + R_{.o} R_{oo}^-1 (e_o - e'_o),  e' ~ N(0, R)
         """
         s, scaled, seen = self.system(), self.scaler(batch), batch.observed
-        level = self.sample_smoothed(batch, num_samples, noise) @ s.C.mT
+        level = self.sample_smoothed(batch, num_samples, noise, state) @ s.C.mT
         level = level + self._offset(batch.covariates)
         e = _gaussian(self.R_factor(), level[..., 0].numel(), noise).reshape(level.shape)
         surprise = torch.where(seen, self.scaled(batch) - level - e, 0.0)
@@ -272,11 +284,13 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         e = e + (gain @ surprise[..., None])[..., 0]
         return torch.where(seen, batch.x, self.scaler.unscale(level + e, scaled))
 
-    def _backwards(self, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def _backwards(
+        self, batch: SequenceBatch, state: ModelState | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Terms of the backward recursions: the filtered m and P; and for every step but the last
         E[z_{t+1} | x_{1:t}], the gain G and the covariance of z_t given z_{t+1} and x_{1:t}."""
         s = self.system()
-        m, P, _ = self.filter(batch)
+        m, P, _ = self.filter(batch, state)
         before = P[:, :-1]
         predicted = s.A @ before @ s.A.mT + s.Q
         G = torch.cholesky_solve(s.A @ before, torch.linalg.cholesky(predicted)).mT

@@ -43,6 +43,17 @@ Forecasts
 ---------
 Joint sample paths of the steps after each sequence, sampled step by step.
 
+`future` holds what is known of these steps: covariates, and values of targets, empty where they are
+not known ("what if sales of one article are 40 on Friday?"). All paths have the known values, and
+the others are sampled given these: exactly for `linear-gaussian`, elsewhere by at least 1024
+weighted paths. A warning says where the effective number of paths is below 100. Mixtures, and flows
+that are conditioned on latents, cannot be given values.
+
+`aggregate` sums paths over series, of all (`"total"`) or of groups, at several levels at once: the
+children's paths sum to the parent's. The model takes series as independent given their own pasts,
+so that intervals of sums over series are too narrow where series move together. Channels of one
+series and steps of one path are joint: put series that move together into one table of channels.
+
 Evaluation
 ----------
 `evaluate` forecasts the last steps of every series in windows and compares them with what came:

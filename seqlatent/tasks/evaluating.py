@@ -194,7 +194,8 @@ def _future(
     for history, c in zip(histories, cuts, strict=True):
         piece = c.s.slice(c.start, c.start + length)
         ds = data.future_steps(history, length)
-        pieces.append(replace(piece, unique_id=c.name, ds=ds))
+        unknown = np.full_like(piece.x, np.nan)  # or the forecast would be given what came
+        pieces.append(replace(piece, unique_id=c.name, ds=ds, x=unknown))
     return replace(data, sequences=tuple(pieces))
 
 

@@ -7,28 +7,42 @@ Every model reads the history once and continues from the state after it
 paths do not depend on which other series are forecast with it.
 """
 
+import logging
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from seqlatent.data.calendar import calendar_features, from_data
+from seqlatent.data.calendar import from_data
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.grid import steps_after
 from seqlatent.data.sequence import Sequence
 from seqlatent.data.steps import show_step
+from seqlatent.data.tables import write_table
 from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.paths import forecast_paths, sample_paths
 from seqlatent.models.base import SequenceModel
 from seqlatent.options import check_count, check_seed
 from seqlatent.plots import plot_forecast
+from seqlatent.tasks.ahead import (
+    calendar_ahead,
+    given_ahead,
+    known_ahead,
+    paths_given,
+    warn_of_few,
+)
 from seqlatent.tasks.prepare import check_data
-from seqlatent.tasks.tables import samples_rows, summary_rows
-from seqlatent.text import Summary, shortened
+from seqlatent.tasks.sums import INDEPENDENT, members_of, summed_history
+from seqlatent.tasks.tables import batches, date_format, summary_rows
+from seqlatent.text import Summary, counted, shortened
+
+logger = logging.getLogger("seqlatent")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,11 +53,17 @@ class SeriesForecast(Summary):
         unique_id: the series.
         ds: (H,) the steps ahead.
         samples: (S, H, D) paths in data units.
+        given: (H, D) bool, the values that were given, which all paths share; None if there are
+            none.
+        ess: effective number of paths given these values, at the step where it is least, of the S
+            or of at least 1024 that were weighed; NaN where paths have no weights.
     """
 
     unique_id: str
     ds: np.ndarray
     samples: np.ndarray
+    given: np.ndarray | None = None
+    ess: float = float("nan")
 
     @property
     def mean(self) -> np.ndarray:
@@ -63,11 +83,16 @@ class SeriesForecast(Summary):
 
     def _facts(self) -> tuple[str, list[tuple[str, str]]]:
         num_samples, num_steps, num_channels = self.samples.shape
-        return f"Forecast of series '{self.unique_id}'", [
+        facts = [
             ("steps", f"{num_steps}, from {show_step(self.ds[0])} to {show_step(self.ds[-1])}"),
             ("samples", str(num_samples)),
             ("channels", str(num_channels)),
         ]
+        if self.given is not None:
+            facts.append(("given", counted(int(self.given.sum()), "value")))
+        if np.isfinite(self.ess):
+            facts.append(("effective samples", f"{self.ess:.1f} at the worst step"))
+        return f"Forecast of series '{self.unique_id}'", facts
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,12 +142,20 @@ class Forecast(Summary):
 
     def _facts(self) -> tuple[str, list[tuple[str, str]]]:
         num_samples, num_steps, _ = self.series[0].samples.shape
-        return f"Forecast of {self.data.name}", [
+        facts = [
             ("series", shortened([f.unique_id for f in self.series])),
             ("steps", str(num_steps)),
             ("samples", str(num_samples)),
             ("targets", shortened(self.data.targets)),
         ]
+        given = [f.given for f in self.series if f.given is not None]
+        if given:
+            number = counted(sum(int(g.sum()) for g in given), "value")
+            facts.append(("given", f"{number} in {len(given)} series"))
+        sizes = [f.ess for f in self.series if np.isfinite(f.ess)]
+        if sizes:
+            facts.append(("effective samples", f"{min(sizes):.1f} at the worst step"))
+        return f"Forecast of {self.data.name}", facts
 
     def to_frame(self) -> pd.DataFrame:
         """`unique_id, ds, target, mean, q0.05, ..., q0.95`, a row per step and channel.
@@ -140,15 +173,65 @@ class Forecast(Summary):
 
     def samples_frame(self) -> pd.DataFrame:
         """`unique_id, ds, sample_id` and the target columns, a row per path and step."""
-        parts = [samples_rows(self.data, f.unique_id, f.ds, f.samples) for f in self.series]
-        return pd.concat(parts, ignore_index=True)
+        return pd.concat(batches(self.data, self._paths()), ignore_index=True)
+
+    def write_samples(self, path: str | os.PathLike[str]) -> None:
+        """Write `samples_frame()` to a file, some series at a time: the table of all is never in
+        memory.
+
+        Args:
+            path: `.csv`, `.csv.gz` or `.parquet`.
+
+        Raises:
+            InputError: as `seqlatent.data.tables.write_table` does.
+        """
+        form = date_format(f.ds for f in self.series)
+        write_table(batches(self.data, self._paths()), path, form)
+
+    def aggregate(self, groups: Any) -> "Forecast":
+        """Forecasts of sums over series, channel by channel.
+
+        Path s of a group is the sum of path s of each of its series. The model takes series as
+        independent given their own pasts: the intervals of sums are too narrow where series move
+        together for reasons that their pasts do not show. Steps of a path are joint, and so are
+        the channels of a series: their sums, as `f.samples.sum(-1)`, have no such limit. Forecasts
+        of several levels are coherent: paths of the groups of one sum to those of the total.
+
+        Args:
+            groups: `"total"`, of all series; a mapping from each `unique_id` to its group, or to a
+                list of its groups; or a frame with the columns `unique_id` and `group`, where a
+                series may have several rows.
+
+        Returns:
+            forecasts with the names of the groups. The history of a group has a value at the steps
+            where all of its series have one.
+
+        Raises:
+            InputError: for labels, a series without a group or without a forecast, and series of a
+                group whose steps ahead differ.
+        """
+        members = members_of(self.data, groups, [f.ds for f in self.series])
+        if any(len(places) > 1 for places in members.values()):
+            logger.info(INDEPENDENT)
+        sums = []
+        for group, places in members.items():
+            parts = [self.series[i] for i in places]
+            samples = np.sum([f.samples for f in parts], axis=0)
+            sizes = [f.ess for f in parts if np.isfinite(f.ess)]
+            known = [f.given for f in parts if f.given is not None]
+            given = np.all(known, axis=0) if len(known) == len(parts) else None
+            ess = min(sizes, default=float("nan"))
+            sums.append(SeriesForecast(group, parts[0].ds, samples, given, ess))
+        return Forecast(summed_history(self.data, members), tuple(sums))
 
     def plot(self, path: str | None = None, series: int = 6):
         """Draw fans with their history, or rolls of many channels; see
         `seqlatent.plots.series.plot_forecast`."""
         series = check_count("series", series)
-        paths = [(f.unique_id, f.ds, f.samples) for f in self.series]
-        return plot_forecast(self.data, paths, path, series)
+        return plot_forecast(self.data, self._paths(), path, series)
+
+    def _paths(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
+        return [(f.unique_id, f.ds, f.samples) for f in self.series]
 
 
 def forecast(
@@ -169,27 +252,41 @@ def forecast(
         prediction_length: H, steps ahead.
         num_samples: S, paths of each series.
         seed: of the samples.
-        future: covariates of the H steps ahead of every series, needed unless all are computed from
-            the calendar; its targets are ignored. Static features and past covariates come with the
-            data: the latter are missing after the first step ahead, as they would be.
+        future: what is known of the H steps ahead of every series: covariates, needed unless all
+            are computed from the calendar; and values of targets, NaN where they are not known. All
+            paths then have the known values, and the others are sampled given them
+            (`seqlatent.tasks.ahead`). Static features and past covariates come with the data: the
+            latter are missing after the first step ahead, as they would be.
         progress: called with 1 for every finished series.
 
     Raises:
-        InputError: when an argument is out of range, the data do not fit the model, or future
-            covariates are missing.
+        InputError: when an argument is out of range, the data do not fit the model, future
+            covariates are missing, or known values do not fit the model or the steps ahead.
     """
     prediction_length = check_count("prediction_length", prediction_length)
     num_samples, seed = check_count("num_samples", num_samples), check_seed(seed)
     data = check_data(model, data)
     steps = [data.future_steps(s, prediction_length) for s in data]
     covariates = np.stack(
-        [_known_ahead(data, s, ds, future) for s, ds in zip(data, steps, strict=True)]
+        [known_ahead(data, s, ds, future) for s, ds in zip(data, steps, strict=True)]
     )
-    paths = forecast_paths(model, data.sequences, covariates, num_samples, seed, progress)
-    results = [
-        SeriesForecast(s.unique_id, ds, x) for s, ds, x in zip(data, steps, paths, strict=True)
-    ]
-    return Forecast(data, tuple(results))
+    given = given_ahead(model, data, steps, future)
+    results: dict[int, SeriesForecast] = {}
+    plain = [i for i, known in enumerate(given) if known is None]
+    chosen = [data.sequences[i] for i in plain]
+    paths = forecast_paths(model, chosen, covariates[plain], num_samples, seed, progress)
+    for i, x in zip(plain, paths, strict=True):
+        results[i] = SeriesForecast(data.sequences[i].unique_id, steps[i], x)
+    for i, (s, ds, known) in enumerate(zip(data, steps, given, strict=True)):
+        if known is not None:
+            x, ess = paths_given(model, s, ds, known, covariates[i], num_samples, seed)
+            results[i] = SeriesForecast(s.unique_id, ds, x, np.isfinite(known), ess)
+            if progress:
+                progress(1)
+    series = tuple(results[i] for i in range(len(data)))
+    weighed = [f for f in series if np.isfinite(f.ess)]
+    warn_of_few([f.unique_id for f in weighed], [f.ess for f in weighed], num_samples)
+    return Forecast(data, series)
 
 
 def sample(
@@ -225,7 +322,7 @@ def sample(
         )
     ds = _sample_steps(start, length, description)
     none = np.full((length, len(description.past_names)), np.nan)
-    covariates = np.hstack([_calendar(ds, description.covariate_names), none])
+    covariates = np.hstack([calendar_ahead(ds, description.covariate_names), none])
     noise = SequenceNoise(["samples"], seed)
     paths = sample_paths(model, model.begin(None), covariates[None], num_samples, noise)[0]
     empty = np.zeros((length, 0))
@@ -237,51 +334,6 @@ def sample(
         frequency=description.frequency,
         name="samples",
     )
-
-
-def _known_ahead(
-    data: SequenceDataset, s: Sequence, ds: np.ndarray, future: SequenceDataset | None
-) -> np.ndarray:
-    """(H, C + S + P) what is known of the steps ahead; see `Sequence.known`."""
-    lagged = np.full((len(ds), len(data.past_names)), np.nan)
-    if s.lagged is not None:
-        lagged[0] = s.lagged[-1]
-    static = np.tile(s.static_values, (len(ds), 1))
-    return np.hstack([_future_covariates(data, s, ds, future), static, lagged])
-
-
-def _future_covariates(
-    data: SequenceDataset, s: Sequence, ds: np.ndarray, future: SequenceDataset | None
-) -> np.ndarray:
-    """(H, C) covariates of the steps ahead: those of the calendar are computed, others looked
-    up."""
-    names = data.covariate_names
-    named = from_data(names)
-    if not named:
-        return _calendar(ds, names)
-    if future is None:
-        raise InputError(
-            f"the model was fitted with the covariate '{named[0]}': give its values for the steps "
-            "ahead (--future FILE)"
-        )
-    match = next((f for f in future if f.unique_id == s.unique_id), None)
-    if match is None or match.ds.dtype.kind != ds.dtype.kind or not np.isin(ds, match.ds).all():
-        raise InputError(
-            f"{future.name}: covariates of series '{s.unique_id}' are missing for the steps "
-            f"{show_step(ds[0])} to {show_step(ds[-1])}"
-        )
-    places = np.searchsorted(match.ds, ds)
-    columns = []
-    for name in names:
-        if name not in named:
-            columns.append(calendar_features(ds, [name])[:, 0])
-        else:
-            columns.append(match.covariates[places, future.covariate_names.index(name)])
-    return np.stack(columns, 1)
-
-
-def _calendar(ds: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
-    return calendar_features(ds, names) if names else np.zeros((len(ds), 0))
 
 
 def _sample_steps(start: str | None, length: int, description: DataDescription) -> np.ndarray:

@@ -195,7 +195,10 @@ def impute(
                     with torch.no_grad():
                         x = model.sample_missing(batch, num_samples, noise)[:, 0, steps]
                 else:
-                    x = by_particles(model, batch, num_samples, noise, lag)[:, steps]
+                    try:
+                        x = by_particles(model, batch, num_samples, noise, lag)[:, steps]
+                    except InputError as error:
+                        raise InputError(f"series '{s.unique_id}': {error}") from None
                 series.append(SeriesImputation(place, steps, missing[steps], x.cpu().numpy()))
             if progress:
                 progress(1)

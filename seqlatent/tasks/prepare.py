@@ -42,7 +42,7 @@ def check_data(
             f"{data.name}: the model was fitted to {', '.join(description.targets)}, "
             f"the data has {', '.join(data.targets)}"
         )
-    data = check_covariates(_recode(data, description), description)
+    data = check_covariates(recode(data, description), description)
     data = with_frequency(data, description.frequency)
     if reads_gaps and not description.had_gaps and any(np.isnan(s.x).any() for s in data):
         logger.warning(
@@ -50,15 +50,15 @@ def check_data(
             "not learnt to read them; fit it with hide=0.05 (--set hide=0.05)",
             data.name,
         )
-    _check_values(model, data)
+    check_values(model, data)
     data = with_context(data, model.options.context_length)
     return replace(data, sequences=prepare(model.scaler, data.sequences))
 
 
-def _check_values(model: SequenceModel, data: SequenceDataset) -> None:
+def check_values(model: SequenceModel, data: SequenceDataset) -> None:
     """Refuse values that the model, or one that it is made of, cannot read."""
     for part in model.parts:
-        _check_values(part, data)
+        check_values(part, data)
     try:
         if isinstance(model, EmissionModel):
             check_support(model.options.emission, DataDescription.of(data, spreads=False))
@@ -110,7 +110,7 @@ def check_covariates(data: SequenceDataset, description: DataDescription) -> Seq
     return data
 
 
-def _recode(data: SequenceDataset, description: DataDescription) -> SequenceDataset:
+def recode(data: SequenceDataset, description: DataDescription) -> SequenceDataset:
     """The data with the codes that labels had in training.
 
     Raises:

@@ -1,10 +1,13 @@
 """Samples as tables: mean and quantiles, or a row for each sample."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import pandas as pd
 
 from seqlatent.data.dataset import SequenceDataset
 
+BATCH = 100_000  # rows of samples that are made at once, but at least those of one series
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 
@@ -40,3 +43,35 @@ def samples_rows(
     for d, target in enumerate(data.targets):
         part[target] = data.decode(target, samples[..., d].ravel())
     return part
+
+
+def batches(
+    data: SequenceDataset, paths: Iterable[tuple[str, np.ndarray, np.ndarray]]
+) -> Iterator[pd.DataFrame]:
+    """`samples_rows` of one series after another, in tables of at least `BATCH` rows.
+
+    Args:
+        data: with the names of the targets.
+        paths: (unique_id, (n,) steps, (S, n, D) samples) of each series.
+    """
+    waiting: list[pd.DataFrame] = []
+    for unique_id, ds, samples in paths:
+        waiting.append(samples_rows(data, unique_id, ds, samples))
+        if sum(len(part) for part in waiting) >= BATCH:
+            yield pd.concat(waiting, ignore_index=True)
+            waiting = []
+    if waiting:
+        yield pd.concat(waiting, ignore_index=True)
+
+
+def date_format(steps: Iterable[np.ndarray]) -> str | None:
+    """How to write all steps of a table alike, whichever part of it they are in: dates, or dates
+    with times. None for whole numbers, and for parts of seconds, which pandas writes as they are.
+    """
+    whole = np.concatenate(list(steps))
+    if whole.dtype.kind != "M":
+        return None
+    for unit, form in (("D", "%Y-%m-%d"), ("s", "%Y-%m-%d %H:%M:%S")):
+        if (whole == whole.astype(f"datetime64[{unit}]")).all():
+            return form
+    return None

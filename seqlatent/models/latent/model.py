@@ -28,26 +28,25 @@ from seqlatent.data.description import DataDescription
 from seqlatent.distributions.heads import StepDistribution
 from seqlatent.distributions.noise import Noise, TorchNoise
 from seqlatent.inference.bounds import (
-    Estimate,
     doubly_reparametrised,
     joint_importance,
     per_step_importance,
 )
 from seqlatent.inference.protocols import EstimatedDensity, Fillable, ModelState
-from seqlatent.inference.smc import Particles, particle_filter, systematic, take
+from seqlatent.inference.smc import systematic
 from seqlatent.models.emission_model import EmissionModel
+from seqlatent.models.latent.filtering import filter_reading, filtered_paths
 from seqlatent.models.latent.guide import Guide, GuideDistribution
 from seqlatent.models.latent.options import LatentOptions
 from seqlatent.models.latent.parts import LatentSample, Reading
 from seqlatent.models.latent.priors import PriorDistribution, build_prior
 from seqlatent.models.latent.sites import Sites, register, sequences_and_steps, unchecked
 from seqlatent.nn.build import build_network
-from seqlatent.nn.causal import State, map_state, repeat_state
+from seqlatent.nn.causal import State, map_state
 from seqlatent.nn.feedforward import mlp
 from seqlatent.nn.recurrent import Recurrent
 
 FILL_SAMPLES = 16  # of a step's latents, if the posterior factorises
-FILTER_PARTICLES = 256  # at least, to filter the past before a forecast
 
 
 class LatentModel(EmissionModel, EstimatedDensity, Fillable):
@@ -269,7 +268,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         size = self.options.objective_particles
         if self.options.bound == "fivo":
             uniforms = torch.rand(r.counted.shape).to(r.y)
-            bound = self._filter(r, size, uniforms, TorchNoise(), weight)[0]
+            bound = filter_reading(self, r, size, uniforms, TorchNoise(), weight)[0]
             return -torch.where(r.counted, bound.log_prob, 0.0).sum() / num_scored
         eps = torch.randn(size, *r.y.shape[:2], self.latent_dim).to(r.y)
         sample, _ = self.propose(r, eps, branched=self.factorises)
@@ -302,33 +301,10 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
 
     # -- particles --------------------------------------------------------------------------------
 
-    def _filter(
-        self, r: Reading, size: int, uniforms: Tensor, noise: Noise, kl_weight: float = 1.0
-    ) -> tuple[Estimate, Particles]:
-        """A particle filter over a reading."""
-        shape = (len(r.y), size, 1, self.latent_dim)
-
-        def propose(t: int, particles: State) -> tuple[Tensor, State]:
-            now = r.steps(t, t + 1)
-            eps = noise.normal(shape, r.y).movedim(0, 1)
-            sample, particles = self.propose(now, eps, particles)
-            return torch.where(now.inside, sample.annealed(kl_weight), 0.0)[..., 0], particles
-
-        return particle_filter(propose, uniforms, size)
-
-    def filtered_paths(self, batch: SequenceBatch, num_paths: int, noise: Noise) -> ModelState:
-        """States (B * num_paths, ...) to continue from, with latents sampled from
-        p(z_{1:T} | x_{1:T}) by a particle filter for each sequence."""
-        r = self.reading(batch)
-        uniforms = noise.uniform((len(r.y), r.y.shape[1] + 1), r.y)
-        size = max(num_paths, FILTER_PARTICLES)
-        _, particles = self._filter(r, size, uniforms[:, :-1], noise)
-        chosen = systematic(particles.log_weights, uniforms[:, -1], num_paths)
-        prior = take(particles.state, chosen)[1]
-        prior = map_state(lambda s: s.transpose(0, 1).flatten(0, 1), prior)
-        after = r.after._replace(memory=self.remember(batch))
-        memory, last, network = repeat_state(after, num_paths)
-        return ModelState(memory, last, (network[0], prior))
+    def filtered_paths(
+        self, batch: SequenceBatch, num_paths: int, noise: Noise, filling: bool = False
+    ) -> ModelState:
+        return filtered_paths(self, batch, num_paths, noise, filling)
 
     def at_floor(self, batch: SequenceBatch) -> Tensor:
         """(B, T, D) to what extent, 0 to 1, the floor of the scale determines each density."""

@@ -1,0 +1,73 @@
+"""Paths of latents given the values so far, from which samples go on.
+
+Where latents depend on earlier ones, a particle filter samples z_{1:T} given x_{1:T}
+(inference/smc.py). Where the posterior factorises, what comes does not depend on past latents: only
+the guide remembers them, and one path of it serves for all.
+"""
+
+import torch
+from torch import Tensor
+
+from seqlatent.data.batch import SequenceBatch
+from seqlatent.distributions.noise import Noise
+from seqlatent.inference.bounds import Estimate
+from seqlatent.inference.protocols import EstimatedDensity, ModelState
+from seqlatent.inference.smc import Particles, particle_filter, systematic, take
+from seqlatent.models.latent.parts import Reading
+from seqlatent.nn.causal import State, map_state, repeat_state
+
+FILTER_PARTICLES = 256  # at least, to filter the past before a forecast
+
+
+def filter_reading(
+    model: EstimatedDensity,
+    r: Reading,
+    size: int,
+    uniforms: Tensor,
+    noise: Noise,
+    kl_weight: float = 1.0,
+) -> tuple[Estimate, Particles]:
+    """A particle filter over a reading.
+
+    Args:
+        model: with `propose`.
+        r: of B sequences and T steps.
+        size: K particles.
+        uniforms: (B, T) for resampling.
+        noise: of the latents.
+        kl_weight: of the densities of the latents, where they are annealed.
+    """
+    shape = (len(r.y), size, 1, model.latent_dim)
+
+    def propose(t: int, particles: State) -> tuple[Tensor, State]:
+        now = r.steps(t, t + 1)
+        eps = noise.normal(shape, r.y).movedim(0, 1)
+        sample, particles = model.propose(now, eps, particles)
+        return torch.where(now.inside, sample.annealed(kl_weight), 0.0)[..., 0], particles
+
+    return particle_filter(propose, uniforms, size)
+
+
+def filtered_paths(
+    model: EstimatedDensity, batch: SequenceBatch, num_paths: int, noise: Noise, filling: bool
+) -> ModelState:
+    """States of paths given the values of a batch; see `EstimatedDensity.filtered_paths`."""
+    r = model.reading(batch)
+    B, T, _ = r.y.shape
+    if model.factorises:
+        eps = noise.normal((B, 1, T, model.latent_dim), r.y).movedim(0, 1)
+        particles = model.propose(r, eps)[1]
+        chosen = torch.zeros(num_paths, B, dtype=torch.int64, device=r.y.device)
+    else:
+        uniforms = noise.uniform((B, T + 1), r.y)
+        size = max(num_paths, FILTER_PARTICLES)
+        _, (particles, log_weights) = filter_reading(model, r, size, uniforms[:, :-1], noise)
+        chosen = systematic(log_weights, uniforms[:, -1], num_paths)
+    guide, prior = particles
+    memory, last, network = repeat_state(r.after._replace(memory=model.remember(batch)), num_paths)
+
+    def side_by_side(part: State) -> State:
+        return map_state(lambda s: s.transpose(0, 1).flatten(0, 1), take(part, chosen))
+
+    after = (network[0], side_by_side(prior))
+    return ModelState(memory, last, (*after, side_by_side(guide)) if filling else after)
