@@ -22,16 +22,17 @@ def announce(
     module: SequenceModel, train: SequenceDataset, valid: SequenceDataset, options: TrainingOptions
 ) -> None:
     """Log the model's size, and the data for training and validation."""
-    window = choose_window(train, options)
+    window, length = choose_window(train, options), options.prediction_length
     cut = f", in windows of {window[0]} steps after {window[1]} of context" if window else ""
     logger.info(
-        "%s: %s parameters; training on %s, %d steps%s; validating on %s",
+        "%s: %s parameters; training on %s, %d steps%s; validating on %s%s",
         module.family,
         f"{sum(p.numel() for p in module.parameters()):,}",
         counted(len(train), "sequence"),
         int(train.lengths.sum()),
         cut,
         counted(len(valid), "sequence"),
+        "" if length is None else f", their last windows of {counted(length, 'step')}",
     )
 
 
