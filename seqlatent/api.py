@@ -23,12 +23,8 @@ import pandas as pd
 import torch
 
 from seqlatent.choosing import Choice, check_plan, choose_scaling, fit_members
-from seqlatent.data.calendar import choose_cycles, with_cycles
-from seqlatent.data.categories import known_categories
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
-from seqlatent.data.readers import load, load_like
-from seqlatent.data.splits import split, with_context
 from seqlatent.data.tables import write_table
 from seqlatent.errors import InputError
 from seqlatent.fitted_model import Fitted
@@ -44,16 +40,15 @@ from seqlatent.training.checkpoint import (
     CURVE,
     check_folder,
     clear_state,
-    load_state,
     make_folder,
     save_model,
 )
 from seqlatent.training.checkpoint import load_model as load_module
+from seqlatent.training.dividing import Division, divide
 from seqlatent.training.facts import facts_of, score_text
 from seqlatent.training.fitting import FitResult, check_device
 from seqlatent.training.fitting import fit as train_model
 from seqlatent.training.messages import announce, warn
-from seqlatent.training.options import TrainingOptions
 from seqlatent.training.progress import progress_bar
 from seqlatent.training.trainer import is_main_process
 
@@ -151,6 +146,7 @@ class Model(Fitted, Summary):
         data: Any,
         *,
         valid: Any = 0.1,
+        prediction_length: int | None = None,
         calendar: str | Sequence[str] = "auto",
         members: int | str = 1,
         weights: str | None = None,
@@ -167,6 +163,8 @@ class Model(Fitted, Summary):
         Args:
             data: whatever `seqlatent.load` reads.
             valid: the share of the data that is held out; or held-out data, as `data`.
+            prediction_length: H, the steps that forecasts will be for; the held-out part is then
+                the last windows of H steps of every series, scored given their past.
             calendar: cycles whose phase is a covariate, such as `["day", "week"]`; `auto`: those
                 that are longer than a step and that the data have seen twice, where the steps have
                 a frequency; `none`.
@@ -181,7 +179,7 @@ class Model(Fitted, Summary):
             resume: resume from the checkpoint in the folder, if there is one.
             overwrite: replace what the folder holds.
             progress: show a bar; by default on a terminal.
-            training: see `seqlatent.training.trainer.TrainingOptions`, e.g. `max_minutes=2`.
+            training: see `seqlatent.training.options.TrainingOptions`, e.g. `max_minutes=2`.
 
         Returns:
             the model itself.
@@ -196,25 +194,37 @@ class Model(Fitted, Summary):
         weights = check_plan(self.torch_class, members, weights, resume)
         if folder is not None:
             check_folder(folder, resume, overwrite)
-        data = load(data)
-        data = with_cycles(data, choose_cycles(calendar, data))
-        share = isinstance(valid, int | float)
-        if share:
-            training["valid"] = valid
-        options: TrainingOptions = make(TrainingOptions, training)
-        if share:
-            data = with_context(data, self.options.context_length)
-            train, held_out = split(data, options.valid, options.valid_by, seed)
-        else:
-            train = with_context(data, self.options.context_length)
-            held_out = load_like(valid, data)  # check_data gives it its context
-        train, held_out = known_categories(train, held_out)
+        divided = divide(
+            data, valid, {**training, "prediction_length": prediction_length},
+            calendar=calendar, context_length=self.options.context_length, seed=seed,
+        )  # fmt: skip
+        return self.fit_divided(
+            divided, members=members, weights=weights, seed=seed, device=device, folder=folder,
+            resume=resume, overwrite=overwrite, progress=progress,
+        )  # fmt: skip
+
+    def fit_divided(
+        self,
+        divided: Division,
+        *,
+        members: int | str = 1,
+        weights: str = "equal",
+        seed: int = 0,
+        device: str = "auto",
+        folder: Path | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        progress: bool | None = None,
+    ) -> "Model":
+        """Fit to data that are divided already; the arguments are those of `fit`, checked."""
+        train, held_out, options = divided.train, divided.held_out, divided.options
         description = DataDescription.of(train, self.options.season)
         if options.hide > 0:
             description = dataclasses.replace(description, had_gaps=True)
         # Scales come from training data alone; which distribution can hold the values is asked of
         # all.
-        chosen, reason = MODELS[self.family].complete(self.options, DataDescription.of(data))
+        whole = DataDescription.of(divided.whole)
+        chosen, reason = MODELS[self.family].complete(self.options, whole)
 
         def build(scaling: str, seed: int = seed) -> SequenceModel:
             with torch.random.fork_rng():
@@ -223,7 +233,7 @@ class Model(Fitted, Summary):
 
         choice = Choice(chosen.scaling)
         if chosen.scaling == "auto":
-            choice = _choice_so_far(folder) if folder is not None and resume else None
+            choice = Choice.of_run(folder) if folder is not None and resume else None
             if choice is None:
                 plain = check_data(build("global"), held_out, reads_gaps=False)
                 choice = choose_scaling(build, train, plain, options, seed=seed, device=device)
@@ -273,8 +283,9 @@ class Model(Fitted, Summary):
             raise
         self._module = mixed
         self.fitted = own | facts_of(
-            mixed, self.result, data=data, train=train, valid=held_out, options=options, seed=seed
-        )
+            mixed, self.result, data=divided.whole, train=train, valid=held_out, options=options,
+            seed=seed,
+        )  # fmt: skip
         if choice.tried:
             self.fitted["tried"] = choice.to_json()["tried"]
         if folder is not None and is_main_process():
@@ -309,20 +320,6 @@ class Model(Fitted, Summary):
         save_model(self.module, run, self.fitted)
         if self.result is not None:
             write_table(pd.DataFrame(self.result.curve), Path(run) / CURVE)
-
-
-def _choice_so_far(run: Path) -> Choice | None:
-    """The chain that an interrupted fit had chosen or was given, if there is one."""
-    saved = load_state(run)
-    if saved is None:
-        return None
-    state = saved[1]
-    try:
-        return Choice.from_json(state["notes"]["scaling"])
-    except (KeyError, TypeError):
-        raise InputError(
-            f"{run}: its checkpoint is damaged; start again with --overwrite"
-        ) from None
 
 
 class Classes(Mapping[str, type[Model]]):

@@ -26,6 +26,8 @@ from seqlatent.nn.recall import Recall
 from seqlatent.nn.recurrent import Recurrent
 from seqlatent.options import make
 
+H = 3  # steps of the windows that tests of evaluations share
+
 import_example()  # a package of its own: all laws hold for what it adds
 
 NETWORKS: dict[str, Callable[[], CausalNetwork]] = {

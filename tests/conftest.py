@@ -8,9 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from cases import H, dataset, model
 from command_line import TINY
 
 from seqlatent.cli.app import run_command
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.models.base import SequenceModel
+from seqlatent.tasks.evaluating import evaluate
+from seqlatent.tasks.evaluation import Evaluation
 
 
 def fitted(folder: Path, data: str, *options: str) -> Path:
@@ -62,6 +67,23 @@ def covariate_run(shared, covariate_table) -> Path:
 @pytest.fixture(scope="session")
 def label_run(shared, covariate_table) -> Path:
     return fitted(shared / "labels", str(covariate_table), "--targets", "weather")
+
+
+@pytest.fixture(scope="session")
+def pairs() -> SequenceDataset:
+    """Five series of up to 20 steps of two channels."""
+    return dataset(channels=2, num=5, steps=20)
+
+
+@pytest.fixture(scope="session")
+def pairs_rnn(pairs) -> SequenceModel:
+    return model("rnn", data=pairs)
+
+
+@pytest.fixture(scope="session")
+def evaluation(pairs_rnn, pairs) -> Evaluation:
+    """Three windows of three steps of each of the five series."""
+    return evaluate(pairs_rnn, pairs, H, windows=3, num_samples=50, season=2)
 
 
 @pytest.fixture

@@ -40,6 +40,15 @@ def test_fit_json_and_curve(run):
     assert saved["fitted"]["valid_nats_per_step"] == summary["valid_nats_per_step"]
 
 
+def test_a_prediction_length_says_what_is_held_out(run):
+    options = ("--max-steps", 2, "--prediction-length", 6)
+    out, err = run("fit", "elnino:train", "--out", "run", *options)
+    assert "their last windows of 6 steps" in err
+    assert "nats per step (exact) of the last windows of 6 steps at step 2 of 2" in out
+    assert saved_options()["prediction_length"] == 6
+    run("evaluate", "run", "elnino", "--prediction-length", 3, "--num-samples", 4, "--refit")
+
+
 def test_options_from_a_file_and_the_command_line(run, place):
     text = "max-steps = 7\n[model]\nhidden_dim = 5\ncell = 'lstm'\n[training]\nbatch_size = 3\n"
     (place / "o.toml").write_text(text)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from cases import dataset, model
+from cases import H, dataset, model
 from test_adversarial import AdversaryModel, AdversaryOptions
 
 import seqlatent as sl
@@ -14,35 +14,17 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.tasks import metrics
 from seqlatent.tasks.evaluating import evaluate
-from seqlatent.tasks.evaluation import METHODS, MODEL, NAIVE, Evaluation
+from seqlatent.tasks.evaluation import METHODS, MODEL, NAIVE
 from seqlatent.tasks.forecasting import forecast, sample
 from seqlatent.tasks.scoring import score
-
-H = 3
-
-
-@pytest.fixture(scope="module")
-def data() -> SequenceDataset:
-    return dataset(channels=2, num=5, steps=20)
-
-
-@pytest.fixture(scope="module")
-def rnn(data):
-    return model("rnn", data=data)
-
-
-@pytest.fixture(scope="module")
-def result(rnn, data) -> Evaluation:
-    return evaluate(rnn, data, H, windows=3, num_samples=50, season=2)
-
 
 # -- windows ------------------------------------------------------------------------------------
 
 
-def test_windows_end_where_the_series_do(result, data):
-    assert len(result) == 15
-    for s in data:
-        mine = [w for w in result.windows if w.unique_id == s.unique_id]
+def test_windows_end_where_the_series_do(evaluation, pairs):
+    assert len(evaluation) == 15
+    for s in pairs:
+        mine = [w for w in evaluation.windows if w.unique_id == s.unique_id]
         assert [w.start for w in mine] == [len(s) - 9, len(s) - 6, len(s) - 3]
         assert [w.origin for w in mine] == [0, 1, 2]
         for w in mine:
@@ -51,41 +33,41 @@ def test_windows_end_where_the_series_do(result, data):
             np.testing.assert_array_equal(w.truth, s.x[w.start : w.start + H])
 
 
-def test_a_window_is_the_forecast_from_what_came_before(result, rnn, data):
+def test_a_window_is_the_forecast_from_what_came_before(evaluation, pairs_rnn, pairs):
     """With the values of the window, and those after it, changed: the forecast does not know."""
-    w = result.windows[1]
-    s = data.sequences[0]
+    w = evaluation.windows[1]
+    s = pairs.sequences[0]
     x = s.x.copy()
     x[w.start :] = 99.0
     name = f"{s.unique_id} (from {s.ds[w.start]})"
     history = replace(s, x=x, unique_id=name).slice(0, w.start)
-    fc = forecast(rnn, replace(data, sequences=(history,)), H, num_samples=50)[0]
+    fc = forecast(pairs_rnn, replace(pairs, sequences=(history,)), H, num_samples=50)[0]
     np.testing.assert_allclose(w.forecasts[MODEL].mean, fc.mean, rtol=1e-6)
     np.testing.assert_allclose(
         w.forecasts[MODEL].crps, metrics.crps(fc.samples, w.truth), rtol=1e-5
     )
 
 
-def test_log_score_is_a_difference_of_log_likelihoods(result, rnn, data):
-    s = data.sequences[0]
-    for w in result.windows[:3]:
+def test_log_score_is_a_difference_of_log_likelihoods(evaluation, pairs_rnn, pairs):
+    s = pairs.sequences[0]
+    for w in evaluation.windows[:3]:
         pieces = (s.slice(0, w.start), s.slice(0, w.start + H))
         names = [replace(p, unique_id=str(i)) for i, p in enumerate(pieces)]
-        scores = score(rnn, replace(data, sequences=tuple(names)))[0]["log_prob"]
+        scores = score(pairs_rnn, replace(pairs, sequences=tuple(names)))[0]["log_prob"]
         total, steps = w.forecasts[MODEL].measures["log_score"]
         assert total == pytest.approx(scores[1] - scores[0], rel=1e-4)
         assert steps == H
-    assert result.kind == "exact"
+    assert evaluation.kind == "exact"
 
 
-def test_overlapping_windows(rnn, data):
-    result = evaluate(rnn, data[0], H, windows=4, step=1, num_samples=4)
+def test_overlapping_windows(pairs_rnn, pairs):
+    result = evaluate(pairs_rnn, pairs[0], H, windows=4, step=1, num_samples=4)
     assert [w.start for w in result.windows] == [14, 15, 16, 17]
 
 
-def test_a_series_windows_do_not_depend_on_the_others(result, rnn, data):
-    alone = evaluate(rnn, data[[3]], H, windows=3, num_samples=50, season=2)
-    for w, other in zip(alone.windows, result.windows[9:12], strict=True):
+def test_a_series_windows_do_not_depend_on_the_others(evaluation, pairs_rnn, pairs):
+    alone = evaluate(pairs_rnn, pairs[[3]], H, windows=3, num_samples=50, season=2)
+    for w, other in zip(alone.windows, evaluation.windows[9:12], strict=True):
         for method in METHODS:
             mine, its = w.forecasts[method], other.forecasts[method]
             np.testing.assert_allclose(mine.mean, its.mean, rtol=1e-5)
@@ -93,46 +75,46 @@ def test_a_series_windows_do_not_depend_on_the_others(result, rnn, data):
             assert mine.measures["wql"] == pytest.approx(its.measures["wql"], rel=1e-4)
 
 
-def test_in_parts_that_fit_in_memory_it_is_the_same(result, rnn, data, monkeypatch):
+def test_in_parts_that_fit_in_memory_it_is_the_same(evaluation, pairs_rnn, pairs, monkeypatch):
     monkeypatch.setattr("seqlatent.tasks.evaluating.MAX_NUMBERS", 4 * H * 50 * 2)
-    parts = evaluate(rnn, data, H, windows=3, num_samples=50, season=2)
-    np.testing.assert_allclose(parts.summary["value"], result.summary["value"], rtol=1e-4)
+    parts = evaluate(pairs_rnn, pairs, H, windows=3, num_samples=50, season=2)
+    np.testing.assert_allclose(parts.summary["value"], evaluation.summary["value"], rtol=1e-4)
 
 
-def test_series_that_are_too_short_for_some_windows(rnn, caplog):
+def test_series_that_are_too_short_for_some_windows(pairs_rnn, caplog):
     long = dataset(channels=2, num=1, steps=20)
     short = dataset(channels=2, num=1, steps=8, seed=1)
     both = replace(
         long, sequences=(*long.sequences, replace(short.sequences[0], unique_id="short"))
     )
     with caplog.at_level(logging.WARNING, "seqlatent"):
-        result = evaluate(rnn, both, H, windows=4, num_samples=4)
+        result = evaluate(pairs_rnn, both, H, windows=4, num_samples=4)
     assert "1 of 2 series are too short for 4 windows: short lacks 2" in caplog.text
     assert result.left_out == {"short": 2}
     assert [w.start for w in result.windows if w.unique_id == "short"] == [2, 5]
     assert "short (2)" in repr(result)
 
 
-def test_all_series_are_too_short(rnn, data):
+def test_all_series_are_too_short(pairs_rnn, pairs):
     with pytest.raises(sl.InputError, match="every series is too short for a window of 20 steps"):
-        evaluate(rnn, data, 20)
-    assert len(evaluate(rnn, data[0], 19, num_samples=4)) == 1
+        evaluate(pairs_rnn, pairs, 20)
+    assert len(evaluate(pairs_rnn, pairs[0], 19, num_samples=4)) == 1
 
 
-def test_the_context_of_a_part_is_never_forecast(rnn, data, caplog):
-    s = replace(data.sequences[0], context=15)
-    part = replace(data, sequences=(s,))
-    result = evaluate(rnn, part, 2, windows=5, num_samples=4)
+def test_the_context_of_a_part_is_never_forecast(pairs_rnn, pairs, caplog):
+    s = replace(pairs.sequences[0], context=15)
+    part = replace(pairs, sequences=(s,))
+    result = evaluate(pairs_rnn, part, 2, windows=5, num_samples=4)
     assert [w.start for w in result.windows] == [16, 18]
     with pytest.raises(sl.InputError, match="has 5 steps after 15 of context"):
-        evaluate(rnn, part, 6)
+        evaluate(pairs_rnn, part, 6)
 
 
 @pytest.mark.parametrize("options", [{"scaling": "running", "context_length": 4},
                                      {"scaling": "increments", "context_length": 1}])  # fmt: skip
-def test_models_with_a_context(options, data):
-    rnn = model("rnn", data=data, **options)
-    result = evaluate(rnn, data[0], H, windows=9, num_samples=4)
+def test_models_with_a_context(options, pairs):
+    rnn = model("rnn", data=pairs, **options)
+    result = evaluate(rnn, pairs[0], H, windows=9, num_samples=4)
     first = 5 if options["context_length"] == 4 else 2
     assert min(w.start for w in result.windows) == first
 
@@ -147,28 +129,30 @@ def test_models_with_a_context(options, data):
         ({"seed": -1}, "seed=-1"),
     ],
 )
-def test_arguments_out_of_range(rnn, data, words, message):
+def test_arguments_out_of_range(pairs_rnn, pairs, words, message):
     with pytest.raises(sl.InputError, match=message):
-        evaluate(rnn, data, H, **words)
+        evaluate(pairs_rnn, pairs, H, **words)
 
 
 # -- what is measured ---------------------------------------------------------------------------
 
 
-def test_missing_truth_is_skipped(rnn, data):
-    x = data.sequences[0].x.copy()
+def test_missing_truth_is_skipped(pairs_rnn, pairs):
+    x = pairs.sequences[0].x.copy()
     x[-1, 0] = x[-H] = np.nan
-    gaps = replace(data, sequences=(replace(data.sequences[0], x=x),))
-    result = evaluate(rnn, gaps, H, num_samples=20)
+    gaps = replace(pairs, sequences=(replace(pairs.sequences[0], x=x),))
+    result = evaluate(pairs_rnn, gaps, H, num_samples=20)
     found = result.windows[0].forecasts[MODEL]
     np.testing.assert_array_equal(np.isnan(found.crps), np.isnan(x[-H:]))
     assert found.measures["crps"][1] == 3  # of six values
     assert found.measures["log_score"][1] == 2  # steps
     assert found.measures["crps_sum"][1] == 1
-    assert np.isfinite(result.summary["value"][result.summary["method"] == NAIVE]).all()
+    naive = result.summary.query("method == @NAIVE").set_index("measure")["value"]
+    assert np.isnan(naive["crps_growth"])  # the first step has no value
+    assert np.isfinite(naive.drop("crps_growth")).all()
     x[-H:] = np.nan
-    nothing = replace(data, sequences=(replace(data.sequences[0], x=x),))
-    assert evaluate(rnn, nothing, H, num_samples=4).summary["value"].isna().all()
+    nothing = replace(pairs, sequences=(replace(pairs.sequences[0], x=x),))
+    assert evaluate(pairs_rnn, nothing, H, num_samples=4).summary["value"].isna().all()
 
 
 def test_a_model_of_its_own_data_is_calibrated():
@@ -190,13 +174,13 @@ def test_a_model_of_its_own_data_is_calibrated():
     assert row["difference"] > 4 * row["difference_se"]
 
 
-def test_an_estimated_log_score_says_so(data):
-    result = evaluate(model("latent", data=data), data[:2], H, num_samples=4)
+def test_an_estimated_log_score_says_so(pairs):
+    result = evaluate(model("latent", data=pairs), pairs[:2], H, num_samples=4)
     assert result.kind == "iwae"
     assert result.summary.set_index(["measure", "method"])["value"]["log_score", MODEL] < 0
 
 
-def test_a_model_without_a_likelihood_has_no_log_score(data):
+def test_a_model_without_a_likelihood_has_no_log_score(pairs):
     one = dataset(num=3, steps=20)
     adversary = AdversaryModel(AdversaryOptions(), DataDescription.of(one))
     result = evaluate(adversary, one, H, num_samples=4)
@@ -207,13 +191,13 @@ def test_a_model_without_a_likelihood_has_no_log_score(data):
     assert "  -  " in result.table()
 
 
-def test_the_season_comes_from_the_first_histories(rnn):
+def test_the_season_comes_from_the_first_histories(pairs_rnn):
     t = np.arange(60)
     x = np.stack([np.sin(2 * np.pi * t / 6), np.cos(2 * np.pi * t / 6)], -1)
     data = SequenceDataset.from_list([20 + 3 * x])
-    assert evaluate(rnn, data, H, num_samples=4).season == 6
-    assert evaluate(rnn, data, H, windows=18, num_samples=4).season == 1  # six steps are left
-    assert "6 steps" in repr(evaluate(rnn, data, H, num_samples=4))
+    assert evaluate(pairs_rnn, data, H, num_samples=4).season == 6
+    assert evaluate(pairs_rnn, data, H, windows=18, num_samples=4).season == 1  # six steps are left
+    assert "6 steps" in repr(evaluate(pairs_rnn, data, H, num_samples=4))
 
 
 # -- labels, covariates, fitting again ------------------------------------------------------------
@@ -286,16 +270,16 @@ def test_irregular_steps_with_covariates():
     ]  # fmt: skip
 
 
-def test_fitting_again_sees_the_steps_before_each_origin(rnn, data):
+def test_fitting_again_sees_the_steps_before_each_origin(pairs_rnn, pairs):
     seen = []
 
     def refit(history):
         seen.append([(s.unique_id, len(s)) for s in history])
-        return rnn
+        return pairs_rnn
 
-    result = evaluate(rnn, data, H, windows=2, num_samples=50, season=2, refit=refit)
-    assert seen == [[(s.unique_id, len(s) - H * k) for s in data] for k in (2, 1)]
-    kept = evaluate(rnn, data, H, windows=2, num_samples=50, season=2)
+    result = evaluate(pairs_rnn, pairs, H, windows=2, num_samples=50, season=2, refit=refit)
+    assert seen == [[(s.unique_id, len(s) - H * k) for s in pairs] for k in (2, 1)]
+    kept = evaluate(pairs_rnn, pairs, H, windows=2, num_samples=50, season=2)
     np.testing.assert_allclose(result.summary["value"], kept.summary["value"], rtol=1e-4)
     assert "before each origin" in repr(result)
 

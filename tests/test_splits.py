@@ -11,6 +11,7 @@ from seqlatent.data.sequence import Sequence
 from seqlatent.data.splits import split, windows, with_context
 from seqlatent.errors import InputError
 from seqlatent.training.batches import TrainingBatches
+from seqlatent.training.options import TrainingOptions, choose_batch_size, choose_window
 
 
 def series(length: int, context: int = 0) -> Sequence:
@@ -67,6 +68,37 @@ def test_training_batches_are_a_function_of_seed_and_step():
     assert [tuple(s.ds) for s in again.sequences(2)] == first[2]
     other = TrainingBatches(data, 4, (16, 8), seed=4)
     assert [[tuple(s.ds) for s in other.sequences(k)] for k in range(12)] != first
+
+
+@pytest.mark.parametrize(
+    ("long", "short"),
+    [
+        ((3, 10_000), (500, 20)),
+        ((3, 10_000), (20, 20)),
+        ((1, 3000), (8, 20)),
+        ((2, 500), (500, 20)),
+    ],
+)
+def test_neither_long_nor_short_series_starve(long: tuple[int, int], short: tuple[int, int]):
+    """The weight of the long series in the gradients of an epoch lies between their shares of all
+    series and of all steps: a loss is a mean over the scored steps of its batch."""
+    (num, length), (others, steps) = long, short
+    data = SequenceDataset.from_list([np.zeros(length)] * num + [np.zeros(steps)] * others)
+    options = TrainingOptions()
+    window = choose_window(data, options)
+    batches = TrainingBatches(data, choose_batch_size(data, options, window), window)
+    weight, scored, step = 0.0, 0, 0
+    while batches.epoch(step) == 0:
+        pieces = batches.sequences(step)
+        counts = np.array([len(s) - s.context for s in pieces])
+        of_long = np.array([int(s.unique_id) < num for s in pieces])
+        weight += counts[of_long].sum() / counts.sum()
+        scored, step = scored + counts.sum(), step + 1
+    total = num * length + others * steps
+    assert scored == total
+    assert 2 * num / (num + others) < weight / step < num * length / total
+    if num * length > others * steps:  # most of the steps: of the weight they have a fifth or more
+        assert 0.2 < weight / step < 0.9
 
 
 def test_an_epoch_holds_every_sequence_once():

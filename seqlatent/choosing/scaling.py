@@ -13,6 +13,7 @@ Of the chains that are about as good as the best, the simplest is chosen.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,12 @@ from seqlatent.choosing.comparing import Parts, compare, held_out_parts, pieces
 from seqlatent.choosing.linear import linear_scores, some
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence as Series
+from seqlatent.errors import InputError
 from seqlatent.inference.protocols import ExactPosterior, OwnSelection
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.chains import MOVING
 from seqlatent.nn.scaling import prepare
+from seqlatent.training.checkpoint import load_state
 from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions
 
@@ -88,6 +91,23 @@ class Choice:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Choice":
         return cls(**{**content, "tried": tuple(Tried(**t) for t in content["tried"])})
+
+    @classmethod
+    def of_run(cls, run: Path) -> "Choice | None":
+        """The chain that an interrupted fit had chosen or was given, if there is one.
+
+        Raises:
+            InputError: when the folder's checkpoint is damaged.
+        """
+        saved = load_state(run)
+        if saved is None:
+            return None
+        try:
+            return cls.from_json(saved[1]["notes"]["scaling"])
+        except (KeyError, TypeError):
+            raise InputError(
+                f"{run}: its checkpoint is damaged; start again with --overwrite"
+            ) from None
 
     def to_text(self) -> str:
         """What was chosen, how the others did, and whether that was close."""

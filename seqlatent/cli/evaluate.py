@@ -61,6 +61,8 @@ def evaluate(
     """Forecast the last steps of each sequence, and compare with what came.
 
     The measures stand beside those of two simple forecasts, each with its standard error.
+    crps_growth is the CRPS at the last step ahead over that at the first, to be compared with that
+    of the seasonal naive forecast: how the error grows along the horizon.
     """
     from seqlatent.api import load_model
     from seqlatent.data.readers import load_like

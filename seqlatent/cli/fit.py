@@ -77,6 +77,14 @@ def fit(
             help="Share of the data to hold out for validation, or a file (default: 0.1)."
         ),
     ] = None,
+    prediction_length: Annotated[
+        int | None,
+        typer.Option(
+            metavar="H",
+            help="Steps ahead that forecasts will be for: the last windows of H steps of every "
+            "series are held out, and scored given their past (default: see valid_by).",
+        ),
+    ] = None,
     max_steps: Annotated[int | None, typer.Option(help="Largest number of training steps.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Largest number of minutes.")] = None,
     members: Annotated[
@@ -128,6 +136,7 @@ def fit(
     chosen = read_config(config, option_classes) if config else {}
     chosen |= parse_assignments(settings or [], option_classes)
     given = {"emission": emission, "max_steps": max_steps, "max_minutes": max_minutes}
+    given["prediction_length"] = prediction_length
     chosen |= {name: value for name, value in given.items() if value is not None}
     of_training = set(TrainingOptions.__dataclass_fields__)
     training = {k: chosen.pop(k) for k in list(chosen) if k in of_training}

@@ -13,12 +13,18 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
 from seqlatent.data.statics import SERIES
 from seqlatent.errors import InputError
+from seqlatent.text import counted
 
 SPLITS = ("auto", "series", "time")
 
 
 def split(
-    data: SequenceDataset, fraction: float, by: str = "auto", seed: int = 0, context: int = 512
+    data: SequenceDataset,
+    fraction: float,
+    by: str = "auto",
+    seed: int = 0,
+    context: int = 512,
+    prediction_length: int | None = None,
 ) -> tuple[SequenceDataset, SequenceDataset]:
     """Training and validation data.
 
@@ -30,16 +36,25 @@ def split(
             sequences on, unless the sequences themselves are a category, which none of those held
             out would have.
         seed: of that choice.
+        prediction_length: H; the split is then by time, in whole windows of H steps: of each
+            sequence as many as are nearest to `fraction`, at least one, and no more than leave a
+            step to train on. A sequence too short for that is for training alone.
 
     Raises:
-        InputError: when nothing would be left on one side.
+        InputError: when nothing would be left on one side, and for windows of whole series.
     """
     if not 0 < fraction < 1:
         raise InputError(f"valid must lie between 0 and 1, not {fraction:g}")
     if by not in SPLITS:
         raise InputError(f"valid_by '{by}' is not one of {', '.join(SPLITS)}")
+    if prediction_length is not None and by == "series":
+        raise InputError(
+            f"prediction_length={prediction_length} holds out the last steps of every series, and "
+            "valid_by=series whole ones; leave one of them out"
+        )
     if by == "auto":
-        by = "series" if len(data) >= 10 and SERIES not in data.static_names else "time"
+        whole = prediction_length is None and SERIES not in data.static_names
+        by = "series" if whole and len(data) >= 10 else "time"
     if by == "series":
         held_out = max(1, round(fraction * len(data)))
         if held_out >= len(data):
@@ -50,15 +65,31 @@ def split(
         return data[np.sort(order[held_out:])], data[np.sort(order[:held_out])]
     train, valid = [], []
     for s in data:
-        cut = len(s) - max(1, round(fraction * len(s)))
-        if cut <= s.context:
-            continue
-        train.append(s.slice(0, cut, s.context))
-        start = max(0, cut - context) if s.context == 0 else 0
-        valid.append(s.slice(start, len(s), cut - start))
-    if not train:
+        if prediction_length is None:
+            held_out = max(1, round(fraction * len(s)))
+        else:
+            num = max(1, round(fraction * len(s) / prediction_length))
+            most = (len(s) - s.context - 1) // prediction_length
+            held_out = min(num, most) * prediction_length
+        cut = len(s) - held_out
+        if held_out == 0:
+            train.append(s)
+        elif cut > s.context:
+            train.append(s.slice(0, cut, s.context))
+            start = max(0, cut - context) if s.context == 0 else 0
+            valid.append(s.slice(start, len(s), cut - start))
+    if valid:
+        return replace(data, sequences=tuple(train)), replace(data, sequences=tuple(valid))
+    if prediction_length is None:
         raise InputError(f"{data.name}: every sequence is too short to hold out its last steps")
-    return replace(data, sequences=tuple(train)), replace(data, sequences=tuple(valid))
+    longest = max(data, key=lambda s: len(s) - s.context)
+    after = f" after {longest.context} of context" if longest.context else ""
+    raise InputError(
+        f"{data.name}: no series has more than prediction_length={prediction_length} steps, and so "
+        f"no window to hold out; the longest, series '{longest.unique_id}', has "
+        f"{counted(len(longest) - longest.context, 'step')}{after}; shorten the prediction length, "
+        "or leave it out"
+    )
 
 
 def with_context(data: SequenceDataset, length: int) -> SequenceDataset:

@@ -23,6 +23,7 @@ class Spread:
         seasonal: root mean square of a value less the one a season before it.
         own_scale, own_increment, own_seasonal: the same within a series, around its own mean; the
             geometric mean over the series.
+        own_range: from the lowest to the highest value of a series; the largest of all series.
         level_weight: observed values that `loc` is worth as an estimate of a series' level.
         scale_weight: observed values that `own_...` is worth as an estimate of a series' scale.
     """
@@ -34,6 +35,7 @@ class Spread:
     own_scale: float = 1.0
     own_increment: float = 1.0
     own_seasonal: float = 1.0
+    own_range: float = 1.0
     level_weight: float = 1.0
     scale_weight: float = 4.0
 
@@ -68,6 +70,7 @@ def spread(columns: Iterable[np.ndarray], season: int) -> Spread:
         own_scale=own_scale,
         own_increment=own_increment,
         own_seasonal=own_seasonal,
+        own_range=max(float(np.nanmax(c) - np.nanmin(c)) for c in columns),
         level_weight=float(np.clip(own_scale**2 / max(between, least), 0.01, 100.0)),
         scale_weight=_weight(squares, counts),
     )

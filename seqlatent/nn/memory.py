@@ -19,6 +19,8 @@ class Memory(NamedTuple):
         level, weight: (B, 1, D) discounted sum of the values, and of their weights.
         square, counted: (B, 1, D) the same of the squares of the scaled values.
         age: (B, 1, 1) number of steps.
+        centre, room: (B, 1, D) of the values of paths, by those that were read
+            (`seqlatent.nn.limits`); the steps of a path leave them as they are.
     """
 
     last: Tensor
@@ -29,6 +31,8 @@ class Memory(NamedTuple):
     square: Tensor
     counted: Tensor
     age: Tensor
+    centre: Tensor
+    room: Tensor
 
     def lagged(self, lag: int) -> Tensor:
         """(B, 1, D) the values `lag` steps before the next one; NaN where missing."""

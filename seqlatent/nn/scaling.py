@@ -27,6 +27,7 @@ from seqlatent.data.sequence import Sequence as Series
 from seqlatent.errors import InputError
 from seqlatent.nn.chains import MOVING, base_scale, parse_chain, spread_of
 from seqlatent.nn.layers import soft_clip
+from seqlatent.nn.limits import Limits
 from seqlatent.nn.memory import Before, Memory, carried, discounted, shifted
 
 WINDOW = 50  # steps after which a value's weight in running means has fallen to 1/e, at least
@@ -75,8 +76,6 @@ class Scaler(nn.Module):
     rounding: Tensor
     free: Tensor
     logged: Tensor
-    lowest: Tensor
-    highest: Tensor
     view_loc: Tensor
     view_scale: Tensor
     view_offset: Tensor
@@ -132,8 +131,7 @@ class Scaler(nn.Module):
         self.register_buffer("logged", torch.tensor(logged), persistent=False)
         self.any_logged = any(logged)
         ends = torch.tensor([[c.minimum, c.maximum] for c in description.channels], dtype=DOUBLE)
-        self.register_buffer("lowest", self.to_scale(ends[:, 0]))
-        self.register_buffer("highest", self.to_scale(ends[:, 1]))
+        self.limits = Limits(description, spreads, self.to_scale(ends.T).T)
         # Features describe the channels that have a size, on a scale of their own if unscaled.
         labels = list(labels) or [False] * D
         self.unscaled, self.labels = unscaled, labels
@@ -211,15 +209,16 @@ class Scaler(nn.Module):
         D = len(self.loc)
         zero, none = self.loc.new_zeros(size, 1, D), self.loc.new_full((size, 1, D), torch.nan)
         past = none.expand(-1, self.longest, -1)
-        age = zero[..., :1]
-        return Memory(none, past, none[:, :0], zero, zero, zero, zero, age)
+        memory = Memory(none, past, none[:, :0], zero, zero, zero, zero, zero[..., :1], zero, zero)
+        return self.limits.begin(memory)
 
     def next(self, memory: Memory) -> Scaled:
         """The scaling of the next step."""
         return self._scaled(memory, *self._loc_base(memory))
 
     def after(self, memory: Memory, x: Tensor) -> Memory:
-        """The memory after one more step, (B, 1, D) values in data units, NaN where missing."""
+        """The memory after one more step of a path, (B, 1, D) values in data units, NaN where
+        missing: its centre and room stay those of the values that `scan` read."""
         return self._after(memory, x, *self._loc_base(memory))
 
     def _after(self, memory: Memory, x: Tensor, loc: Tensor, base: Tensor) -> Memory:
@@ -234,7 +233,11 @@ class Scaler(nn.Module):
             own, counts = self._own(g, memory, loc, base)
             square, counted = self.decay * square + own, self.decay * counted + counts
         past, since = memory.push(g, NEW) if self.longest else (memory.past, memory.since)
-        return Memory(last, past, since, level, weight, square, counted, memory.age + 1)
+        age = memory.age + 1
+        return memory._replace(
+            last=last, past=past, since=since, level=level, weight=weight, square=square,
+            counted=counted, age=age,
+        )  # fmt: skip
 
     def scan(self, batch: SequenceBatch) -> tuple[Scaled, Memory]:
         """The scaling of every step of a batch, and the memory after the last one, which means
@@ -264,7 +267,9 @@ class Scaler(nn.Module):
         missing = g.new_full((B, max(0, self.longest - T), D), torch.nan)
         past = torch.cat([missing, g], 1)[:, max(0, T - self.longest) :][:, : self.longest]
         level, weight, square, counted = (v[:, -1:] for v in (level, weight, square, counted))
-        memory = Memory(last, past, g[:, :0], level, weight, square, counted, age[:, -1:])
+        age = age[:, -1:]
+        memory = Memory(last, past, g[:, :0], level, weight, square, counted, age, level, level)
+        memory = self.limits.begin(memory, self._own_scale(memory))
         return Scaled(*(part[:, num_past:] for part in scaled)), memory
 
     def inverse(self, y: Tensor, memory: Memory, bounded: bool = False) -> tuple[Tensor, Memory]:
@@ -274,30 +279,20 @@ class Scaler(nn.Module):
         Args:
             y: scaled values.
             memory: before them.
-            bounded: values far beyond those of the training data and of the series itself are
-                brought back to `limits`: a path must not run away when one value from a tail sets
-                the scale of those after it.
+            bounded: values beyond the limits (`seqlatent.nn.limits`) are brought back to them: a
+                path must not run away when one value from a tail sets the scale of those after it.
+                Chains whose scale does not move have none.
         """
         values = []
         for step in y.split(1, 1):
             loc, base = self._loc_base(memory)
             g = loc + step.to(DOUBLE) * self._scale(memory, loc, base)
             if bounded and self.moving:
-                low, high = self.limits(memory)
-                g = torch.where(self.free, g, torch.minimum(torch.maximum(g, low), high))
+                g = torch.where(self.free, g, self.limits.keep(g, memory))
             x = self.from_scale(g)
             memory = self._after(memory, x, loc, base)
             values.append(x)
         return torch.cat(values, 1), memory
-
-    def limits(self, memory: Memory) -> tuple[Tensor, Tensor]:
-        """(B, 1, D) the lowest and the highest value that paths take, on the scale of g: as far
-        from the training data's, or from the series' own level, as the training data's are from
-        each other, or ten standard deviations if that is further."""
-        width = torch.maximum(self.highest - self.lowest, 10 * self.first_scale)
-        level = memory.level / memory.weight.clamp(min=1e-9)
-        level = torch.where(memory.weight > 0, level, self.loc)
-        return torch.minimum(self.lowest, level) - width, torch.maximum(self.highest, level) + width
 
     # -- parts -------------------------------------------------------------------------------------
 
@@ -328,6 +323,11 @@ class Scaler(nn.Module):
         y = torch.where(counts, g - loc, 0.0) / base
         return [y.square().clamp(max=OUTLIER**2), counts.to(g)]
 
+    def _own_scale(self, m: Memory | Before) -> Tensor:
+        """A series' own scale in those of training series, with `running`; else 1."""
+        ratio = (self.scale_weight + m.square) / (self.scale_weight + m.counted)
+        return ratio.sqrt()
+
     def _scaled(self, m: Memory | Before, loc: Tensor, base: Tensor) -> Scaled:
         scale = self._scale(m, loc, base)
         return Scaled(loc, scale, self._features(m, loc, scale))
@@ -335,8 +335,7 @@ class Scaler(nn.Module):
     def _scale(self, m: Memory | Before, loc: Tensor, base: Tensor) -> Tensor:
         scale = base
         if "running" in self.words:
-            ratio = (self.scale_weight + m.square) / (self.scale_weight + m.counted)
-            scale = base * ratio.sqrt()
+            scale = base * self._own_scale(m)
         if self.moving:  # never less than what rounding to the recorded digits makes of it
             least = self.rounding * self.log_slope(self.from_scale(loc)).exp()
             scale = torch.where(self.free, 1.0, (scale.square() + least.square()).sqrt())

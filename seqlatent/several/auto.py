@@ -10,23 +10,21 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from seqlatent.api import CLASSES, Model
+from seqlatent.choosing import check_plan
 from seqlatent.choosing.comparing import Parts, compare, held_out_parts
-from seqlatent.data.calendar import choose_cycles, with_cycles
-from seqlatent.data.categories import known_categories
-from seqlatent.data.readers import load, load_like
-from seqlatent.data.splits import split, with_context
 from seqlatent.errors import InputError
 from seqlatent.inference.protocols import ExactDensity
 from seqlatent.models.registry import MODELS
-from seqlatent.options import check_seed, make
+from seqlatent.options import check_seed
 from seqlatent.tasks.prepare import check_data
-from seqlatent.training.fitting import FitResult
-from seqlatent.training.options import TrainingOptions
+from seqlatent.training.checkpoint import check_folder
+from seqlatent.training.dividing import divide
+from seqlatent.training.fitting import FitResult, check_device
 
 logger = logging.getLogger("seqlatent")
 
@@ -90,6 +88,7 @@ class Auto:
         data: Any,
         *,
         valid: Any = 0.1,
+        prediction_length: int | None = None,
         calendar: str | Sequence[str] = "auto",
         members: int | str = "auto",
         weights: str | None = None,
@@ -103,8 +102,9 @@ class Auto:
         """Fit to data.
 
         Args:
-            data, valid, calendar, seed, device, run, overwrite, progress, training: as of the fit
-                of a model. The budget is that of the whole race.
+            data, valid, prediction_length, calendar, seed, device, run, overwrite, progress,
+                training: as of the fit of a model. The budget is that of the whole race, and all
+                entries are compared by the same held-out steps.
             members, weights: of the best model, as of its fit: where it stops early, the rest of
                 the budget gives it further members.
 
@@ -116,27 +116,21 @@ class Auto:
             TrainingError: when training breaks down.
         """
         seed = check_seed(seed)
-        data = load(data)
-        data = with_cycles(data, choose_cycles(calendar, data))
-        by_share = isinstance(valid, int | float)
-        if by_share:
-            training["valid"] = valid
-        options: TrainingOptions = make(TrainingOptions, training)
-        training.pop("valid", None)
-        context = max(own.get("context_length", 0) for _, own in self.entries)
-        if by_share:
-            data = with_context(data, context)
-            train, held_out = split(data, options.valid, options.valid_by, seed)
-        else:
-            train, held_out = data, load_like(valid, data)
-        train, held_out = known_categories(train, held_out)
-        common = {"valid": held_out, "calendar": "none", "seed": seed, "device": device}
+        check_device(device)
+        folder = None if run is None else Path(run)
+        if folder is not None:
+            check_folder(folder, False, overwrite)
+        divided = divide(
+            data, valid, {**training, "prediction_length": prediction_length}, calendar=calendar,
+            context_length=max(own.get("context_length", 0) for _, own in self.entries), seed=seed,
+        )  # fmt: skip
+        options, common = divided.options, {"seed": seed, "device": device, "progress": progress}
         raced: list[Raced] = []
         masses: list[bool] | None = None  # for each channel, of the first entry
         entries, spent, start = self.entries, 0, time.perf_counter()
         for number, part in ((1, FIRST), (2, SECOND)):
             share = options.share(len(entries) / part)
-            budget = training | _budget(share)
+            trial = replace(divided, options=share)
             spent += len(entries) * (share.max_steps or 0)
             parts: dict[int, Parts] = {}
             fits: dict[int, FitResult] = {}
@@ -144,7 +138,7 @@ class Auto:
                 model = CLASSES[family](**own)
                 try:
                     with _quietly():
-                        model.fit(train, progress=progress, **common, **budget)
+                        model.fit_divided(trial, **common)
                 except InputError as error:
                     if len(self.entries) == 1:
                         raise
@@ -161,10 +155,10 @@ class Auto:
                     continue
                 assert model.result is not None
                 fits[i] = model.result
-                checked = check_data(model.module, held_out, reads_gaps=False)
+                checked = check_data(model.module, divided.held_out, reads_gaps=False)
                 parts[i] = held_out_parts(model.module, checked, options.num_particles, seed)
             if not parts:
-                raise InputError(f"{data.name}: no model of the race suits the data")
+                raise InputError(f"{divided.whole.name}: no model of the race suits the data")
             scores = compare(parts)
             raced += [
                 Raced(name_of(*entries[i]), number, fits[i].steps, round(fits[i].seconds, 2), *pair)
@@ -177,15 +171,18 @@ class Auto:
         family, own = entries[0]
         logger.info("%s", told(raced))
         # A round's share of steps is spent, and so is all its time, choices and scores included.
-        budget = training | _budget(options.less(spent, time.perf_counter() - start))
+        rest = options.less(spent, time.perf_counter() - start)
         model = CLASSES[family](**own)
         if members == "auto" and not issubclass(MODELS[family], ExactDensity):
             members = 1
-        final = {"members": members, "weights": weights, "run": run, "overwrite": overwrite}
-        model.fit(train, progress=progress, **final, **common, **budget)
+        weights = check_plan(MODELS[family], members, weights, resume=False)
+        model.fit_divided(
+            replace(divided, options=rest), members=members, weights=weights, folder=folder,
+            overwrite=overwrite, **common,
+        )  # fmt: skip
         model.fitted["race"] = [asdict(r) for r in raced]
-        if run is not None:
-            model.save(run)
+        if folder is not None:
+            model.save(folder)
         return model
 
 
@@ -218,7 +215,3 @@ def told(raced: Sequence[Raced]) -> str:
     if len(last) > 1 and last[0].nats_per_step - last[1].nats_per_step < last[1].std_error:
         text += f"; the difference from {last[1].model} is within its standard error"
     return text
-
-
-def _budget(options: TrainingOptions) -> dict[str, Any]:
-    return {"max_steps": options.max_steps, "max_minutes": options.max_minutes}

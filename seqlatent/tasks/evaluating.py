@@ -9,7 +9,9 @@ compared with what came:
     window 3   history ------------------------------------> H steps
 
 The measures are those of `seqlatent.tasks.metrics`, the simple forecasts those of
-`seqlatent.tasks.baselines`. A series' windows do not depend on the other series.
+`seqlatent.tasks.baselines`. `crps_growth` says how the error grows along the horizon: the CRPS at
+step H over that at step 1, summed over windows and channels. A series' windows do not depend on the
+other series.
 """
 
 import logging

@@ -227,8 +227,8 @@ class Evaluation(Summary):
         summary = self.summary.set_index(["measure", "method"])
         for name in self.measures:
             values = [_plus_minus(*summary.loc[(name, m), ["value", "std_error"]]) for m in METHODS]
-            # of two coverages neither is the better one for being higher
-            aimed = name.startswith(("coverage", "joint"))
+            # of two coverages neither is the better one for being higher, nor of two growths
+            aimed = name.startswith(("coverage", "joint", "crps_growth"))
             less = summary.loc[(name, NAIVE), ["difference", "difference_se"]]
             rows.append([name, *values, "" if aimed else _plus_minus(*less), MEASURES[name]])
         return text_table(rows, ["measure", *METHODS, f"{MODEL} less {NAIVE}", "what it is"])

@@ -11,6 +11,7 @@ NUM_BINS = 20  # of the PIT histogram; also the central intervals of 10 %, 20 %,
 # In the order of tables, with what they are.
 MEASURES = {
     "crps": "mean CRPS of a value, data units",
+    "crps_growth": "CRPS at the last step ahead over that at the first",
     "wql": "weighted quantile loss, levels 0.1 to 0.9",
     "crps_sum": "mean CRPS of the sum over channels, data units",
     "energy": "energy score of the path, data units",
@@ -105,6 +106,8 @@ def _of_numbers(
         "mase": _mean(metrics.mase(median, y, history, season)),
         "smape": _mean(metrics.smape(median, y)),
     }
+    if len(y) > 1:
+        ratios["crps_growth"] = _growth(crps)
     if y.shape[1] > 1:
         ratios["crps_sum"] = _mean(metrics.crps_of_sum(x, y))
     inside, jointly = metrics.covered(x, y), metrics.covered_jointly(x, y)
@@ -112,6 +115,14 @@ def _of_numbers(
         ratios[f"coverage_{level * 100:g}"] = _mean(inside[i])
         ratios[f"joint_{level * 100:g}"] = _mean(jointly[i])
     return {name: value if value[1] > 0 else (np.nan, np.nan) for name, value in ratios.items()}
+
+
+def _growth(crps: np.ndarray) -> tuple[float, float]:
+    """CRPS (H, D) of the last step and of the first, summed over the channels that were observed at
+    both."""
+    last, first = crps[-1], crps[0]
+    seen = np.isfinite(last) & np.isfinite(first)
+    return float(last[seen].sum()), float(first[seen].sum())
 
 
 def _mean(values: np.ndarray | float) -> tuple[float, float]:

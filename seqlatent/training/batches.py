@@ -15,6 +15,12 @@ class TrainingBatches:
     Resuming therefore needs no state. Each epoch cuts long sequences into windows at new random
     places, shuffles them, and groups sequences of similar length to reduce padding.
 
+    Every scored step is in one batch of an epoch, and batches count alike, those of short pieces as
+    much as those of long ones. A group of series therefore has a weight between its share of all
+    steps, by which a few long series would leave little to many short ones, and its share of all
+    series, by which they would have next to none themselves. (Three series of 10,000 steps and 500
+    of 20: by steps 75 % for the long ones, by series 0.6 %, here 22 %.)
+
     Args:
         data: training data.
         batch_size: sequences or windows in a batch.

@@ -10,6 +10,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.inference.likelihood import kind_of
 from seqlatent.inference.protocols import OwnSelection
 from seqlatent.models.base import SequenceModel
+from seqlatent.text import counted
 from seqlatent.training.fitting import FitResult
 from seqlatent.training.options import TrainingOptions
 
@@ -47,10 +48,12 @@ def validation(module: SequenceModel, value: float, num_particles: int) -> dict[
 
 
 def score_text(fitted: Mapping[str, Any]) -> str:
-    """The validation score of a fit in words: with its kind, or with the name of a model's own; ""
-    if there is none."""
+    """The validation score of a fit in words: with its kind, or with the name of a model's own, and
+    with what was held out if that were windows; "" if there is none."""
     if "valid_kind" in fitted:
-        return f"{fitted['valid_nats_per_step']:.4f} nats per step ({fitted['valid_kind']})"
+        text = f"{fitted['valid_nats_per_step']:.4f} nats per step ({fitted['valid_kind']})"
+        length = fitted.get("training", {}).get("prediction_length")
+        return f"{text} of the last windows of {counted(length, 'step')}" if length else text
     for name, value in fitted.items():
         if name.startswith("valid_"):
             return f"{value:.4f} ({name.removeprefix('valid_').replace('_', ' ')})"

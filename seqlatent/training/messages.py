@@ -23,16 +23,17 @@ def announce(
 ) -> None:
     """Log the model's size, the data for training and validation, and how many series of the latter
     are of categories that the former do not have."""
-    window = choose_window(train, options)
+    window, length = choose_window(train, options), options.prediction_length
     cut = f", in windows of {window[0]} steps after {window[1]} of context" if window else ""
     logger.info(
-        "%s: %s parameters; training on %s, %d steps%s; validating on %s",
+        "%s: %s parameters; training on %s, %d steps%s; validating on %s%s",
         module.family,
         f"{sum(p.numel() for p in module.parameters()):,}",
         counted(len(train), "sequence"),
         int(train.lengths.sum()),
         cut,
         counted(len(valid), "sequence"),
+        "" if length is None else f", their last windows of {counted(length, 'step')}",
     )
     for i, name in enumerate(valid.static_names):
         new = sum(s.static_values[i] == 0 for s in valid)

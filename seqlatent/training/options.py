@@ -36,6 +36,15 @@ class TrainingOptions:
             "choices": SPLITS,
         },
     )
+    prediction_length: int | None = field(
+        default=None,
+        metadata={
+            "help": "steps ahead that forecasts are for: of every series the last windows of so "
+            "many steps are held out, about `valid` of it and at least one, and scored given their "
+            "past; series too short for one are for training alone (default: see valid_by)",
+            "min": 1,
+        },
+    )
     batch_size: int | None = field(
         default=None,
         metadata={

@@ -1,0 +1,150 @@
+"""How far sampled paths may go: what limits cost where the model is right, and that they hold where
+it is wrong."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from cases import model
+
+from seqlatent.api import CLASSES
+from seqlatent.data.batch import collate
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.description import DataDescription
+from seqlatent.models.base import SequenceModel
+from seqlatent.nn.scaling import Scaler
+from seqlatent.tasks.forecasting import forecast
+
+SEEN, AHEAD = 100, 100
+CHAINS = ("running", "increments", "seasonal", "running+increments", "log+running+increments")
+
+Values = Callable[[np.random.Generator, int], np.ndarray]
+
+
+def stationary(rng: np.random.Generator, num: int) -> np.ndarray:
+    x = rng.normal(size=(num, SEEN + AHEAD))
+    for t in range(1, x.shape[1]):
+        x[:, t] += 0.8 * x[:, t - 1]
+    return x
+
+
+def walk(rng: np.random.Generator, num: int) -> np.ndarray:
+    return rng.normal(size=(num, SEEN + AHEAD)).cumsum(1)
+
+
+def heavy_walk(rng: np.random.Generator, num: int) -> np.ndarray:
+    return rng.standard_t(3, (num, SEEN + AHEAD)).cumsum(1)
+
+
+def trend(rng: np.random.Generator, num: int) -> np.ndarray:
+    return 50 + np.arange(SEEN + AHEAD) + rng.normal(size=(num, SEEN + AHEAD))
+
+
+def growth(rng: np.random.Generator, num: int) -> np.ndarray:
+    return np.exp(trend(rng, num) / 20)
+
+
+def share_beyond(chain: str, values: Values, num: int, times: int) -> float:
+    """The share of what truly came that the limits would have cut from right forecasts."""
+    rng, beyond, count = np.random.default_rng(0), 0, 0
+    for _ in range(times):
+        x = values(rng, num)
+        seen = SequenceDataset.from_arrays(x[:, :SEEN])
+        scaler = Scaler(DataDescription.of(seen, 1), chain)
+        memory = scaler.scan(collate(seen.sequences))[1]
+        for step in torch.from_numpy(x[:, SEEN:, None, None]).unbind(1):
+            g = scaler.to_scale(step)
+            beyond += int((scaler.limits.keep(g, memory) != g).sum())
+            memory, count = scaler.after(memory, step), count + num
+    return beyond / count
+
+
+@pytest.mark.parametrize("values", [stationary, walk, trend, growth])
+def test_what_limits_cost_many_series(values: Values):
+    chain = "log+running+increments" if values is growth else "running+increments"
+    assert share_beyond(chain, values, 20, 5) == 0  # of 10,000 values
+
+
+@pytest.mark.parametrize("values", [stationary, walk, trend])
+def test_what_limits_cost_a_single_series(values: Values):
+    assert share_beyond("increments", values, 1, 100) <= 1e-4  # of 10,000 values
+
+
+def test_what_limits_cost_heavy_tails():
+    assert share_beyond("increments", heavy_walk, 1, 100) < 4e-3
+
+
+# -- paths ----------------------------------------------------------------------------------------
+
+
+def histories(chain: str, outlier: str) -> tuple[SequenceDataset, SequenceDataset]:
+    """Stationary series of different levels, their exponentials for chains of logarithms; and the
+    same series with an outlier of 50 standard deviations."""
+    rng = np.random.default_rng(0)
+    x = 3 + rng.normal(size=(12, 1)) + 0.05 * stationary(rng, 12)[:, :SEEN]
+    far = x.copy()
+    if outlier != "none":
+        far[:, SEEN // 2 if outlier == "middle" else -1] += 50 * x.std(1).mean()
+    if chain.startswith("log"):
+        x, far = np.exp(x), np.exp(far)
+    return SequenceDataset.from_arrays(x), SequenceDataset.from_arrays(far)
+
+
+def distances(m: SequenceModel, data: SequenceDataset, far: SequenceDataset) -> np.ndarray:
+    """Of paths from the series' mean, in standard deviations of the training series, on the scale
+    of the chain."""
+
+    def to_scale(x: np.ndarray) -> np.ndarray:
+        return m.scaler.to_scale(torch.from_numpy(x)).numpy()
+
+    levels = np.stack([to_scale(s.x).mean(0) for s in data])[:, None, None]
+    sd = np.mean([to_scale(s.x).std() for s in data])
+    paths = forecast(m, far, AHEAD, num_samples=20).samples
+    return np.abs(to_scale(paths) - levels) / sd
+
+
+@pytest.mark.parametrize("outlier", ["none", "middle", "last"])
+@pytest.mark.parametrize("chain", CHAINS)
+def test_no_path_runs_away_however_wrong_the_model(chain: str, outlier: str):
+    """Every step of this model goes three scales up. The room is some 14 standard deviations within
+    a series, the root of 2 more by the end of the paths, and up to twice that with `running`."""
+    data, far = histories(chain, outlier)
+    m = model("rnn", data=data, scaling=chain, season=4)
+    for p in m.head.parameters():
+        p.data.add_(3.0)
+    found = distances(m, data, far)
+    assert found.max() < (40 if "running" in chain else 23)
+    assert np.median(found[:, :, -1]) > 15  # it is the limit that holds them
+
+
+@pytest.mark.parametrize("chain", ["running", "increments", "log+running"])
+def test_paths_of_a_fitted_model_are_as_wide_as_the_data(chain: str):
+    data, far = histories(chain, "middle")
+    m = CLASSES["rnn"](hidden_dim=8, scaling=chain).fit(data, max_steps=50, eval_every=50).module
+    for given in (data, far):
+        found = distances(m, data, given)
+        assert np.quantile(found, 0.99) < 6 and found.max() < 13
+
+
+def test_a_series_far_from_the_training_data_has_its_own_room():
+    data, _ = histories("log", "none")
+    m = model("rnn", data=data, scaling="log+running+increments")
+    far = SequenceDataset.from_list([1e6 * s.x for s in data])
+    last = np.stack([s.x[-1] for s in far])
+    ratio = forecast(m, far, 1, num_samples=50).samples[:, :, 0] / last[:, None]  # (N, S, D)
+    assert 0.7 < np.median(ratio) < 1.4
+
+
+def test_limits_do_not_move_with_the_path():
+    """A path that stays at its upper limit is at the same place after more steps, but for the age
+    that the limit grows with."""
+    data, _ = histories("increments", "none")
+    scaler = Scaler(DataDescription.of(data, 1), "increments")
+    memory = begun = scaler.scan(collate(data.sequences))[1]
+    for _ in range(49):
+        memory = scaler.inverse(torch.full((12, 1, 1), 1e9), memory, bounded=True)[1]
+    x, memory = scaler.inverse(torch.full((12, 1, 1), 1e9), memory, bounded=True)
+    top = begun.centre + begun.room * np.sqrt((SEEN + 49) / SEEN)
+    torch.testing.assert_close(x, top)
+    torch.testing.assert_close(memory.centre, begun.centre)
