@@ -24,3 +24,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 class TrainingError(RuntimeError):
     """Training cannot go on: a loss or gradient is not finite."""
+
+
+class Interrupted(RuntimeError):
+    """A command was stopped from outside.
+
+    Attributes:
+        status: of the process.
+    """
+
+    def __init__(self, sentence: str, status: int):
+        super().__init__(sentence)
+        self.status = status

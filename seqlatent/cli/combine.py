@@ -42,16 +42,16 @@ def combine(
     from seqlatent.api import load_model, score_text
     from seqlatent.data.readers import load_like
     from seqlatent.several.combining import combine as combined
-    from seqlatent.training.checkpoint import check_folder
+    from seqlatent.training.folder import run_folder
 
     set_up(quiet, threads, as_json)
-    check_folder(out, resume=False, overwrite=overwrite)
-    held_out = None
-    if data is not None:
-        described = load_model(runs[0]).module.description
-        held_out = load_like(data, described, id_column, time_column)
-    mixture = combined(runs, held_out, weights=weights)
-    mixture.save(out)
+    with run_folder(out, resume=False, overwrite=overwrite):
+        held_out = None
+        if data is not None:
+            described = load_model(runs[0]).module.description
+            held_out = load_like(data, described, id_column, time_column)
+        mixture = combined(runs, held_out, weights=weights)
+        mixture.save(out)
     if as_json:
         print(json.dumps({"run": str(out), "family": mixture.family, **mixture.fitted}))
     elif not quiet:

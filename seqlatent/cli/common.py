@@ -10,6 +10,8 @@ import typer
 
 from seqlatent.errors import InputError
 
+INTERRUPTED = 130  # the exit status after Ctrl-C
+
 DATA = (
     "A table (.csv, .parquet, .feather, .json; .gz too), a .npy array, or a bundled data set, as "
     "NAME:train."

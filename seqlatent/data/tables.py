@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from seqlatent.data.columns import MISSING
+from seqlatent.data.writing import replacing
 from seqlatent.errors import InputError
 
 TEXT_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
@@ -236,8 +237,7 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     kind = check_table_path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as unfinished:
         if kind == ".parquet":
             frame.to_parquet(unfinished, index=False)
         elif kind == ".csv.gz":
@@ -245,8 +245,3 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
             frame.to_csv(unfinished, index=False, compression={"method": "gzip", "mtime": 0})
         else:
             frame.to_csv(unfinished, index=False, compression=None)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        unfinished.unlink(missing_ok=True)
