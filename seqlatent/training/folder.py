@@ -11,7 +11,7 @@ from typing import Any
 from seqlatent.data.writing import clear_unfinished
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
-from seqlatent.training.checkpoint import CONFIG, STATE, load_model, make_folder
+from seqlatent.training.checkpoint import CONFIG, STATE, clear_state, load_model, make_folder
 
 try:
     import fcntl
@@ -85,6 +85,7 @@ def load_finished(
             f"{run} holds a finished fit of '{module.family}', not of '{family}'; choose another "
             "--out, or --overwrite it"
         )
+    clear_state(run)  # of a process that was killed after its last file
     logger.info("%s: the fit is finished; there is nothing left to resume", run)
     had = {"seed": fitted.get("seed"), **fitted.get("training", {})}
     changed = [name for name, value in asked.items() if name in had and had[name] != value]
