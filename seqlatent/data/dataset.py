@@ -118,6 +118,8 @@ class SequenceDataset(Summary):
             raise InputError(
                 f"{name}: an array of sequences has shape (N, T, D), (N, T) or (T,), not {x.shape}"
             )
+        if x.size == 0:
+            raise InputError(f"{name}: an array of shape {x.shape} holds no values")
         return cls.from_list(list(x), targets, name)
 
     @classmethod

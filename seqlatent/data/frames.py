@@ -1,6 +1,7 @@
 """From a table to sequences: roles of columns, series of rows, order of steps."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence as Seq
 from typing import Any
 
@@ -27,6 +28,7 @@ from seqlatent.data.grid import (
 from seqlatent.data.sequence import Sequence
 from seqlatent.data.steps import holds_times, read_steps, show_step
 from seqlatent.errors import InputError
+from seqlatent.text import shortened
 
 logger = logging.getLogger("seqlatent")
 
@@ -71,7 +73,8 @@ def sequences_from_frame(
     taken = (id_column, *covariate_names, *(given or ()))
     time_column = _time_column(table, time_column, taken, name)
     if given is None:
-        rest = [c for c in columns if c not in (*taken, time_column)]
+        used = {*taken, time_column}
+        rest = [c for c in columns if c not in used]
         given = _default_targets({c: table[c] for c in rest}, name)
     _require_distinct(given, covariate_names, id_column, time_column, name)
 
@@ -90,17 +93,19 @@ def sequences_from_frame(
     order = np.lexsort((steps, rows.codes))
     starts = np.searchsorted(rows.codes[order], np.arange(len(rows.unique_ids)))
     _require_distinct_steps(steps, order, rows, time_column)
-    _require_observed(x[order], starts, rows)
+    seen = _with_values(x[order], starts, rows)
 
-    present = np.split(steps[order], starts[1:])
+    parts = [part for part, kept in zip(np.split(order, starts[1:]), seen, strict=True) if kept]
+    unique_ids = tuple(np.array(rows.unique_ids, dtype=object)[seen])
+    present = [steps[part] for part in parts]
     frequency = common_frequency(present)
-    _report_irregular(present, frequency, rows)
+    _report_irregular(present, frequency, unique_ids, name)
     grids = [grid_of(s, frequency) for s in present]
-    _report_absent(grids, present, covariate_names, rows)
+    _report_absent(grids, present, covariate_names, unique_ids, name)
     x = np.where(np.isnan(x), np.nan, x)  # see from_list
-    parts = zip(rows.unique_ids, grids, present, np.split(order, starts[1:]), strict=True)
+    each = zip(unique_ids, grids, present, parts, strict=True)
     sequences = tuple(
-        Sequence(unique_id, s, x[own], c[own]).on_steps(grid) for unique_id, grid, s, own in parts
+        Sequence(unique_id, s, x[own], c[own]).on_steps(grid) for unique_id, grid, s, own in each
     )
     labels = {t: found for t, (_, found) in zip(given, columns_x, strict=True) if found is not None}
     return {
@@ -114,9 +119,10 @@ def sequences_from_frame(
 
 def _chosen(names: Seq[str], columns: Seq[str], role: str, name: str) -> tuple[str, ...]:
     chosen = (names,) if isinstance(names, str) else tuple(str(n) for n in names)
-    for column in chosen:
-        require_column(column, columns, role, name)
-        if chosen.count(column) > 1:
+    known = set(columns)
+    for column, count in Counter(chosen).items():
+        require_column(column, known, role, name)
+        if count > 1:
             raise InputError(f"{name}: the {role} column '{column}' is named twice")
     return chosen
 
@@ -128,7 +134,8 @@ def _time_column(
     if time_column is not None:
         require_column(time_column, tuple(table), "time", name)
         return time_column
-    free = [column for column in table if column not in taken]
+    used = set(taken)
+    free = [column for column in table if column not in used]
     if "ds" in free:
         return "ds"
     likely = [column for column in free if column.lower() in TIME_NAMES] or [
@@ -149,13 +156,14 @@ def _default_targets(rest: dict[str, pd.Series], name: str) -> tuple[str, ...]:
     if "y" in rest:
         return ("y",)
     numeric = [column for column, cells in rest.items() if holds_numbers(cells)]
-    left_out = [column for column in rest if column not in numeric]
+    known = set(numeric)
+    left_out = [column for column in rest if column not in known]
     if numeric and left_out:
         logger.warning(
             "%s: left out the columns without numbers (%s); name them if they are series' names "
             "(--id-column), times (--time-column), or labels to model (--targets)",
             name,
-            ", ".join(left_out),
+            shortened(left_out, 10),
         )
     return tuple(numeric or rest)
 
@@ -194,15 +202,30 @@ def _require_distinct_steps(
         )
 
 
-def _require_observed(x: np.ndarray, starts: np.ndarray, rows: Rows) -> None:
-    """x: (R, D) sorted by series, which begin at `starts`."""
-    observed = np.add.reduceat(np.isfinite(x).any(axis=1).astype(np.int64), starts)
-    if not observed.all():
-        series = rows.unique_ids[int(np.argmin(observed))]
-        raise InputError(f"{rows.name}: series '{series}' has no observed value; drop the series")
+def _with_values(x: np.ndarray, starts: np.ndarray, rows: Rows) -> np.ndarray:
+    """Which series have an observed value; the others are named in a warning, and left out.
+
+    Args:
+        x: (R, D) sorted by series, which begin at `starts`.
+    """
+    seen = np.add.reduceat(np.isfinite(x).any(axis=1).astype(np.int64), starts) > 0
+    missing = [rows.unique_ids[i] for i in np.flatnonzero(~seen)]
+    if not seen.any():
+        raise InputError(f"{rows.name}: series '{missing[0]}' has no observed value")
+    if missing:
+        one = len(missing) == 1
+        logger.warning(
+            "%s: left out %s without any observed value: %s",
+            rows.name,
+            "a series" if one else f"{len(missing)} of {len(seen)} series",
+            shortened(missing),
+        )
+    return seen
 
 
-def _report_irregular(present: Seq[np.ndarray], frequency: Frequency, rows: Rows) -> None:
+def _report_irregular(
+    present: Seq[np.ndarray], frequency: Frequency, unique_ids: Seq[str], name: str
+) -> None:
     """Log which series do not go by the frequency of the table, or by any."""
     if frequency is None:
         others = [i for i, s in enumerate(present) if len(s) > 1 and frequency_of(s, None) is None]
@@ -213,16 +236,20 @@ def _report_irregular(present: Seq[np.ndarray], frequency: Frequency, rows: Rows
     if others:
         logger.warning(
             "%s: the steps of %d of %d series %s (the first is '%s')",
-            rows.name,
+            name,
             len(others),
             len(present),
             what,
-            rows.unique_ids[others[0]],
+            unique_ids[others[0]],
         )
 
 
 def _report_absent(
-    grids: Seq[np.ndarray], present: Seq[np.ndarray], covariates: Seq[str], rows: Rows
+    grids: Seq[np.ndarray],
+    present: Seq[np.ndarray],
+    covariates: Seq[str],
+    unique_ids: Seq[str],
+    name: str,
 ) -> None:
     """Log what is filled in; covariates, which are never missing, cannot be."""
     absent = np.array([len(g) - len(s) for g, s in zip(grids, present, strict=True)])
@@ -231,10 +258,10 @@ def _report_absent(
     if covariates:
         i = int(np.argmax(absent > 0))
         step = np.setdiff1d(grids[i], present[i]).flat[0]
-        raise absent_step(rows.name, rows.unique_ids[i], step, covariates[0])
+        raise absent_step(name, unique_ids[i], step, covariates[0])
     logger.warning(
         "%s: filled in %d absent steps as missing values, in %d of %d series",
-        rows.name,
+        name,
         absent.sum(),
         (absent > 0).sum(),
         len(absent),

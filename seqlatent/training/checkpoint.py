@@ -25,11 +25,13 @@ from torch import Tensor
 from seqlatent import __version__
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
+from seqlatent.data.limits import require_file
 from seqlatent.data.writing import replacing
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS, build_model
 from seqlatent.options import make
+from seqlatent.training.allowance import Allowance, TooLarge
 
 FORMAT = 3
 CONFIG, WEIGHTS, CURVE = "config.json", "model.safetensors", "training_curve.csv"
@@ -61,14 +63,10 @@ def load_tensors(path: Path, digest: object) -> dict[str, Tensor]:
         InputError: when the file is missing, truncated, not a safetensors file, or not the one with
             this digest, as `save_tensors` returned it.
     """
+    content = _read(path)
     try:
-        content = path.read_bytes()
         tensors = safetensors.torch.load(content)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; the saved model is incomplete") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (safetensors.SafetensorError, ValueError) as error:
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise InputError(
             f"{path}: damaged or not a safetensors file ({error}); fit the model again"
         ) from None
@@ -78,15 +76,24 @@ def load_tensors(path: Path, digest: object) -> dict[str, Tensor]:
 
 
 def load_json(path: Path) -> dict[str, Any]:
+    """A JSON object; InputError says what is wrong with the file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError:
+        content = json.loads(_read(path))
+    except (ValueError, RecursionError):
         raise InputError(f"{path}: damaged, not JSON; fit the model again") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: damaged, not a JSON object; fit the model again")
     return content
+
+
+def _read(path: Path) -> bytes:
+    if not path.exists():
+        raise InputError(f"{path}: no such file; the saved model is incomplete")
+    require_file(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def make_folder(run: Path) -> None:
@@ -172,20 +179,32 @@ def load_model(run: str | Path) -> tuple[SequenceModel, dict[str, Any]]:
             f"{run / CONFIG}: format {config.get('format')} is not {FORMAT}, which this version "
             "of seqlatent reads; fit the model again"
         )
+    weights = load_tensors(run / WEIGHTS, config.get("digest"))
+    bad = next((k for k, v in weights.items() if not torch.isfinite(v).all()), None)
+    if bad is not None:
+        raise InputError(f"{run / WEIGHTS}: {bad} is not finite; fit the model again")
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), Allowance(weights):
             model = _built(config)
-        model.load_state_dict(load_tensors(run / WEIGHTS, config.get("digest")))
+        model.load_state_dict(weights)
+    except TooLarge:
+        raise InputError(
+            f"{run / CONFIG}: describes a model much larger than the {WEIGHTS} beside it; fit the "
+            "model again"
+        ) from None
     except InputError as error:
         if str(error).startswith(str(run)):
             raise
         raise InputError(f"{run / CONFIG}: {error}") from None
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise InputError(f"{run / CONFIG}: damaged ({error}); fit the model again") from None
-    except RuntimeError:
+    except (RuntimeError, RecursionError):
         raise InputError(f"{run / WEIGHTS}: does not fit {CONFIG}; fit the model again") from None
     model.eval()
-    return model, config.get("fitted", {})
+    fitted = config.get("fitted", {})
+    if not isinstance(fitted, dict):
+        raise InputError(f"{run / CONFIG}: damaged, 'fitted' is no object; fit the model again")
+    return model, fitted
 
 
 def fingerprint(data: SequenceDataset) -> str:

@@ -1,0 +1,78 @@
+"""How much a file may unfold to: refused before memory is taken for it, with the limit named.
+
+A file of a megabyte can claim terabytes (a header), or unpack to gigabytes (gzip, Parquet).
+"""
+
+import gzip
+import os
+import stat
+import zlib
+from pathlib import Path
+
+from seqlatent.errors import InputError
+
+MAX_TEXT = 2**30  # bytes of unpacked text
+MAX_CELLS = 2**28  # of a table or an array: 2 GiB as numbers
+MAX_COLUMNS = 10_000  # of a table
+MOST_UNPACKED = 1032  # times its size: what deflate can reach
+CHUNK = 2**20
+
+
+def require_file(path: Path) -> None:
+    """Refuse a pipe, socket or device, from which reading may never end.
+
+    Raises:
+        InputError: for anything but a file, and for what is not there.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{path} is a folder; name a file in it")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path} is a pipe or device, not a file; save its content as a file")
+
+
+def require_cells(path: str | Path, rows: int, columns: int) -> None:
+    """Refuse a table or array of too many cells or columns, by its shape alone."""
+    if columns > MAX_COLUMNS:
+        raise InputError(
+            f"{path} has {columns} columns, more than the {MAX_COLUMNS} that are read; leave some "
+            "out, or write a series in rows of its own (unique_id, ds, y)"
+        )
+    if rows * columns > MAX_CELLS:
+        raise InputError(
+            f"{path} has {rows} x {columns} cells, more than the {MAX_CELLS} that are read; split "
+            "the file, or load a part of it as a frame in Python"
+        )
+
+
+def unpack(path: Path) -> bytes:
+    """The content of a gzip file.
+
+    Raises:
+        InputError: when it is damaged or cut short, or unpacks to more than `MAX_TEXT` bytes.
+    """
+    try:
+        if path.stat().st_size > MAX_TEXT // MOST_UNPACKED:
+            _require_text(path)
+        with gzip.open(path) as file:
+            return file.read()
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise InputError(
+            f"{path} is not a whole gzip file; it may be cut short, so fetch or write it again"
+        ) from None
+
+
+def _require_text(path: Path) -> None:
+    """Count what a gzip file unpacks to, without keeping it."""
+    total = 0
+    with gzip.open(path) as file:
+        while piece := file.read(CHUNK):
+            total += len(piece)
+            if total > MAX_TEXT:
+                raise InputError(
+                    f"{path} unpacks to more than {MAX_TEXT // 2**20} MiB of text, the most that "
+                    "is read; split it into several files"
+                )
