@@ -123,7 +123,7 @@ class Model(Fitted, Summary):
             count = sum(p.numel() for p in self._module.parameters())
             facts.append(("parameters", f"{count:,}"))
             if self.fitted:
-                facts.insert(0, ("fitted to", self.fitted["data"]))
+                facts.insert(0, ("fitted to", self.fitted.get("data", "unknown data")))
                 if score := score_text(self.fitted):
                     facts.append(("held-out score", score))
             if isinstance(self._module, MixtureModel):

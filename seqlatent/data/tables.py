@@ -78,7 +78,9 @@ def read_table(path: str | os.PathLike[str], text_columns: Collection[str] = ())
         raise InputError(f"{path} cannot be read: it is nested too deeply") from None
     except Exception as error:
         # pandas and Arrow raise errors of every kind about a broken file.
-        reason = " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__
+        reason = " ".join(str(error).split()).rstrip(".")[:200]
+        if not reason or not isinstance(error, (OSError, ValueError)):
+            reason = f"{type(error).__name__} {reason}".strip()
         raise InputError(f"{path} cannot be read: {reason}") from None
     if len(frame.columns) == 0:
         raise InputError(f"{path} has no columns")

@@ -201,10 +201,21 @@ def load_model(run: str | Path) -> tuple[SequenceModel, dict[str, Any]]:
     except (RuntimeError, RecursionError):
         raise InputError(f"{run / WEIGHTS}: does not fit {CONFIG}; fit the model again") from None
     model.eval()
-    fitted = config.get("fitted", {})
-    if not isinstance(fitted, dict):
-        raise InputError(f"{run / CONFIG}: damaged, 'fitted' is no object; fit the model again")
-    return model, fitted
+    return model, _checked_facts(config.get("fitted"), run / CONFIG)
+
+
+def _checked_facts(fitted: Any, path: Path) -> dict[str, Any]:
+    """Facts about training, as far as they are relied on, are of their kinds."""
+    kinds = {"data": str, "seed": int, "training": dict, "members": list, "valid_kind": str}
+    good = isinstance(fitted, dict) and all(
+        isinstance(value, kinds[name] if name in kinds else float | int)
+        for name, value in fitted.items()
+        if name in kinds or name.startswith("valid_")
+    )
+    good = good and ("valid_kind" in fitted) <= ("valid_nats_per_step" in fitted)
+    if not good or not all(isinstance(m, dict) for m in fitted.get("members", ())):
+        raise InputError(f"{path}: damaged, its facts about training; fit the model again")
+    return fitted
 
 
 def fingerprint(data: SequenceDataset) -> str:
