@@ -12,7 +12,7 @@ from typing import Any, TypeGuard, get_args, get_type_hints
 
 from seqlatent.errors import InputError, did_you_mean
 
-MAX_CONFIG = 2**20  # bytes of a file of options
+MAX_CONFIG = 2**14  # bytes of a file of options
 
 
 def make(cls: type, values: Mapping[str, Any]) -> Any:

@@ -18,7 +18,7 @@ from seqlatent.cli.fit import fit
 from seqlatent.cli.forecast import forecast, sample
 from seqlatent.cli.latents import decode, encode, impute, inspect
 from seqlatent.cli.score import score
-from seqlatent.errors import InputError, Interrupted
+from seqlatent.errors import InputError, Interrupted, one_line
 
 app = typer.Typer(
     help="Sequential latent-variable models for time series: fit, score, forecast.",
@@ -85,7 +85,7 @@ def _interrupted() -> int:
 
 
 def _fail(sentence: str, status: int) -> int:
-    print(f"seqlatent: {sentence}", file=sys.stderr)
+    print(f"seqlatent: {one_line(sentence)}", file=sys.stderr)
     return status
 
 

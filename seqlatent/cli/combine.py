@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from seqlatent.cli.common import IdColumn, Json, Quiet, Threads, TimeColumn, set_up
+from seqlatent.cli.common import (
+    IdColumn,
+    Json,
+    Quiet,
+    Threads,
+    TimeColumn,
+    say,
+    set_up,
+)
 
 
 def combine(
@@ -57,7 +65,7 @@ def combine(
     elif not quiet:
         width = max(len(str(run)) for run in runs)
         for run, member in zip(runs, mixture.fitted["members"], strict=True):
-            print(f"{str(run).ljust(width)}  weight {member['weight']:.3f}")
+            say(f"{str(run).ljust(width)}  weight {member['weight']:.3f}")
         if score := score_text(mixture.fitted):
-            print(f"score of {mixture.fitted['weighed_by']}: {score}")
-        print(f"saved to {out}")
+            say(f"score of {mixture.fitted['weighed_by']}: {score}")
+        say(f"saved to {out}")

@@ -19,6 +19,7 @@ from seqlatent.cli.common import (
     check_outputs,
     is_rank_zero,
     names,
+    say,
     set_up,
 )
 
@@ -171,7 +172,7 @@ def fit(
         steps = f"at step {summary['best_step']} of {summary['steps']}"
         if "members" in summary:
             steps = f"of {len(summary['members'])} fits, {summary['steps']} steps in all"
-        print(
+        say(
             f"held-out score {score_text(summary)} {steps}, {summary['seconds']:.0f} s; "
             f"{summary['stopped']}\nsaved to {out}"
         )

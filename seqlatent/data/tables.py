@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from seqlatent.data.columns import MISSING
-from seqlatent.data.limits import MAX_CELLS, require_cells, require_file, unpack
+from seqlatent.data.limits import require_cells, require_file, unpack
 from seqlatent.data.writing import replacing
 from seqlatent.errors import InputError
 
@@ -22,6 +22,7 @@ FEATHER_ENDINGS = (".feather", ".arrow")
 JSON_ENDINGS = (".json", ".jsonl")
 READ_ENDINGS = (*TEXT_ENDINGS, ".parquet", *FEATHER_ENDINGS, *JSON_ENDINGS)
 EXCEL_ENDINGS = (".xlsx", ".xls")
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 WRITE_ENDINGS = (".csv", ".csv.gz", ".parquet")
 SEPARATORS = ",\t;"
 BATCH_ROWS = 2**14  # of Arrow, read together
@@ -128,11 +129,11 @@ def _from_arrow(path: Path, schema: Any, batches: Iterable[Any]) -> pd.DataFrame
     kept, rows, size = [], 0, 0
     for batch in batches:
         rows, size = rows + batch.num_rows, size + batch.nbytes
-        require_cells(path, rows, len(schema.names))
-        if size > 8 * MAX_CELLS:
+        limit = 8 * require_cells(path, rows, len(schema.names))
+        if size > limit:
             raise InputError(
-                f"{path} holds more than {8 * MAX_CELLS // 2**20} MiB, the most that is read; "
-                "split the file, or load a part of it as a frame in Python"
+                f"{path} unfolds to more than {limit // 2**20} MiB, the most that is read of a "
+                "file of its size; if it is sound, split it, or load it in Python as a frame"
             )
         kept.append(batch)
     return pyarrow.Table.from_batches(kept, schema).to_pandas()
@@ -265,18 +266,26 @@ def check_writable(path: Path) -> None:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
-def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+def write_table(
+    frame: pd.DataFrame, path: str | os.PathLike[str], spreadsheet_safe: bool = False
+) -> None:
     """Write a table by its ending; under its name there is never half a file.
 
     Args:
         frame: written without its index; numbers keep all their digits.
         path: `.csv`, `.csv.gz` or `.parquet`.
+        spreadsheet_safe: put `'` before text in CSV that a spreadsheet would take for a formula,
+            such as a series' name `=cmd()`.
 
     Raises:
         InputError: another ending, no such folder, or one that cannot be written to.
     """
     path = Path(path)
     kind = check_table_path(path)
+    if spreadsheet_safe and kind != ".parquet":
+        texts = frame.select_dtypes(exclude=["number", "datetime", "bool"]).columns
+        frame = frame.assign(**{c: frame[c].map(_no_formula) for c in texts})
+        frame = frame.rename(columns=_no_formula)
     with replacing(path) as unfinished:
         if kind == ".parquet":
             frame.to_parquet(unfinished, index=False)
@@ -285,3 +294,7 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
             frame.to_csv(unfinished, index=False, compression={"method": "gzip", "mtime": 0})
         else:
             frame.to_csv(unfinished, index=False, compression=None)
+
+
+def _no_formula(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell
