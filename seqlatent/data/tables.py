@@ -136,7 +136,9 @@ def _from_arrow(path: Path, schema: Any, batches: Iterable[Any]) -> pd.DataFrame
                 "file of its size; if it is sound, split it, or load it in Python as a frame"
             )
         kept.append(batch)
-    return pyarrow.Table.from_batches(kept, schema).to_pandas()
+    table = pyarrow.Table.from_batches(kept, schema)
+    table.validate(full=True)  # such as that text is UTF-8, or it would fail much later
+    return table.to_pandas()
 
 
 def _from_json(path: Path, text: str) -> pd.DataFrame:
