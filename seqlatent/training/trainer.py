@@ -228,11 +228,15 @@ class Trainer:
 
         self.model.load_state_dict(part("model."))
         self.best_weights = part("best.")
+        _require_alike(self.best_weights, self.model.state_dict())
         if self.average:
             self.average.load_state_dict(part("average."))
         for name, key, p in self._parameters():
             moments = part(f"{key}.")
             if moments:
+                if isinstance(self.optimizers[name].optimizer, torch.optim.Adam):
+                    step = moments["step"]
+                    _require_alike(moments, {"step": step, "exp_avg": p, "exp_avg_sq": p})
                 self.optimizers[name].state[p] = {
                     k: v if k == "step" else v.to(p.device) for k, v in moments.items()
                 }
@@ -242,6 +246,11 @@ class Trainer:
                 raise TypeError(f"{name} is {value!r}")
             setattr(self, name, value)
         self._clock = time.perf_counter()
+
+
+def _require_alike(tensors: dict[str, Tensor], like: dict[str, Tensor]) -> None:
+    if {k: v.shape for k, v in tensors.items()} != {k: v.shape for k, v in like.items()}:
+        raise RuntimeError("tensors are absent, or of another shape")
 
 
 def is_main_process() -> bool:
