@@ -35,19 +35,13 @@ from seqlatent.nn.scaling import prepare
 from seqlatent.options import check_seed, make
 from seqlatent.tasks.prepare import check_data
 from seqlatent.text import Summary
-from seqlatent.training.checkpoint import (
-    CONFIG,
-    CURVE,
-    check_folder,
-    clear_state,
-    make_folder,
-    save_model,
-)
+from seqlatent.training.checkpoint import CONFIG, CURVE, clear_state, make_folder, save_model
 from seqlatent.training.checkpoint import load_model as load_module
 from seqlatent.training.dividing import Division, divide
 from seqlatent.training.facts import facts_of, score_text
 from seqlatent.training.fitting import FitResult, check_device
 from seqlatent.training.fitting import fit as train_model
+from seqlatent.training.folder import is_finished, load_finished, run_folder
 from seqlatent.training.messages import announce, warn
 from seqlatent.training.progress import progress_bar
 from seqlatent.training.trainer import is_main_process
@@ -126,7 +120,7 @@ class Model(Fitted, Summary):
             count = sum(p.numel() for p in self._module.parameters())
             facts.append(("parameters", f"{count:,}"))
             if self.fitted:
-                facts.insert(0, ("fitted to", self.fitted["data"]))
+                facts.insert(0, ("fitted to", self.fitted.get("data", "unknown data")))
                 if score := score_text(self.fitted):
                     facts.append(("held-out score", score))
             if isinstance(self._module, MixtureModel):
@@ -176,7 +170,8 @@ class Model(Fitted, Summary):
             seed: of the split, the first parameters, batches and noise.
             device: `auto`, `cpu` or `cuda`.
             run: folder to save the model and, meanwhile, checkpoints in.
-            resume: resume from the checkpoint in the folder, if there is one.
+            resume: resume from the checkpoint in the folder, if there is one; of a finished fit,
+                load it.
             overwrite: replace what the folder holds.
             progress: show a bar; by default on a terminal.
             training: see `seqlatent.training.options.TrainingOptions`, e.g. `max_minutes=2`.
@@ -188,20 +183,24 @@ class Model(Fitted, Summary):
             InputError: for data or options that cannot be used.
             TrainingError: when training breaks down; it names where.
         """
-        folder = None if run is None else Path(run)
         check_device(device)
         seed = check_seed(seed)
         weights = check_plan(self.torch_class, members, weights, resume)
-        if folder is not None:
-            check_folder(folder, resume, overwrite)
-        divided = divide(
-            data, valid, {**training, "prediction_length": prediction_length},
-            calendar=calendar, context_length=self.options.context_length, seed=seed,
-        )  # fmt: skip
-        return self.fit_divided(
-            divided, members=members, weights=weights, seed=seed, device=device, folder=folder,
-            resume=resume, overwrite=overwrite, progress=progress,
-        )  # fmt: skip
+        folder = None if run is None else Path(run)
+        with run_folder(folder, resume, overwrite):
+            if folder is not None and resume and not overwrite and is_finished(folder):
+                asked = {"seed": seed, **training}
+                self._module, self.fitted = load_finished(folder, self.family, asked)
+                self.result = None
+                return self
+            divided = divide(
+                data, valid, {**training, "prediction_length": prediction_length},
+                calendar=calendar, context_length=self.options.context_length, seed=seed,
+            )  # fmt: skip
+            return self.fit_divided(
+                divided, members=members, weights=weights, seed=seed, device=device,
+                folder=folder, resume=resume, overwrite=overwrite, progress=progress,
+            )  # fmt: skip
 
     def fit_divided(
         self,
@@ -216,7 +215,8 @@ class Model(Fitted, Summary):
         overwrite: bool = False,
         progress: bool | None = None,
     ) -> "Model":
-        """Fit to data that are divided already; the arguments are those of `fit`, checked."""
+        """Fit to data that are divided already; the arguments are those of `fit`, checked, and the
+        folder is one that `run_folder` holds."""
         train, held_out, options = divided.train, divided.held_out, divided.options
         description = DataDescription.of(train, self.options.season)
         if options.hide > 0:
@@ -233,54 +233,45 @@ class Model(Fitted, Summary):
 
         choice = Choice(chosen.scaling)
         if chosen.scaling == "auto":
-            choice = Choice.of_run(folder) if folder is not None and resume else None
+            choice = choice_so_far(folder) if folder is not None and resume else None
             if choice is None:
                 plain = check_data(build("global"), held_out, reads_gaps=False)
                 choice = choose_scaling(build, train, plain, options, seed=seed, device=device)
         module = build(choice.scaling)
         held_out = check_data(module, held_out)
         train = replace(train, sequences=prepare(module.scaler, train.sequences))
-        made = [] if folder is None else [p for p in (folder, *folder.parents) if not p.exists()]
-        if folder is not None:
-            make_folder(folder)
-            if overwrite and not resume:
-                clear_state(folder)
-                (folder / CONFIG).unlink(missing_ok=True)  # or a killed fit could not be resumed
+        if folder is not None and overwrite and (not resume or is_finished(folder)):
+            clear_state(folder)
+            (folder / CONFIG).unlink(missing_ok=True)  # or a killed fit could not be resumed
         if reason:
             logger.info("%s", reason)
         if choice.tried:
             logger.info("%s", choice.to_text())
         announce(module, train, held_out, options)
-        try:
-            with progress_bar(options, progress) as report:
-                budget = options.less(choice.steps, choice.seconds)
-                common = {"seed": seed, "device": device, "report": report}
-                if members != 1:
-                    new = partial(build, choice.scaling)
-                    mixed, self.result, each = fit_members(
-                        new, train, held_out, budget, members=members, weights=weights, **common
-                    )
-                    own, module = {"weights": weights, "members": each}, mixed.parts[0]
-                    if len(each) == 1:
-                        mixed, own = module, {}
-                else:
-                    notes = {"scaling": choice.to_json()}
-                    self.result = train_model(
-                        module,
-                        train,
-                        held_out,
-                        budget,
-                        run=folder,
-                        resume=resume,
-                        notes=notes,
-                        **common,
-                    )
+        with progress_bar(options, progress) as report:
+            budget = options.less(choice.steps, choice.seconds)
+            common = {"seed": seed, "device": device, "report": report}
+            if members != 1:
+                new = partial(build, choice.scaling)
+                mixed, self.result, each = fit_members(
+                    new, train, held_out, budget, members=members, weights=weights, **common
+                )
+                own, module = {"weights": weights, "members": each}, mixed.parts[0]
+                if len(each) == 1:
                     mixed, own = module, {}
-        except BaseException:
-            with suppress(OSError):  # not empty, where there is something to go on from
-                for empty in made:
-                    empty.rmdir()
-            raise
+            else:
+                notes = {"scaling": choice.to_json()}
+                self.result = train_model(
+                    module,
+                    train,
+                    held_out,
+                    budget,
+                    run=folder,
+                    resume=resume,
+                    notes=notes,
+                    **common,
+                )
+                mixed, own = module, {}
         self._module = mixed
         self.fitted = own | facts_of(
             mixed, self.result, data=divided.whole, train=train, valid=held_out, options=options,
@@ -317,9 +308,11 @@ class Model(Fitted, Summary):
 
     def save(self, run: str | Path) -> None:
         """Write the model to a folder: safetensors and JSON, and the training curve."""
-        save_model(self.module, run, self.fitted)
+        module, run = self.module, Path(run)
         if self.result is not None:
-            write_table(pd.DataFrame(self.result.curve), Path(run) / CURVE)
+            make_folder(run)
+            write_table(pd.DataFrame(self.result.curve), run / CURVE)
+        save_model(module, run, self.fitted)  # last: a run with a configuration is whole
 
 
 class Classes(Mapping[str, type[Model]]):

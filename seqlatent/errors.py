@@ -6,11 +6,21 @@ status 2; Python users catch it as a `ValueError`.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
+
+# Control characters, and those that turn the direction of text or end a line in some terminals.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class InputError(ValueError):
     """Bad input from the user: one clear sentence, no traceback needed."""
+
+
+def one_line(text: str) -> str:
+    """A text as a terminal may be shown it: a name in data cannot move the cursor or hide words,
+    for control characters appear as they would in a Python string."""
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -24,3 +34,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 class TrainingError(RuntimeError):
     """Training cannot go on: a loss or gradient is not finite."""
+
+
+class Interrupted(RuntimeError):
+    """A command was stopped from outside.
+
+    Attributes:
+        status: of the process.
+    """
+
+    def __init__(self, sentence: str, status: int):
+        super().__init__(sentence)
+        self.status = status

@@ -12,6 +12,8 @@ from typing import Any, TypeGuard, get_args, get_type_hints
 
 from seqlatent.errors import InputError, did_you_mean
 
+MAX_CONFIG = 2**14  # bytes of a file of options
+
 
 def make(cls: type, values: Mapping[str, Any]) -> Any:
     """An options object from named values, each checked.
@@ -157,12 +159,19 @@ def read_config(path: str | Path, classes: list[type]) -> dict[str, Any]:
     Raises:
         InputError: when the file is missing or not TOML, or names an option that no class has.
     """
+    path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path}: a pipe or device, not a file (--config)")
     try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        if path.stat().st_size > MAX_CONFIG:
+            raise InputError(f"{path}: larger than {MAX_CONFIG} bytes (--config)")
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file (--config)") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}) (--config)") from None
+    except RecursionError:
+        raise InputError(f"{path}: nested too deeply for options (--config)") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a TOML file: {error}") from None
     values: dict[str, Any] = {}

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from seqlatent.errors import one_line
+
 
 def score_lines(scores: pd.DataFrame, num_steps: int) -> list[str]:
     """A data set's score in words; of estimates a second line, on how far to trust them.
@@ -80,6 +82,7 @@ def counted(number: int, what: str) -> str:
 
 def text_table(rows: Iterable[Sequence[Any]], header: Sequence[str]) -> str:
     """A plain table with aligned columns, numbers to the right."""
+    header = [one_line(name) for name in header]
     cells = [[_cell(v) for v in row] for row in rows]
     numeric = [
         all(isinstance(v, int | float) for v in column) for column in zip(*rows, strict=True)
@@ -97,4 +100,4 @@ def text_table(rows: Iterable[Sequence[Any]], header: Sequence[str]) -> str:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else one_line(str(value))

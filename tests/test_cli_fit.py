@@ -1,6 +1,7 @@
 """`seqlatent fit` from end to end, on small real data."""
 
 import json
+import signal
 
 import numpy as np
 import pandas as pd
@@ -125,13 +126,12 @@ def test_resume_ends_as_an_uninterrupted_fit_does(run, place, monkeypatch, capsy
     whole = Trainer.train_step
 
     def stop(self, progress):
-        if self.step == 2:
-            raise KeyboardInterrupt
         whole(self, progress)
+        if self.step == 2:
+            signal.raise_signal(signal.SIGINT)
 
     run(*command, "whole")
     with monkeypatch.context() as patch:
-        patch.setattr("seqlatent.training.fitting.CHECKPOINT_SECONDS", 0.0)
         patch.setattr(Trainer, "train_step", stop)
         assert run_command([*command, "cut"]) == 130
     assert "--resume" in capsys.readouterr().err

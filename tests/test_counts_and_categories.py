@@ -1,6 +1,9 @@
 """Families of counts and categories, against formulas and applied to series."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import nbinom
@@ -8,7 +11,8 @@ from scipy.stats import nbinom
 import seqlatent as sl
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
-from seqlatent.distributions.categorical import Ordinal
+from seqlatent.distributions.categorical import Categorical, Ordinal
+from seqlatent.distributions.choice import choose_emission
 from seqlatent.distributions.counts import NegativeBinomial, ZeroInflatedNegativeBinomial
 from seqlatent.errors import InputError
 
@@ -33,7 +37,7 @@ def test_zero_inflated_is_scipy_s_negative_binomial_with_more_zeros():
 
 
 def test_ordinal_is_the_difference_of_two_sigmoids():
-    ordinal = Ordinal(4)
+    ordinal = Ordinal([4])
     params = torch.tensor([0.3, 0.2])
     cuts = torch.tensor([0.0, 1.001, 2.002])
     cuts = cuts - cuts[-1] / 2
@@ -79,3 +83,57 @@ def test_ratings_are_ordered_and_learnt_from_little():
     model = sl.RNN(hidden_dim=4, emission="ordinal").fit(train, max_steps=1)
     with pytest.raises(InputError, match="holds the category 5; training had 0 to 4"):
         model.log_prob(outside)
+
+
+# -- small truths ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", ["independent", "autoregressive"])
+@pytest.mark.parametrize("emission", ["categorical", "ordinal"])
+def test_channels_have_their_own_categories(emission, channels):
+    """The masses of the 3 x 5 steps that there can be sum to one, and no other is sampled."""
+    rng = np.random.default_rng(0)
+    codes = np.stack([rng.integers(0, 3, (20, 6)), rng.integers(0, 5, (20, 6))], -1)
+    model = sl.RNN(hidden_dim=4, emission=emission, channels=channels)
+    model.fit(SequenceDataset.from_arrays(codes), max_steps=2)
+    pairs = np.array([[[a, b]] for a in range(3) for b in range(5)], dtype=float)
+    scores = model.log_prob(SequenceDataset.from_arrays(pairs))["log_prob"]
+    assert np.exp(scores).sum() == pytest.approx(1, abs=1e-5)
+    drawn = np.concatenate([s.x for s in model.sample(500, 2, seed=0)])
+    assert drawn.max(0).tolist() == [2, 4]
+    swapped = SequenceDataset.from_arrays(pairs[..., ::-1], ["a", "b"])
+    with pytest.raises(InputError, match=r"column 'a' holds the category 3; training had 0 to 2"):
+        model.module.value_distribution.check(swapped)
+
+
+def test_no_category_without_mass_is_sampled_by_rounding():
+    family = Categorical([3, 5])
+    last = SimpleNamespace(uniform=lambda shape, like: torch.ones(shape))
+    assert family.sample(torch.zeros(2, 5), last).tolist() == [2, 4]
+    assert family.channel(0).sample(torch.zeros(5), last) == 2
+
+
+def described(values, **columns) -> DataDescription:
+    return DataDescription.of(sl.load(pd.DataFrame({"y": values, **columns})))
+
+
+def test_one_value_does_not_show_that_it_counts():
+    assert choose_emission(described([4.0] * 30))[0] == "mixture"
+    assert choose_emission(described([4.0, 5.0] * 15))[0] == "negative-binomial"
+    # Beside counts it is taken for one of them.
+    frame = pd.DataFrame({"a": [4.0] * 30, "b": [0, 3, 5] * 10})
+    assert choose_emission(DataDescription.of(sl.load(frame)))[0] == "negative-binomial"
+    model = sl.RNN(hidden_dim=4).fit(pd.DataFrame({"y": [4.0] * 30}), max_steps=60)
+    paths = model.forecast(pd.DataFrame({"y": [4.0] * 30}), 3, num_samples=50)[0].samples
+    assert np.median(paths) == pytest.approx(4.0, abs=0.5)
+
+
+def test_texts_that_hardly_repeat_are_no_categories():
+    notes = [f"note {i // 2 if i > 24 else i}" for i in range(30)]
+    with pytest.raises(InputError, match=r"column 'y' holds texts that hardly repeat, 2\d differ"):
+        choose_emission(described(notes))
+    both = pd.DataFrame({"y": np.arange(30) % 3, "remark": notes})
+    with pytest.raises(InputError, match="column 'remark'"):
+        sl.RNN().fit(sl.load(both, targets=["y", "remark"]), max_steps=1)
+    assert choose_emission(described(["a", "b", "c"] * 10))[0] == "categorical"
+    assert choose_emission(described([f"{i}x" for i in range(10)]))[0] == "categorical"

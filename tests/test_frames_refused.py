@@ -60,7 +60,6 @@ REFUSED = {
     "objects": ({"y": [{}, {}, {}]}, {}, "'y' holds object"),
     "empty column": ({"y": [None] * 3}, {}, "column 'y' has no observed value"),
     "empty text": ({"y": ["", "NA", ""]}, {}, "column 'y' has no observed value"),
-    "empty series": ({"y": [1.0, 2.0, None]}, {}, "series 'b' has no observed value"),
     "covariate gap": (
         {"p": [1.0, None, 2.0]},
         {"covariates": ["p"]},

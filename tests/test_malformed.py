@@ -29,11 +29,6 @@ FILES = [
     ("twice.csv", table("ds,y", "0,1", "1,3", "1,4"), "twice.csv step 1 rows 2 and 3"),
     ("infinite.csv", table("ds,y", "0,1", "1,inf"), "infinite.csv 'y' row 2 infinite"),
     ("huge.csv", table("ds,y", "0,1", "1,1e300"), "huge.csv 'y' row 2 too large"),
-    (
-        "absent.csv",
-        table("unique_id,ds,y", "a,0,1", "a,1,2", "b,0,", "b,1,"),
-        "absent.csv series 'b' no observed value",
-    ),
     ("column.csv", table("ds,y", "0,", "1,"), "column.csv 'y' no observed value"),
     ("time.csv", table("ds,y", "2024-01-01,1", "soon,2"), "time.csv 'ds' row 2 'soon' not a time"),
     ("notime.csv", table("ds,y", "2024-01-01,1", ",2"), "notime.csv 'ds' row 2 empty time"),

@@ -55,7 +55,7 @@ def test_a_killed_fit_resumes_as_if_it_had_not_been_killed(
     result = fit(
         resumed, *data, options(), run=tmp_path, resume=True, report=lambda t: steps.append(t.step)
     )
-    assert steps[0] == 11  # it resumed from the validation at step 10
+    assert steps[0] == 13  # it resumed from step 12, between two validations
     for key in ("step", "train_loss", "valid_log_prob", "learning_rate"):
         assert [h[key] for h in result.curve] == [h[key] for h in straight.curve]
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
@@ -107,7 +107,8 @@ def test_the_moving_average_is_what_is_validated_and_kept(data):
     assert mean_log_prob(m, data[1], 8) == result.valid_score
 
 
-def test_resume_refuses_other_data_or_options(data, tmp_path):
+def test_resume_refuses_other_data_or_options(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("seqlatent.training.fitting.CHECKPOINT_SECONDS", 0.0)
     fit(model("rnn"), *data, options(max_steps=5), run=tmp_path)
     other = split(dataset(num=20, steps=10, seed=5), 0.2, "series")
     with pytest.raises(InputError, match="other data"):

@@ -7,6 +7,15 @@ comparing.py   held-out likelihoods side by side, and how sure their differences
 """
 
 from seqlatent.choosing.mixing import Fit, check_plan, fit_members, mix
-from seqlatent.choosing.scaling import Choice, Tried, choose_scaling
+from seqlatent.choosing.scaling import Choice, Tried, choice_so_far, choose_scaling
 
-__all__ = ["Choice", "Fit", "Tried", "check_plan", "choose_scaling", "fit_members", "mix"]
+__all__ = [
+    "Choice",
+    "Fit",
+    "Tried",
+    "check_plan",
+    "choice_so_far",
+    "choose_scaling",
+    "fit_members",
+    "mix",
+]

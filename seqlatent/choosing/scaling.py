@@ -92,23 +92,6 @@ class Choice:
     def from_json(cls, content: Mapping[str, Any]) -> "Choice":
         return cls(**{**content, "tried": tuple(Tried(**t) for t in content["tried"])})
 
-    @classmethod
-    def of_run(cls, run: Path) -> "Choice | None":
-        """The chain that an interrupted fit had chosen or was given, if there is one.
-
-        Raises:
-            InputError: when the folder's checkpoint is damaged.
-        """
-        saved = load_state(run)
-        if saved is None:
-            return None
-        try:
-            return cls.from_json(saved[1]["notes"]["scaling"])
-        except (KeyError, TypeError):
-            raise InputError(
-                f"{run}: its checkpoint is damaged; start again with --overwrite"
-            ) from None
-
     def to_text(self) -> str:
         """What was chosen, how the others did, and whether that was close."""
         last = [t for t in self.tried if t.by == self.tried[-1].by]
@@ -121,6 +104,20 @@ class Choice:
         if chosen is not last[0]:
             text += f"; it is the simplest of those about as good as {last[0].scaling}"
         return text
+
+
+def choice_so_far(run: Path) -> Choice | None:
+    """The chain that an interrupted fit had chosen or was given, if there is one."""
+    saved = load_state(run)
+    if saved is None:
+        return None
+    state = saved[1]
+    try:
+        return Choice.from_json(state["notes"]["scaling"])
+    except (KeyError, TypeError):
+        raise InputError(
+            f"{run}: its checkpoint is damaged; start again with --overwrite"
+        ) from None
 
 
 def candidates(module: SequenceModel) -> list[str]:

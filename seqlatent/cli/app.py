@@ -12,12 +12,13 @@ import typer
 from seqlatent import __version__
 from seqlatent.cli.catalogue import datasets, models
 from seqlatent.cli.combine import combine
+from seqlatent.cli.common import INTERRUPTED
 from seqlatent.cli.evaluate import evaluate
 from seqlatent.cli.fit import fit
 from seqlatent.cli.forecast import forecast, sample
 from seqlatent.cli.latents import decode, encode, impute, inspect
 from seqlatent.cli.score import score
-from seqlatent.errors import InputError
+from seqlatent.errors import InputError, Interrupted, one_line
 
 app = typer.Typer(
     help="Sequential latent-variable models for time series: fit, score, forecast.",
@@ -26,8 +27,6 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-INTERRUPTED = 130
 
 
 @app.callback(invoke_without_command=True)
@@ -61,6 +60,8 @@ def run_command(arguments: list[str] | None = None) -> int:
         return _interrupted() if status == INTERRUPTED else status  # typer caught it
     except InputError as error:
         return _fail(str(error), 2)
+    except Interrupted as stop:
+        return _fail(str(stop), stop.status)
     except KeyboardInterrupt:
         return _interrupted()
     except BrokenPipeError:
@@ -80,11 +81,11 @@ def run_command(arguments: list[str] | None = None) -> int:
 
 
 def _interrupted() -> int:
-    return _fail("interrupted; resume a fit with --resume", INTERRUPTED)
+    return _fail("interrupted", INTERRUPTED)
 
 
 def _fail(sentence: str, status: int) -> int:
-    print(f"seqlatent: {sentence}", file=sys.stderr)
+    print(f"seqlatent: {one_line(sentence)}", file=sys.stderr)
     return status
 
 

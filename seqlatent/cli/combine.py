@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from seqlatent.cli.common import IdColumn, Json, Quiet, Threads, TimeColumn, set_up
+from seqlatent.cli.common import (
+    IdColumn,
+    Json,
+    Quiet,
+    Threads,
+    TimeColumn,
+    say,
+    set_up,
+)
 
 
 def combine(
@@ -42,22 +50,22 @@ def combine(
     from seqlatent.api import load_model, score_text
     from seqlatent.data.readers import load_like
     from seqlatent.several.combining import combine as combined
-    from seqlatent.training.checkpoint import check_folder
+    from seqlatent.training.folder import run_folder
 
     set_up(quiet, threads, as_json)
-    check_folder(out, resume=False, overwrite=overwrite)
-    held_out = None
-    if data is not None:
-        described = load_model(runs[0]).module.description
-        held_out = load_like(data, described, id_column, time_column)
-    mixture = combined(runs, held_out, weights=weights)
-    mixture.save(out)
+    with run_folder(out, resume=False, overwrite=overwrite):
+        held_out = None
+        if data is not None:
+            described = load_model(runs[0]).module.description
+            held_out = load_like(data, described, id_column, time_column)
+        mixture = combined(runs, held_out, weights=weights)
+        mixture.save(out)
     if as_json:
         print(json.dumps({"run": str(out), "family": mixture.family, **mixture.fitted}))
     elif not quiet:
         width = max(len(str(run)) for run in runs)
         for run, member in zip(runs, mixture.fitted["members"], strict=True):
-            print(f"{str(run).ljust(width)}  weight {member['weight']:.3f}")
+            say(f"{str(run).ljust(width)}  weight {member['weight']:.3f}")
         if score := score_text(mixture.fitted):
-            print(f"score of {mixture.fitted['weighed_by']}: {score}")
-        print(f"saved to {out}")
+            say(f"score of {mixture.fitted['weighed_by']}: {score}")
+        say(f"saved to {out}")

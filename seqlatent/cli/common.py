@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from seqlatent.errors import InputError
+from seqlatent.errors import InputError, one_line
+
+INTERRUPTED = 130  # the exit status after Ctrl-C
 
 DATA = (
     "A table (.csv, .parquet, .feather, .json; .gz too), a .npy array, or a bundled data set, as "
@@ -28,6 +30,14 @@ TimeColumn = Annotated[
     str | None,
     typer.Option(help="Column of timestamps or integer steps (default: ds, date, ...)."),
 ]
+SpreadsheetSafe = Annotated[
+    bool,
+    typer.Option(
+        "--spreadsheet-safe",
+        help="In .csv tables, put ' before text that a spreadsheet would take for a formula "
+        "(= + - @).",
+    ),
+]
 Device = Annotated[str, typer.Option(help="Device for training: auto, cpu or cuda.")]
 Threads = Annotated[
     int | None, typer.Option(help="Number of CPU threads (default: chosen by torch).")
@@ -38,7 +48,7 @@ class _OneLine(logging.Formatter):
     """The plain message; from warnings upwards with its level: `warning: ...`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = one_line(super().format(record))
         return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
 
 
@@ -69,6 +79,11 @@ def is_rank_zero() -> bool:
 
 def show(quiet: bool) -> bool:
     return not quiet and sys.stderr.isatty()
+
+
+def say(text: str) -> None:
+    """Print lines of a result, in which names from data cannot control the terminal."""
+    print("\n".join(one_line(line) for line in text.split("\n")))
 
 
 def names(text: str | None) -> tuple[str, ...]:

@@ -12,9 +12,11 @@ from seqlatent.cli.common import (
     Quiet,
     Run,
     Seed,
+    SpreadsheetSafe,
     Threads,
     TimeColumn,
     check_outputs,
+    say,
     set_up,
     show,
 )
@@ -54,6 +56,7 @@ def evaluate(
     seed: Seed = 0,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
+    spreadsheet_safe: SpreadsheetSafe = False,
     threads: Threads = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -87,14 +90,14 @@ def evaluate(
         progress=show(quiet or as_json),
     )
     if out:
-        write_table(result.scores, out)
+        write_table(result.scores, out, spreadsheet_safe)
     if frame_out:
-        write_table(result.to_frame(), frame_out)
+        write_table(result.to_frame(), frame_out, spreadsheet_safe)
     if plot:
         result.plot(str(plot))
     if as_json:
         print(result.summary.to_json(orient="records", double_precision=15))
     elif quiet:
-        print(result.table())
+        say(result.table())
     else:
-        print(f"{result!r}\n\n{result.table()}")
+        say(f"{result!r}\n\n{result.table()}")

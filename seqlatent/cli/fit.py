@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from seqlatent.cli.common import (
+    INTERRUPTED,
     Data,
     Device,
     IdColumn,
@@ -18,6 +19,7 @@ from seqlatent.cli.common import (
     check_outputs,
     is_rank_zero,
     names,
+    say,
     set_up,
 )
 
@@ -118,14 +120,15 @@ def fit(
 
     from seqlatent.api import CLASSES, score_text
     from seqlatent.data.frames import DEFAULT_ID
-    from seqlatent.data.readers import load
-    from seqlatent.errors import InputError
+    from seqlatent.data.readers import load, read_table
+    from seqlatent.errors import InputError, Interrupted
     from seqlatent.models.registry import MODELS
     from seqlatent.options import parse_assignments, read_config
     from seqlatent.plots import plot_training_curve
     from seqlatent.several.auto import Auto
-    from seqlatent.training.checkpoint import check_folder
+    from seqlatent.training.checkpoint import CURVE, STATE
     from seqlatent.training.fitting import check_device
+    from seqlatent.training.folder import check_folder
     from seqlatent.training.options import TrainingOptions
 
     set_up(quiet, threads, as_json)
@@ -156,24 +159,34 @@ def fit(
     if isinstance(held_out, str):
         held_out = load(held_out, targets=loaded.targets, **columns)
     going_on = {} if racing else {"resume": resume}
-    fitted = fitter.fit(
-        loaded,
-        valid=held_out,
-        calendar=calendar or "auto",
-        members=_members(members, racing),
-        weights=weights,
-        seed=seed,
-        device=device,
-        run=out,
-        **going_on,
-        overwrite=overwrite,
-        progress=False if quiet or as_json or not is_rank_zero() else None,
-        **training,
-    )
+    try:
+        fitted = fitter.fit(
+            loaded,
+            valid=held_out,
+            calendar=calendar or "auto",
+            members=_members(members, racing),
+            weights=weights,
+            seed=seed,
+            device=device,
+            run=out,
+            **going_on,
+            overwrite=overwrite,
+            progress=False if quiet or as_json or not is_rank_zero() else None,
+            **training,
+        )
+    except (KeyboardInterrupt, SystemExit) as stop:
+        status = stop.code if isinstance(stop, SystemExit) else INTERRUPTED
+        kept = (out / STATE).is_file()
+        raise Interrupted(
+            f"interrupted; the same command with --resume goes on from the checkpoint in {out}"
+            if kept
+            else "interrupted before anything was saved",
+            int(status or 0),
+        ) from None
     if not is_rank_zero():
         return
-    if plot and fitted.result:
-        curve = pd.DataFrame(fitted.result.curve)
+    if plot and (fitted.result or (out / CURVE).is_file()):
+        curve = pd.DataFrame(fitted.result.curve) if fitted.result else read_table(out / CURVE)
         plot_training_curve(curve, plot, f"{fitted.family} on {loaded.name}")
     summary = fitted.fitted
     if as_json:
@@ -182,7 +195,7 @@ def fit(
         steps = f"at step {summary['best_step']} of {summary['steps']}"
         if "members" in summary:
             steps = f"of {len(summary['members'])} fits, {summary['steps']} steps in all"
-        print(
+        say(
             f"held-out score {score_text(summary)} {steps}, {summary['seconds']:.0f} s; "
             f"{summary['stopped']}\nsaved to {out}"
         )

@@ -12,9 +12,11 @@ from seqlatent.cli.common import (
     Quiet,
     Run,
     Seed,
+    SpreadsheetSafe,
     Threads,
     TimeColumn,
     check_outputs,
+    say,
     set_up,
     show,
 )
@@ -52,6 +54,7 @@ def forecast(
     seed: Seed = 0,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
+    spreadsheet_safe: SpreadsheetSafe = False,
     threads: Threads = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -95,15 +98,15 @@ def forecast(
         result = result.aggregate(groups)
     frame = result.to_frame()
     if out:
-        write_table(frame, out)
+        write_table(frame, out, spreadsheet_safe)
     if samples_out:
-        result.write_samples(samples_out)
+        result.write_samples(samples_out, spreadsheet_safe)
     if plot:
         result.plot(str(plot))
     if as_json:
         print(frame.to_json(orient="records", date_format="iso", double_precision=15))
     elif not quiet:
-        print(frame_text(frame, written=out is not None))
+        say(frame_text(frame, written=out is not None))
 
 
 def sample(
@@ -117,6 +120,7 @@ def sample(
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture of the sequences.")] = None,
     seed: Seed = 0,
+    spreadsheet_safe: SpreadsheetSafe = False,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -129,8 +133,8 @@ def sample(
     set_up(quiet, threads)
     check_outputs([out], [plot])
     drawn = load_model(run).sample(num_samples, length, seed=seed, start=start)
-    write_table(drawn.to_frame().rename(columns={"unique_id": "sample_id"}), out)
+    write_table(drawn.to_frame().rename(columns={"unique_id": "sample_id"}), out, spreadsheet_safe)
     if plot:
         plot_samples(drawn, plot)
     if not quiet:
-        print(f"wrote {counted(num_samples, 'sequence')} of {length} steps to {out}")
+        say(f"wrote {counted(num_samples, 'sequence')} of {length} steps to {out}")

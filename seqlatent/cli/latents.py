@@ -14,9 +14,11 @@ from seqlatent.cli.common import (
     Quiet,
     Run,
     Seed,
+    SpreadsheetSafe,
     Threads,
     TimeColumn,
     check_outputs,
+    say,
     set_up,
     show,
 )
@@ -48,6 +50,7 @@ def encode(
     seed: Seed = 0,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
+    spreadsheet_safe: SpreadsheetSafe = False,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -78,15 +81,15 @@ def encode(
         loaded, num_samples=num_samples, seed=seed, progress=show(quiet), posterior=posterior
     )
     frame = latents.to_frame()
-    write_table(frame, out)
+    write_table(frame, out, spreadsheet_safe)
     if samples_out:
-        write_table(latents.samples_frame(), samples_out)
+        write_table(latents.samples_frame(), samples_out, spreadsheet_safe)
     if plot:
         (plot_exact_latents if has_exact_latents(frame) else plot_latents)(frame, plot)
     if plot_map:
         plot_maps(step_maps(model.module, loaded, frame), plot_map)
     if not quiet:
-        print(f"wrote latents of {counted(len(loaded), 'sequence')} to {out}")
+        say(f"wrote latents of {counted(len(loaded), 'sequence')} to {out}")
 
 
 def decode(
@@ -96,6 +99,7 @@ def decode(
         typer.Argument(metavar="LATENTS", help="Table of a flow's latents, as 'encode' writes it."),
     ],
     out: Annotated[Path, typer.Option(help="Table of the decoded sequences.")],
+    spreadsheet_safe: SpreadsheetSafe = False,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -110,9 +114,9 @@ def decode(
     set_up(quiet, threads)
     check_outputs([out], [])
     decoded = load_model(run).decode(codes, progress=show(quiet))
-    write_table(decoded.to_frame(), out)
+    write_table(decoded.to_frame(), out, spreadsheet_safe)
     if not quiet:
-        print(f"wrote {counted(len(decoded), 'sequence')} to {out}")
+        say(f"wrote {counted(len(decoded), 'sequence')} to {out}")
 
 
 def impute(
@@ -139,6 +143,7 @@ def impute(
     seed: Seed = 0,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
+    spreadsheet_safe: SpreadsheetSafe = False,
     threads: Threads = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -158,21 +163,21 @@ def impute(
     )
     frame = result.to_frame()
     if out:
-        write_table(frame, out)
+        write_table(frame, out, spreadsheet_safe)
     if filled_out:
-        write_table(result.filled().to_frame(), filled_out)
+        write_table(result.filled().to_frame(), filled_out, spreadsheet_safe)
     if samples_out:
-        write_table(result.samples_frame(), samples_out)
+        write_table(result.samples_frame(), samples_out, spreadsheet_safe)
     if plot:
         result.plot(str(plot))
     if as_json:
         print(frame.to_json(orient="records", date_format="iso", double_precision=15))
     elif not quiet:
-        print(
+        say(
             f"imputed {counted(result.num_missing, 'value')} in "
             f"{len(result.series)} of {counted(len(loaded), 'sequence')}\n"
         )
-        print(frame_text(frame, written=out is not None))
+        say(frame_text(frame, written=out is not None))
 
 
 def inspect(

@@ -12,9 +12,11 @@ from seqlatent.cli.common import (
     Quiet,
     Run,
     Seed,
+    SpreadsheetSafe,
     Threads,
     TimeColumn,
     check_outputs,
+    say,
     set_up,
     show,
 )
@@ -49,6 +51,7 @@ def score(
     seed: Seed = 0,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
+    spreadsheet_safe: SpreadsheetSafe = False,
     threads: Threads = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -76,21 +79,21 @@ def score(
         target_error=target_error,
     )
     if out:
-        write_table(scores, out)
+        write_table(scores, out, spreadsheet_safe)
     if steps_out:
-        write_table(steps, steps_out)
+        write_table(steps, steps_out, spreadsheet_safe)
     if plot:
         plot_scores(loaded, scores, steps, plot, marks=_anomalies(loaded))
     if as_json:
         print(scores.to_json(orient="records", double_precision=15))
         return
     lines = score_lines(scores, len(steps))
-    print("\n".join(lines[:1] if quiet else lines))
+    say("\n".join(lines[:1] if quiet else lines))
     if len(scores) > 1 and not quiet:
-        print("\nmost unusual, by nats per step:")
+        say("\nmost unusual, by nats per step:")
         worst = scores.nsmallest(5, "nats_per_step")
         columns = ["unique_id", "log_prob", "std_error", "num_observed", "nats_per_step"]
-        print(text_table(worst[columns].to_numpy(dtype=object).tolist(), columns))
+        say(text_table(worst[columns].to_numpy(dtype=object).tolist(), columns))
 
 
 def _anomalies(data: Any) -> Any:

@@ -105,6 +105,8 @@ def id_text(value: object) -> str:
         return str(int(value))
     if isinstance(value, (pd.Timestamp, np.datetime64)):
         return str(pd.Timestamp(value)).removesuffix(" 00:00:00")
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
     return str(value)
 
 

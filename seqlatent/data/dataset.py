@@ -141,6 +141,8 @@ class SequenceDataset(Summary):
             raise InputError(
                 f"{name}: an array of sequences has shape (N, T, D), (N, T) or (T,), not {x.shape}"
             )
+        if x.size == 0:
+            raise InputError(f"{name}: an array of shape {x.shape} holds no values")
         return cls.from_list(list(x), targets, name)
 
     @classmethod
@@ -153,8 +155,8 @@ class SequenceDataset(Summary):
         sequences = []
         for i, value in enumerate(values):
             try:
-                if np.iscomplexobj(value):
-                    raise TypeError("the imaginary part would be dropped")
+                if getattr(value, "dtype", np.dtype(float)).kind in "cMmV":
+                    raise TypeError("an imaginary part would be dropped; times are no numbers")
                 x = np.array(value, dtype=np.float64)
                 # Missing values that come from R are NaNs at which arithmetic warns.
                 x[np.isnan(x)] = np.nan
@@ -181,6 +183,12 @@ class SequenceDataset(Summary):
         channels = sequences[0].x.shape[1]
         if targets is None:
             targets = ("y",) if channels == 1 else tuple(f"y{d + 1}" for d in range(channels))
+        if isinstance(targets, str):
+            targets = (targets,)
+        if not all(isinstance(target, str) for target in targets):
+            raise InputError(f"{name}: the target names {targets!r} are not all text")
+        if len(set(targets)) < len(targets):
+            raise InputError(f"{name}: a target is named twice in {', '.join(targets)}")
         if len(targets) != channels:
             raise InputError(f"{name}: {len(targets)} target names for {channels} channels")
         return cls(tuple(sequences), tuple(targets), frequency=1, name=name)

@@ -4,11 +4,13 @@ It is computed once, from training data alone, and saved with the model: channel
 location and scale, range and resolution. A model can be rebuilt from its options and this.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from pandas.tseries.frequencies import to_offset
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.grid import Frequency
@@ -147,17 +149,37 @@ class DataDescription:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "DataDescription":
+        """What `to_json` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: when a part is absent or not of its kind.
+        """
         fields = dict(content)
         fields["channels"] = tuple(_channel(c) for c in fields["channels"])
-        fields["categories"] = {k: tuple(v) for k, v in fields["categories"].items()}
-        for name in ("covariate_names", "covariate_loc", "covariate_scale", "seasons"):
-            fields[name] = tuple(fields[name])
-        for name in ("static_names", "static_loc", "static_scale", "past_names", "past_loc",
-                     "past_scale"):  # fmt: skip
-            fields[name] = tuple(fields.get(name, ()))
+        fields["categories"] = {k: _texts(v) for k, v in fields["categories"].items()}
         labels = fields.get("static_labels", {})
-        fields["static_labels"] = {k: tuple(v) for k, v in labels.items()}
-        return cls(**fields)
+        fields["static_labels"] = {k: _texts(v) for k, v in labels.items()}
+        for kind in ("covariate", "static", "past"):
+            fields[f"{kind}_names"] = _texts(fields.get(f"{kind}_names", ()))
+            for name in (f"{kind}_loc", f"{kind}_scale"):
+                fields[name] = tuple(_number(v) for v in fields.get(name, ()))
+        fields["seasons"] = tuple(_count(v) for v in fields["seasons"])
+        made = cls(**fields)
+        for kind in ("covariate", "static", "past"):
+            sizes = {len(fields[f"{kind}_{part}"]) for part in ("names", "loc", "scale")}
+            if len(sizes) > 1:
+                raise ValueError(f"the numbers of {kind} columns differ")
+        if not made.channels:
+            raise ValueError("there is no channel")
+        if not set(made.categories) <= set(made.targets):
+            raise ValueError("categories are not those of channels")
+        _texts([x for x in (made.start, made.time_column, made.id_column) if x is not None])
+        if made.frequency is not None and not isinstance(made.frequency, str):
+            _count(made.frequency)
+        elif made.frequency is not None:
+            to_offset(made.frequency)
+        _count(made.num_series)
+        return made
 
 
 def _standards(columns: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -173,8 +195,31 @@ def _standards(columns: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...
 
 
 def _channel(content: Mapping[str, Any]) -> ChannelDescription:
-    spreads = {name: Spread(**content[name]) for name in ("spread", "log_spread")}
-    return ChannelDescription(**{**content, **spreads})
+    spreads = {
+        name: Spread(**{k: _number(v) for k, v in content[name].items()})
+        for name in ("spread", "log_spread")
+    }
+    (name,) = _texts([content["name"]])
+    numbers = {k: _number(v) for k, v in content.items() if k not in ("name", *spreads)}
+    return ChannelDescription(**{**content, **numbers, **spreads, "name": name})
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no finite number")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or not 0 < value < 2**63:
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{values!r} are no texts")
+    return tuple(values)
 
 
 def _describe(

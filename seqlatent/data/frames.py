@@ -1,6 +1,7 @@
 """From a table to sequences: roles of columns, series of rows, order of steps."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence as Seq
 from typing import Any
 
@@ -28,6 +29,7 @@ from seqlatent.data.sequence import Sequence
 from seqlatent.data.statics import SERIES, static_columns
 from seqlatent.data.steps import holds_times, read_steps, show_step
 from seqlatent.errors import InputError
+from seqlatent.text import shortened
 
 logger = logging.getLogger("seqlatent")
 
@@ -83,7 +85,8 @@ def sequences_from_frame(
     taken = (id_column, *covariate_names, *past_names, *static_names, *(given or ()))
     time_column = _time_column(table, time_column, taken, name)
     if given is None:
-        rest = [c for c in columns if c not in (*taken, time_column)]
+        used = {*taken, time_column}
+        rest = [c for c in columns if c not in used]
         given = _default_targets({c: table[c] for c in rest}, name)
     others = [("time", time_column)] if time_column else []
     others += [("static feature", c) for c in static_names if c != DEFAULT_ID]
@@ -109,28 +112,31 @@ def sequences_from_frame(
     order = np.lexsort((steps, rows.codes))
     starts = np.searchsorted(rows.codes[order], np.arange(len(rows.unique_ids)))
     _require_distinct_steps(steps, order, rows, time_column)
-    _require_observed(x[order], starts, rows)
+    seen = _with_values(x[order], starts, rows)
 
-    present = np.split(steps[order], starts[1:])
+    kept = np.flatnonzero(seen)
+    owned = np.split(order, starts[1:])
+    unique_ids = tuple(np.array(rows.unique_ids, dtype=object)[seen])
+    present = [steps[owned[i]] for i in kept]
     frequency, grids = None, present
     if regular:
         frequency = common_frequency(present)
-        _report_irregular(present, frequency, rows)
+        _report_irregular(present, frequency, unique_ids, name)
         grids = [grid_of(s, frequency) for s in present]
-        _report_absent(grids, present, covariate_names, rows)
+        _report_absent(grids, present, covariate_names, unique_ids, name)
     x = np.where(np.isnan(x), np.nan, x)  # see from_list
     sequences = tuple(
         Sequence(
-            rows.unique_ids[i],
-            present[i],
-            x[own],
-            c[own],
+            unique_id,
+            own_steps,
+            x[owned[i]],
+            c[owned[i]],
             static=statics[i] if static_names else None,
-            lagged=np.pad(past[own], ((1, 0), (0, 0)), constant_values=np.nan)
+            lagged=np.pad(past[owned[i]], ((1, 0), (0, 0)), constant_values=np.nan)
             if past_names
             else None,
-        ).on_steps(grids[i])
-        for i, own in enumerate(np.split(order, starts[1:]))
+        ).on_steps(grid)
+        for i, unique_id, own_steps, grid in zip(kept, unique_ids, present, grids, strict=True)
     )
     labels = {t: found for t, (_, found) in zip(given, columns_x, strict=True) if found is not None}
     return {
@@ -147,9 +153,10 @@ def sequences_from_frame(
 
 def _chosen(names: Seq[str], columns: Seq[str], role: str, name: str) -> tuple[str, ...]:
     chosen = (names,) if isinstance(names, str) else tuple(str(n) for n in names)
-    for column in chosen:
-        require_column(column, columns, role, name)
-        if chosen.count(column) > 1:
+    known = set(columns)
+    for column, count in Counter(chosen).items():
+        require_column(column, known, role, name)
+        if count > 1:
             raise InputError(f"{name}: the {role} column '{column}' is named twice")
     return chosen
 
@@ -161,7 +168,8 @@ def _time_column(
     if time_column is not None:
         require_column(time_column, tuple(table), "time", name)
         return time_column
-    free = [column for column in table if column not in taken]
+    used = set(taken)
+    free = [column for column in table if column not in used]
     if "ds" in free:
         return "ds"
     likely = [column for column in free if column.lower() in TIME_NAMES] or [
@@ -182,13 +190,14 @@ def _default_targets(rest: dict[str, pd.Series], name: str) -> tuple[str, ...]:
     if "y" in rest:
         return ("y",)
     numeric = [column for column, cells in rest.items() if holds_numbers(cells)]
-    left_out = [column for column in rest if column not in numeric]
+    known = set(numeric)
+    left_out = [column for column in rest if column not in known]
     if numeric and left_out:
         logger.warning(
             "%s: left out the columns without numbers (%s); name them if they are series' names "
             "(--id-column), times (--time-column), or labels to model (--targets)",
             name,
-            ", ".join(left_out),
+            shortened(left_out, 10),
         )
     return tuple(numeric or rest)
 
@@ -229,15 +238,30 @@ def _require_distinct_steps(
         )
 
 
-def _require_observed(x: np.ndarray, starts: np.ndarray, rows: Rows) -> None:
-    """x: (R, D) sorted by series, which begin at `starts`."""
-    observed = np.add.reduceat(np.isfinite(x).any(axis=1).astype(np.int64), starts)
-    if not observed.all():
-        series = rows.unique_ids[int(np.argmin(observed))]
-        raise InputError(f"{rows.name}: series '{series}' has no observed value; drop the series")
+def _with_values(x: np.ndarray, starts: np.ndarray, rows: Rows) -> np.ndarray:
+    """Which series have an observed value; the others are named in a warning, and left out.
+
+    Args:
+        x: (R, D) sorted by series, which begin at `starts`.
+    """
+    seen = np.add.reduceat(np.isfinite(x).any(axis=1).astype(np.int64), starts) > 0
+    missing = [rows.unique_ids[i] for i in np.flatnonzero(~seen)]
+    if not seen.any():
+        raise InputError(f"{rows.name}: series '{missing[0]}' has no observed value")
+    if missing:
+        one = len(missing) == 1
+        logger.warning(
+            "%s: left out %s without any observed value: %s",
+            rows.name,
+            "a series" if one else f"{len(missing)} of {len(seen)} series",
+            shortened(missing),
+        )
+    return seen
 
 
-def _report_irregular(present: Seq[np.ndarray], frequency: Frequency, rows: Rows) -> None:
+def _report_irregular(
+    present: Seq[np.ndarray], frequency: Frequency, unique_ids: Seq[str], name: str
+) -> None:
     """Log which series do not go by the frequency of the table, or by any."""
     if frequency is None:
         others = [i for i, s in enumerate(present) if len(s) > 1 and frequency_of(s, None) is None]
@@ -248,16 +272,20 @@ def _report_irregular(present: Seq[np.ndarray], frequency: Frequency, rows: Rows
     if others:
         logger.warning(
             "%s: the steps of %d of %d series %s (the first is '%s')",
-            rows.name,
+            name,
             len(others),
             len(present),
             what,
-            rows.unique_ids[others[0]],
+            unique_ids[others[0]],
         )
 
 
 def _report_absent(
-    grids: Seq[np.ndarray], present: Seq[np.ndarray], covariates: Seq[str], rows: Rows
+    grids: Seq[np.ndarray],
+    present: Seq[np.ndarray],
+    covariates: Seq[str],
+    unique_ids: Seq[str],
+    name: str,
 ) -> None:
     """Log what is filled in; covariates, which are never missing, cannot be."""
     absent = np.array([len(g) - len(s) for g, s in zip(grids, present, strict=True)])
@@ -266,10 +294,10 @@ def _report_absent(
     if covariates:
         i = int(np.argmax(absent > 0))
         step = np.setdiff1d(grids[i], present[i]).flat[0]
-        raise absent_step(rows.name, rows.unique_ids[i], step, covariates[0])
+        raise absent_step(name, unique_ids[i], step, covariates[0])
     logger.warning(
         "%s: filled in %d absent steps as missing values, in %d of %d series",
-        rows.name,
+        name,
         absent.sum(),
         (absent > 0).sum(),
         len(absent),

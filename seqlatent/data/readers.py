@@ -1,6 +1,8 @@
 """`load`: one function that reads every kind of data."""
 
+import math
 import os
+import warnings
 from collections.abc import Sequence as Seq
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from seqlatent.data.columns import missing_cells
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.frames import DEFAULT_ID
+from seqlatent.data.limits import require_cells, require_file
 from seqlatent.data.tables import read_table, write_table
 from seqlatent.errors import InputError, did_you_mean
 
@@ -229,12 +232,38 @@ def _load_file(path: Path, table: dict[str, Any]) -> SequenceDataset:
         frame = read_table(path, text_columns=(table["id_column"], *static))
         return SequenceDataset.from_frame(frame, name=path.name, **table)
     _refuse({key: table[key] for key in table if key != "targets"}, "an array")
+    return SequenceDataset.from_arrays(_read_array(path), table["targets"], path.name)
+
+
+def _read_array(path: Path) -> np.ndarray:
+    """The numbers of an .npy file, whose header claims no more than the file holds."""
+    require_file(path)
+    broken = InputError(f"{path} is not an .npy file of numbers, or it is cut short")
     try:
-        # Pickled objects could run code of their own.
-        x = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        raise InputError(f"{path} is not an .npy file of numbers, or it is cut short") from None
-    return SequenceDataset.from_arrays(x, table["targets"], path.name)
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about headers that Python 2 wrote
+            version = np.lib.format.read_magic(file)
+            read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+                version, np.lib.format.read_array_header_2_0
+            )
+            shape, _, kind = read(file)
+            if kind.hasobject:  # pickled objects could run code of their own
+                raise broken
+            claimed, held = math.prod(shape) * kind.itemsize, path.stat().st_size - file.tell()
+            if claimed > held:
+                raise InputError(
+                    f"{path} is cut short: its header claims an array {shape} of {claimed} bytes, "
+                    f"and {held} follow"
+                )
+            if len(shape) <= 3:  # others are refused by their shape
+                columns = shape[2] if len(shape) == 3 else 1
+                require_cells(path, math.prod(shape[:2]), columns)
+            file.seek(0)
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except InputError:
+        raise
+    except Exception:  # a header is Python source, which fails in many ways
+        raise broken from None
 
 
 def _refuse(options: dict[str, Any], what: str) -> None:

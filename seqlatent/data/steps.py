@@ -54,15 +54,22 @@ def holds_times(column: pd.Series) -> bool:
         return True
     if not (types.is_object_dtype(column.dtype) or types.is_string_dtype(column.dtype)):
         return False
-    text = column.iloc[:100].astype(str).str.strip()
+    text = _as_text(column.iloc[:100]).str.strip()
     if not text.str.contains(r"\d").all():
         return False
     times = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
     return not times.isna().any() or next(_readings(text), None) is not None
 
 
+def _as_text(column: pd.Series) -> pd.Series:
+    """The cells as text; bytes, which may be no text, as Python writes them."""
+    if types.is_object_dtype(column.dtype):
+        column = column.map(lambda cell: repr(cell) if isinstance(cell, bytes) else cell)
+    return column.astype(str)
+
+
 def _from_text(column: pd.Series, rows: Rows) -> np.ndarray:
-    text = column.astype(str).str.strip()
+    text = _as_text(column).str.strip()
     # pandas would read these two words as the time at which the program runs.
     text = text.mask(text.str.lower().isin(["now", "today"]), "not a time")
     times = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")

@@ -1,12 +1,11 @@
 """Tables in files: CSV with any common separator, Parquet, Feather and JSON."""
 
 import csv
-import gzip
 import io
 import json
 import os
 import tempfile
-import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from gzip import GzipFile
@@ -16,6 +15,8 @@ from typing import Any
 import pandas as pd
 
 from seqlatent.data.columns import MISSING
+from seqlatent.data.limits import require_cells, require_file, unpack
+from seqlatent.data.writing import replacing
 from seqlatent.errors import InputError
 
 TEXT_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
@@ -23,8 +24,10 @@ FEATHER_ENDINGS = (".feather", ".arrow")
 JSON_ENDINGS = (".json", ".jsonl")
 READ_ENDINGS = (*TEXT_ENDINGS, ".parquet", *FEATHER_ENDINGS, *JSON_ENDINGS)
 EXCEL_ENDINGS = (".xlsx", ".xls")
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 WRITE_ENDINGS = (".csv", ".csv.gz", ".parquet")
 SEPARATORS = ",\t;"
+BATCH_ROWS = 2**14  # of Arrow, read together
 # Numbers are read to the last digit: pandas does so from 3.1 on, and earlier where asked to.
 PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])
 EXACT: dict[str, Any] = {} if PANDAS >= (3, 1) else {"float_precision": "round_trip"}
@@ -53,6 +56,9 @@ def read_table(path: str | os.PathLike[str], text_columns: Collection[str] = ())
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file in it")
+    if not path.exists():
+        raise InputError(f"there is no file {path}")
+    require_file(path)
     if ending(path, EXCEL_ENDINGS):
         raise InputError(
             f"{path}: Excel files are not read; save the sheet as .csv, or load it in Python with "
@@ -62,20 +68,22 @@ def read_table(path: str | os.PathLike[str], text_columns: Collection[str] = ())
         raise InputError(f"{path}: unknown kind of file; use one of {', '.join(READ_ENDINGS)}")
     try:
         if ending(path, [".parquet"]):
-            frame = pd.read_parquet(path)
+            frame = _from_parquet(path)
         elif ending(path, FEATHER_ENDINGS):
-            frame = pd.read_feather(path)
+            frame = _from_feather(path)
         elif ending(path, JSON_ENDINGS):
             frame = _from_json(path, _read_text(path))
         else:
             frame = _parse(path, _read_text(path), text_columns)
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}") from None
     except InputError:
         raise
-    except (OSError, ValueError) as error:
-        # pandas and Arrow raise many kinds of ValueError and OSError about a broken file.
-        reason = str(error).strip().split("\n")[0].rstrip(".")
+    except RecursionError:
+        raise InputError(f"{path} cannot be read: it is nested too deeply") from None
+    except Exception as error:
+        # pandas and Arrow raise errors of every kind about a broken file.
+        reason = " ".join(str(error).split()).rstrip(".")[:200]
+        if not reason or not isinstance(error, (OSError, ValueError)):
+            reason = f"{type(error).__name__} {reason}".strip()
         raise InputError(f"{path} cannot be read: {reason}") from None
     if len(frame.columns) == 0:
         raise InputError(f"{path} has no columns")
@@ -86,14 +94,7 @@ def read_table(path: str | os.PathLike[str], text_columns: Collection[str] = ())
 
 def _read_text(path: Path) -> str:
     """The file's text, with `\\n` at the end of each line and no blank lines around it."""
-    content = path.read_bytes()
-    if ending(path, [".gz"]):
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, zlib.error, gzip.BadGzipFile):
-            raise InputError(
-                f"{path} is not a whole gzip file; it may be cut short, so fetch or write it again"
-            ) from None
+    content = unpack(path) if ending(path, [".gz"]) else path.read_bytes()
     if b"\0" in content and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{path} is a binary file, not a table of text")
     try:
@@ -105,6 +106,41 @@ def _read_text(path: Path) -> str:
     if not text.strip():
         raise InputError(f"{path} is empty")
     return text + "\n"
+
+
+def _from_parquet(path: Path) -> pd.DataFrame:
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as file:
+        require_cells(path, file.metadata.num_rows, len(file.schema_arrow.names))
+        return _from_arrow(path, file.schema_arrow, file.iter_batches(batch_size=BATCH_ROWS))
+
+
+def _from_feather(path: Path) -> pd.DataFrame:
+    import pyarrow
+
+    with pyarrow.OSFile(str(path)) as source, pyarrow.ipc.open_file(source) as file:
+        batches = (file.get_batch(i) for i in range(file.num_record_batches))
+        return _from_arrow(path, file.schema, batches)
+
+
+def _from_arrow(path: Path, schema: Any, batches: Iterable[Any]) -> pd.DataFrame:
+    """A frame of Arrow's batches, which are counted as they come: metadata can lie."""
+    import pyarrow
+
+    kept, rows, size = [], 0, 0
+    for batch in batches:
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        limit = 8 * require_cells(path, rows, len(schema.names))
+        if size > limit:
+            raise InputError(
+                f"{path} unfolds to more than {limit // 2**20} MiB, the most that is read of a "
+                "file of its size; if it is sound, split it, or load it in Python as a frame"
+            )
+        kept.append(batch)
+    table = pyarrow.Table.from_batches(kept, schema)
+    table.validate(full=True)  # such as that text is UTF-8, or it would fail much later
+    return table.to_pandas()
 
 
 def _from_json(path: Path, text: str) -> pd.DataFrame:
@@ -120,26 +156,34 @@ def _from_json(path: Path, text: str) -> pd.DataFrame:
         good = isinstance(content, list) and all(isinstance(row, dict) for row in content)
     if not good:
         raise InputError(f"{path} holds neither a list of rows nor an object of columns")
+    parts = list(content.values()) if isinstance(content, dict) else content
+    # Rows that share no key would make a table of their number squared.
+    keys = len({key for part in parts if isinstance(part, dict) for key in part})
+    longest = max([keys, *(len(part) for part in parts)])
+    rows, columns = (longest, len(parts)) if isinstance(content, dict) else (len(parts), keys)
+    require_cells(path, rows, columns)
     return pd.DataFrame(content)
 
 
 def _json_line(path: Path, number: int, line: str) -> Any:
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"{path}: line {number} is not JSON") from None
 
 
 def _parse(path: Path, text: str, text_columns: Collection[str]) -> pd.DataFrame:
     first = text[: text.index("\n")]
     separator = max(SEPARATORS, key=first.count)
+    require_cells(path, text.count("\n"), first.count(separator) + 1)
     header = [cell.strip() for cell in _check_shape(path, text, separator)]
-    for i, column in enumerate(header):
-        if not column:
-            raise InputError(
-                f"{path}: column {i + 1} of the header has no name; name the column or remove it"
-            )
-        if header.count(column) > 1:
+    if "" in header:
+        raise InputError(
+            f"{path}: column {header.index('') + 1} of the header has no name; name the column or "
+            "remove it"
+        )
+    for column, count in Counter(header).items():
+        if count > 1:
             raise InputError(f"{path}: two columns are named '{column}'; rename one of them")
     if all(_is_number(column) for column in header):
         raise InputError(f"{path}: the first line holds numbers; it must hold the columns' names")
@@ -229,6 +273,7 @@ def check_writable(path: Path) -> None:
 def write_table(
     frame: pd.DataFrame | Iterable[pd.DataFrame],
     path: str | os.PathLike[str],
+    spreadsheet_safe: bool = False,
     date_format: str | None = None,
 ) -> None:
     """Write a table by its ending; under its name there is never half a file.
@@ -238,6 +283,8 @@ def write_table(
             the same columns, which are made and written one by one.
         path: `.csv`, `.csv.gz` or `.parquet`.
         date_format: of timestamps in text; by default as short as all of a part can be.
+        spreadsheet_safe: put `'` before text in CSV that a spreadsheet would take for a formula,
+            such as a series' name `=cmd()`.
 
     Raises:
         InputError: another ending, no such folder, or one that cannot be written to.
@@ -245,17 +292,13 @@ def write_table(
     path = Path(path)
     kind = check_table_path(path)
     parts = [frame] if isinstance(frame, pd.DataFrame) else frame
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    if spreadsheet_safe and kind != ".parquet":
+        parts = (_without_formulas(part) for part in parts)
+    with replacing(path) as unfinished:
         if kind == ".parquet":
             _write_parquet(parts, unfinished)
         else:
             _write_text(parts, unfinished, kind == ".csv.gz", date_format)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _write_parquet(parts: Iterable[pd.DataFrame], path: Path) -> None:
@@ -283,3 +326,13 @@ def _write_text(
         text = stack.enter_context(io.TextIOWrapper(file, "utf-8", newline=""))
         for number, part in enumerate(parts):
             part.to_csv(text, index=False, header=number == 0, date_format=date_format)
+
+
+def _without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    texts = frame.select_dtypes(exclude=["number", "datetime", "bool"]).columns
+    frame = frame.assign(**{c: frame[c].map(_no_formula) for c in texts})
+    return frame.rename(columns=_no_formula)
+
+
+def _no_formula(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell

@@ -9,6 +9,7 @@ from seqlatent.errors import InputError
 
 COUNT_LIMIT = 100.0  # counts with a larger mean are treated as continuous
 MAX_CODE = 1000
+FEW_LABELS = 10  # which may be new in every other row
 # `subset` is chosen from this many channels on, if at most this share of them is active on average.
 SUBSET_CHANNELS, SUBSET_SHARE = 16, 0.25
 
@@ -54,7 +55,19 @@ KINDS = {
 
 
 def choose_emission(data: DataDescription) -> tuple[str, str]:
-    """The emission for a data set, and the reason in a few words."""
+    """The emission for a data set, and the reason in a few words.
+
+    Raises:
+        InputError: naming a column of texts that hardly repeat.
+    """
+    for c in data.channels:
+        labels = len(data.categories.get(c.name, ()))
+        if labels > FEW_LABELS and labels > c.num_observed / 2:
+            raise InputError(
+                f"column '{c.name}' holds texts that hardly repeat, {labels} different ones in "
+                f"{c.num_observed} rows, and so no categories; name the columns to model "
+                "(--targets), or choose emission=categorical all the same"
+            )
     seen = [c for c in data.channels if c.num_observed] or list(data.channels)
     kinds = {c.name: _kind(data, c) for c in seen if c.minimum < c.maximum}
     kinds = kinds or {c.name: _kind(data, c) for c in seen}
@@ -88,6 +101,8 @@ def _kind(data: DataDescription, c: ChannelDescription) -> str:
     """The kind of a single channel."""
     if c.name in data.categories:
         return "category"
+    if c.minimum == c.maximum and c.minimum > 1:  # one value does not show that it counts
+        return "real"
     if KINDS["binary"].holds(c) and c.maximum == 1:
         return "binary"
     if KINDS["count"].holds(c) and c.maximum > 1 and c.loc < COUNT_LIMIT:

@@ -66,11 +66,11 @@ def register_emission(emission: Emission) -> Emission:
     return EMISSIONS.add(emission.name, emission)
 
 
-def _num_classes(data: DataDescription) -> int:
-    return max(
+def _num_classes(data: DataDescription) -> list[int]:
+    return [
         len(data.categories[c.name]) if c.name in data.categories else int(c.maximum) + 1
         for c in data.channels
-    )
+    ]
 
 
 def _covariance_head(family: Family, in_dim: int, num_channels: int, o: EmissionOptions) -> Head:

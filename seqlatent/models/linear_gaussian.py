@@ -102,9 +102,8 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         self.M = nn.Parameter(_oscillators(Z))
         self.C = nn.Parameter(torch.randn(D, Z, dtype=DOUBLE) / math.sqrt(Z))
         self.d = nn.Parameter(torch.zeros(D, dtype=DOUBLE))
-        self.E = (
-            nn.Parameter(torch.zeros(D, num_covariates, dtype=DOUBLE)) if num_covariates else None
-        )
+        weights = torch.zeros(D, num_covariates, dtype=DOUBLE)
+        self.E = nn.Parameter(weights) if num_covariates else None
         self.m0 = nn.Parameter(torch.zeros(Z, dtype=DOUBLE))
         self.P0_factor = CholeskyFactor(torch.full((Z,), 1e-4), start=1.0)
         assert isinstance(self.value_distribution, LocationScale)

@@ -233,11 +233,8 @@ class Scaler(nn.Module):
             own, counts = self._own(g, memory, loc, base)
             square, counted = self.decay * square + own, self.decay * counted + counts
         past, since = memory.push(g, NEW) if self.longest else (memory.past, memory.since)
-        age = memory.age + 1
-        return memory._replace(
-            last=last, past=past, since=since, level=level, weight=weight, square=square,
-            counted=counted, age=age,
-        )  # fmt: skip
+        new = (last, past, since, level, weight, square, counted, memory.age + 1)
+        return Memory(*new, *memory[len(new) :])
 
     def scan(self, batch: SequenceBatch) -> tuple[Scaled, Memory]:
         """The scaling of every step of a batch, and the memory after the last one, which means

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seqlatent.data.tables import check_writable
+from seqlatent.data.writing import replacing
 from seqlatent.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,10 +64,8 @@ def finish(figure: "Figure", path: str | Path | None) -> "Figure":
     """Write the figure, where there is a path."""
     if path is not None:
         check_picture(path)
-        try:
-            figure.savefig(path, dpi=130)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        with replacing(Path(path)) as unfinished:
+            figure.savefig(unfinished, dpi=130, format=Path(path).suffix[1:].lower())
     return figure
 
 

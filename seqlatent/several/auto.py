@@ -22,9 +22,9 @@ from seqlatent.inference.protocols import ExactDensity
 from seqlatent.models.registry import MODELS
 from seqlatent.options import check_seed
 from seqlatent.tasks.prepare import check_data
-from seqlatent.training.checkpoint import check_folder
-from seqlatent.training.dividing import divide
+from seqlatent.training.dividing import Division, divide
 from seqlatent.training.fitting import FitResult, check_device
+from seqlatent.training.folder import run_folder
 
 logger = logging.getLogger("seqlatent")
 
@@ -118,13 +118,18 @@ class Auto:
         seed = check_seed(seed)
         check_device(device)
         folder = None if run is None else Path(run)
-        if folder is not None:
-            check_folder(folder, False, overwrite)
-        divided = divide(
-            data, valid, {**training, "prediction_length": prediction_length}, calendar=calendar,
-            context_length=max(own.get("context_length", 0) for _, own in self.entries), seed=seed,
-        )  # fmt: skip
-        options, common = divided.options, {"seed": seed, "device": device, "progress": progress}
+        with run_folder(folder, False, overwrite):
+            divided = divide(
+                data, valid, {**training, "prediction_length": prediction_length},
+                calendar=calendar, seed=seed,
+                context_length=max(own.get("context_length", 0) for _, own in self.entries),
+            )  # fmt: skip
+            final = {"members": members, "weights": weights, "folder": folder}
+            common = {"seed": seed, "device": device, "progress": progress}
+            return self._race(divided, {**final, "overwrite": overwrite}, common)
+
+    def _race(self, divided: Division, final: dict[str, Any], common: dict[str, Any]) -> Model:
+        options, seed = divided.options, common["seed"]
         raced: list[Raced] = []
         masses: list[bool] | None = None  # for each channel, of the first entry
         entries, spent, start = self.entries, 0, time.perf_counter()
@@ -173,16 +178,15 @@ class Auto:
         # A round's share of steps is spent, and so is all its time, choices and scores included.
         rest = options.less(spent, time.perf_counter() - start)
         model = CLASSES[family](**own)
-        if members == "auto" and not issubclass(MODELS[family], ExactDensity):
-            members = 1
-        weights = check_plan(MODELS[family], members, weights, resume=False)
-        model.fit_divided(
-            replace(divided, options=rest), members=members, weights=weights, folder=folder,
-            overwrite=overwrite, **common,
-        )  # fmt: skip
+        if final["members"] == "auto" and not issubclass(MODELS[family], ExactDensity):
+            final["members"] = 1
+        final["weights"] = check_plan(
+            MODELS[family], final["members"], final["weights"], resume=False
+        )
+        model.fit_divided(replace(divided, options=rest), **final, **common)
         model.fitted["race"] = [asdict(r) for r in raced]
-        if folder is not None:
-            model.save(folder)
+        if final["folder"] is not None:
+            model.save(final["folder"])
         return model
 
 

@@ -175,18 +175,19 @@ class Forecast(Summary):
         """`unique_id, ds, sample_id` and the target columns, a row per path and step."""
         return pd.concat(batches(self.data, self._paths()), ignore_index=True)
 
-    def write_samples(self, path: str | os.PathLike[str]) -> None:
+    def write_samples(self, path: str | os.PathLike[str], spreadsheet_safe: bool = False) -> None:
         """Write `samples_frame()` to a file, some series at a time: the table of all is never in
         memory.
 
         Args:
             path: `.csv`, `.csv.gz` or `.parquet`.
+            spreadsheet_safe: as of `seqlatent.data.tables.write_table`.
 
         Raises:
             InputError: as `seqlatent.data.tables.write_table` does.
         """
         form = date_format(f.ds for f in self.series)
-        write_table(batches(self.data, self._paths()), path, form)
+        write_table(batches(self.data, self._paths()), path, spreadsheet_safe, form)
 
     def aggregate(self, groups: Any) -> "Forecast":
         """Forecasts of sums over series, channel by channel.

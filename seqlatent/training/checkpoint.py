@@ -8,10 +8,11 @@ RUN/checkpoint*            during training: all that is needed to resume it
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -24,60 +25,75 @@ from torch import Tensor
 from seqlatent import __version__
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
+from seqlatent.data.limits import require_file
+from seqlatent.data.writing import replacing
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS, build_model
 from seqlatent.options import make
+from seqlatent.training.allowance import Allowance, TooLarge
 
-FORMAT = 2
+FORMAT = 3
 CONFIG, WEIGHTS, CURVE = "config.json", "model.safetensors", "training_curve.csv"
-STATE = "checkpoint.json"
+STATE, TENSORS = "checkpoint.json", "checkpoint-*.safetensors"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file so that a crash leaves either the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(content)
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Write a safetensors file; its digest."""
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    write_atomically(path, safetensors.torch.save(plain))
+    content = safetensors.torch.save(plain)
+    write_atomically(path, content)
+    return _digest(content)
 
 
-def load_tensors(path: Path) -> dict[str, Tensor]:
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def load_tensors(path: Path, digest: object) -> dict[str, Tensor]:
     """Tensors of a safetensors file.
 
     Raises:
-        InputError: when the file is missing, truncated or not a safetensors file.
+        InputError: when the file is missing, truncated, not a safetensors file, or not the one with
+            this digest, as `save_tensors` returned it.
     """
+    content = _read(path)
     try:
-        return safetensors.torch.load(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; the saved model is incomplete") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (safetensors.SafetensorError, ValueError) as error:
+        tensors = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise InputError(
             f"{path}: damaged or not a safetensors file ({error}); fit the model again"
         ) from None
+    if _digest(content) != digest:
+        raise InputError(f"{path}: damaged, its content has changed; fit the model again")
+    return tensors
 
 
 def load_json(path: Path) -> dict[str, Any]:
+    """A JSON object; InputError says what is wrong with the file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError:
+        content = json.loads(_read(path))
+    except (ValueError, RecursionError):
         raise InputError(f"{path}: damaged, not JSON; fit the model again") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: damaged, not a JSON object; fit the model again")
     return content
+
+
+def _read(path: Path) -> bytes:
+    if not path.exists():
+        raise InputError(f"{path}: no such file; the saved model is incomplete")
+    require_file(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def make_folder(run: Path) -> None:
@@ -104,8 +120,10 @@ def save_model(
     """
     run = Path(run)
     make_folder(run)
+    digest = save_tensors(run / WEIGHTS, model.state_dict())
     config = {
         "format": FORMAT,
+        "digest": digest,
         **_form(model),
         "fitted": dict(fitted or {}),
         "versions": {
@@ -114,7 +132,6 @@ def save_model(
             "python": platform.python_version(),
         },
     }
-    save_tensors(run / WEIGHTS, model.state_dict())
     write_atomically(run / CONFIG, json.dumps(config, indent=2).encode())
 
 
@@ -162,20 +179,43 @@ def load_model(run: str | Path) -> tuple[SequenceModel, dict[str, Any]]:
             f"{run / CONFIG}: format {config.get('format')} is not {FORMAT}, which this version "
             "of seqlatent reads; fit the model again"
         )
+    weights = load_tensors(run / WEIGHTS, config.get("digest"))
+    bad = next((k for k, v in weights.items() if not torch.isfinite(v).all()), None)
+    if bad is not None:
+        raise InputError(f"{run / WEIGHTS}: {bad} is not finite; fit the model again")
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), Allowance(weights):
             model = _built(config)
-        model.load_state_dict(load_tensors(run / WEIGHTS))
+        model.load_state_dict(weights)
+    except TooLarge:
+        raise InputError(
+            f"{run / CONFIG}: describes a model much larger than the {WEIGHTS} beside it; fit the "
+            "model again"
+        ) from None
     except InputError as error:
         if str(error).startswith(str(run)):
             raise
         raise InputError(f"{run / CONFIG}: {error}") from None
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise InputError(f"{run / CONFIG}: damaged ({error}); fit the model again") from None
-    except RuntimeError:
+    except (RuntimeError, RecursionError):
         raise InputError(f"{run / WEIGHTS}: does not fit {CONFIG}; fit the model again") from None
     model.eval()
-    return model, config.get("fitted", {})
+    return model, _checked_facts(config.get("fitted"), run / CONFIG)
+
+
+def _checked_facts(fitted: Any, path: Path) -> dict[str, Any]:
+    """Facts about training, as far as they are relied on, are of their kinds."""
+    kinds = {"data": str, "seed": int, "training": dict, "members": list, "valid_kind": str}
+    good = isinstance(fitted, dict) and all(
+        isinstance(value, kinds[name] if name in kinds else float | int)
+        for name, value in fitted.items()
+        if name in kinds or name.startswith("valid_")
+    )
+    good = good and ("valid_kind" in fitted) <= ("valid_nats_per_step" in fitted)
+    if not good or not all(isinstance(m, dict) for m in fitted.get("members", ())):
+        raise InputError(f"{path}: damaged, its facts about training; fit the model again")
+    return fitted
 
 
 def fingerprint(data: SequenceDataset) -> str:
@@ -196,33 +236,31 @@ def save_state(run: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any
     """
     make_folder(run)
     name = f"checkpoint-{state['step']}.safetensors"
-    save_tensors(run / name, tensors)
-    write_atomically(run / STATE, json.dumps({**state, "file": name}).encode())
-    for old in run.glob("checkpoint-*.safetensors"):
+    digest = save_tensors(run / name, tensors)
+    write_atomically(run / STATE, json.dumps({**state, "file": name, "digest": digest}).encode())
+    for old in run.glob(TENSORS):
         if old.name != name:
-            old.unlink()
+            with suppress(OSError):  # the next checkpoint tries again
+                old.unlink()
 
 
 def load_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The checkpoint that `save_state` wrote, or None if there is none."""
+    """The checkpoint that `save_state` wrote, or None if there is none.
+
+    Raises:
+        InputError: when it is damaged, or names a file outside its folder.
+    """
     if not (run / STATE).is_file():
         return None
     state = load_json(run / STATE)
-    return load_tensors(run / str(state.get("file"))), state
+    name = str(state.get("file"))
+    if not fnmatch(name, TENSORS) or Path(name).name != name:
+        raise InputError(f"{run / STATE}: damaged, its file is no {TENSORS}; --overwrite the run")
+    return load_tensors(run / name, state.get("digest")), state
 
 
 def clear_state(run: Path) -> None:
     """Delete the checkpoint."""
-    for old in [run / STATE, *run.glob("checkpoint-*.safetensors")]:
-        old.unlink(missing_ok=True)
-
-
-def check_folder(run: Path, resume: bool, overwrite: bool) -> None:
-    """Refuse, before long work, to overwrite what a folder contains."""
-    if run.exists() and not run.is_dir():
-        raise InputError(f"{run} is a file; choose another folder (--out)")
-    unfinished = resume and (run / STATE).is_file()
-    if (run / CONFIG).exists() and not (overwrite or unfinished):
-        raise InputError(f"{run} holds a finished model; choose another --out, or --overwrite it")
-    if (run / STATE).is_file() and not (resume or overwrite):
-        raise InputError(f"{run} holds an interrupted fit; resume with --resume, or --overwrite it")
+    for old in [run / STATE, *run.glob(TENSORS)]:
+        with suppress(OSError):
+            old.unlink()

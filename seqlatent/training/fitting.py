@@ -1,6 +1,6 @@
 """The training loop around a `Trainer`, with checkpoints and the choice of the best parameters."""
 
-import math
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -16,11 +16,14 @@ from seqlatent.models.base import SequenceModel
 from seqlatent.text import Summary
 from seqlatent.training.augmentation import check_augmentation
 from seqlatent.training.checkpoint import fingerprint, load_state
+from seqlatent.training.interruption import Interruption
 from seqlatent.training.options import TrainingOptions
 from seqlatent.training.selection import score_name
 from seqlatent.training.trainer import Trainer
 
-CHECKPOINT_SECONDS = 15.0
+logger = logging.getLogger("seqlatent")
+
+CHECKPOINT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -115,11 +118,13 @@ def fit(
     with torch.random.fork_rng():
         trainer = Trainer(model, train, valid, options, seed, device)
         saved = load_state(Path(run)) if run is not None and resume else None
+        if resume and not saved:
+            logger.info("%s: there is no checkpoint, so that training starts anew", run)
         if saved:
-            _check_identity(Path(run or "."), saved[1].get("identity", {}), identity)
             try:
+                _check_identity(Path(run or "."), saved[1]["identity"], identity)
                 trainer.restore(*saved)
-            except (KeyError, RuntimeError):
+            except (AttributeError, KeyError, RuntimeError, TypeError):
                 raise InputError(
                     f"{run}: its checkpoint is damaged; start again with --overwrite"
                 ) from None
@@ -144,29 +149,53 @@ def _train(
     facts: dict[str, Any],
     report: Callable[[Trainer], None] | None,
 ) -> str:
-    saved_at = -math.inf
-    while True:
-        progress = trainer.progress()
-        if progress >= 1:
-            stopped = "the budget was spent"
-        elif trainer.decays > trainer.options.max_decays:
-            stopped = "the validation score had stopped rising"
-        else:
-            stopped = ""
-        due = trainer.step % trainer.eval_every == 0 and trainer.step > 0
-        validated = trainer.curve[-1]["step"] if trainer.curve else 0
-        if (due or stopped) and validated < trainer.step:
-            trainer.validate(trainer.annealing(progress))
-            main = trainer.accelerator.is_main_process
-            if run is not None and main and time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
-                trainer.save(run, facts)
+    """Train until the budget is spent or nothing improves; why it ended.
+
+    A checkpoint is written every minute, or less often where that takes longer than a second, and
+    when a signal asks the process to end. Several processes are not asked: they would not stop at
+    the same step.
+    """
+    main = trainer.accelerator.is_main_process
+    alone = trainer.accelerator.num_processes == 1
+    saved_at, wait = time.perf_counter(), CHECKPOINT_SECONDS
+    with Interruption(enabled=run is not None and alone) as interruption:
+        while True:
+            progress = trainer.progress()
+            if progress >= 1:
+                stopped = "the budget was spent"
+            elif trainer.decays > trainer.options.max_decays:
+                stopped = "the validation score had stopped rising"
+            else:
+                stopped = ""
+            due = trainer.step % trainer.eval_every == 0 and trainer.step > 0
+            validated = trainer.curve[-1]["step"] if trainer.curve else 0
+            if (due or stopped) and validated < trainer.step:
+                trainer.validate(trainer.annealing(progress))
+            if run is not None and interruption.received is not None:
+                if _save(trainer, run, facts):
+                    logger.info("a checkpoint of step %d is saved in %s", trainer.step, run)
+                interruption.stop()
+            if stopped:
+                return stopped
+            start = time.perf_counter()
+            if run is not None and main and start - saved_at >= wait:
+                _save(trainer, run, facts)
                 saved_at = time.perf_counter()
-        if stopped:
-            return stopped
-        trainer.model.train()
-        trainer.train_step(progress)
-        if report:
-            report(trainer)
+                wait = CHECKPOINT_SECONDS * max(1.0, saved_at - start)
+            trainer.model.train()
+            trainer.train_step(progress)
+            if report:
+                report(trainer)
+
+
+def _save(trainer: Trainer, run: Path, facts: dict[str, Any]) -> bool:
+    """Whether a checkpoint could be written: if not, say so, for training is worth more."""
+    try:
+        trainer.save(run, facts)
+    except InputError as error:
+        logger.warning("%s; training goes on without a checkpoint of step %d", error, trainer.step)
+        return False
+    return True
 
 
 def _check_identity(run: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:

@@ -33,6 +33,9 @@ from seqlatent.training.checkpoint import save_state
 from seqlatent.training.options import TrainingOptions, choose_batch_size, choose_window
 from seqlatent.training.selection import score_name, validation_score
 
+# What a checkpoint keeps beside tensors and the time that training took.
+SCALARS = ("step", "decays", "stale", "best", "best_step", "curve", "loss_sum", "loss_count")
+
 
 class Trainer:
     """The state of training, with its steps and validations. Use `fit` (fitting.py)."""
@@ -202,6 +205,7 @@ class Trainer:
                 yield name, f"optimizer.{name}.{i}", p
 
     def save(self, run: Path, facts: dict[str, Any]) -> None:
+        """Write all that training needs to go on from here, between any two steps."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best_weights.items()}
         if self.average:
@@ -209,34 +213,44 @@ class Trainer:
         for name, key, p in self._parameters():
             for k, v in self.optimizers[name].state.get(p, {}).items():
                 tensors[f"{key}.{k}"] = torch.as_tensor(v)
-        scalars = {
-            "step": self.step,
-            "decays": self.decays,
-            "stale": self.stale,
-            "best": self.best,
-            "best_step": self.best_step,
-            "curve": self.curve,
-            "seconds": self.elapsed(),
-        }
-        save_state(run, tensors, {**scalars, **facts})
+        scalars = {name: getattr(self, name) for name in SCALARS}
+        save_state(run, tensors, {**scalars, "seconds": self.elapsed(), **facts})
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go on from what `save` wrote.
+
+        Raises:
+            KeyError, RuntimeError, TypeError: when it is not what `save` writes.
+        """
+
         def part(prefix: str) -> dict[str, Tensor]:
             return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
 
         self.model.load_state_dict(part("model."))
         self.best_weights = part("best.")
+        _require_alike(self.best_weights, self.model.state_dict())
         if self.average:
             self.average.load_state_dict(part("average."))
         for name, key, p in self._parameters():
             moments = part(f"{key}.")
             if moments:
+                if isinstance(self.optimizers[name].optimizer, torch.optim.Adam):
+                    step = moments["step"]
+                    _require_alike(moments, {"step": step, "exp_avg": p, "exp_avg_sq": p})
                 self.optimizers[name].state[p] = {
                     k: v if k == "step" else v.to(p.device) for k, v in moments.items()
                 }
-        for name in ("step", "decays", "stale", "best", "best_step", "curve", "seconds"):
-            setattr(self, name, state[name])
+        for name in (*SCALARS, "seconds"):
+            kind, value = type(getattr(self, name)), state[name]
+            if type(value) is not kind:
+                raise TypeError(f"{name} is {value!r}")
+            setattr(self, name, value)
         self._clock = time.perf_counter()
+
+
+def _require_alike(tensors: dict[str, Tensor], like: dict[str, Tensor]) -> None:
+    if {k: v.shape for k, v in tensors.items()} != {k: v.shape for k, v in like.items()}:
+        raise RuntimeError("tensors are absent, or of another shape")
 
 
 def is_main_process() -> bool:
