@@ -23,8 +23,7 @@ from test_linear_gaussian import PROCESSES, given, joint, sequences, true_model
 
 import seqlatent as sl
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.inference.imputation import PARTICLES
-from seqlatent.tasks.ahead import FEW
+from seqlatent.inference.imputation import FEW, PARTICLES
 from seqlatent.tasks.forecasting import forecast
 
 T, H, NUM = 4, 5, 4000
@@ -140,6 +139,26 @@ def test_effective_paths_are_those_of_the_weights():
     assert expected.mean() < PARTICLES / 3
 
 
+def test_more_paths_are_weighed_where_few_count(caplog):
+    """Values that are rare for 1024 paths, and not for 16 times as many."""
+    values = np.zeros(T + H)
+    values[T + 1] = 2.6
+    data, ahead = history_and_ahead(values, [1])
+    with caplog.at_level(logging.WARNING, "seqlatent"):
+        f = forecast(autoregression(), data, H, num_samples=NUM // 4,
+                     future=scenario(data, {"0": ahead}))[0]  # fmt: skip
+    x = np.random.default_rng(0).normal(0, NOISE, 10**6)
+    w = np.exp(-0.5 * ((2.6 - SLOPE * x) / NOISE) ** 2)
+    assert PARTICLES * w.mean() ** 2 / (w**2).mean() < 0.7 * FEW  # of the first ones
+    assert f.ess > FEW
+    assert caplog.text == ""
+    mean, covariance = given(
+        np.zeros(T + H), autoregressive_covariance(T + H, NOISE**2),
+        np.concatenate([values[:T], ahead[:, 0]]),
+    )  # fmt: skip
+    assert abs(f.mean[0, 0] - mean[T]) < 4 * np.sqrt(covariance[T, T] / f.ess)
+
+
 def test_few_effective_paths_are_warned_of(caplog):
     values = np.zeros(T + H)
     values[T + 1] = 7.0  # fourteen standard deviations of the noise
@@ -149,7 +168,7 @@ def test_few_effective_paths_are_warned_of(caplog):
         fc = forecast(autoregression(), data, H, num_samples=50, future=future)
     assert fc[0].ess < FEW
     (record,) = caplog.records
-    for words in ("1 of 1 series", "effective paths", "in series 0", "num_samples to 4096"):
+    for words in ("1 of 1 series", "effective paths", "in series 0", "give fewer values"):
         assert words in record.getMessage()
     assert "effective samples" in repr(fc)
     assert "1 value in 1 series" in repr(fc)

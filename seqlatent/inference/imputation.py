@@ -11,6 +11,7 @@ from seqlatent.data.sequence import Sequence
 from seqlatent.distributions.noise import Noise
 from seqlatent.errors import InputError
 from seqlatent.inference.likelihood import CHUNK
+from seqlatent.inference.paths import MAX_NUMBERS, MAX_ROWS
 from seqlatent.inference.protocols import (
     EstimatedDensity,
     ExactDensity,
@@ -24,6 +25,7 @@ from seqlatent.nn.causal import expand_state, map_state
 
 PARTICLES = 1024  # at least
 IMPROBABLE = "the model rules the given values out: no sampled path gives them a probability"
+FEW = 100.0  # effective paths; with fewer, means are off by a tenth of the spread or more
 LAG = 32  # observed steps after which a missing value's samples are final
 
 
@@ -65,7 +67,8 @@ def by_particles(
     first = first if isinstance(model, ExactDensity) else 0  # latents depend on earlier values
     before = batch.x[:, :first].expand(num_samples, -1, -1)
     state = _read(model, batch, first)
-    ahead = _fill(model, state, batch.steps(first, num_steps), num_samples, noise, lag)
+    size = max(num_samples, PARTICLES)
+    ahead = _fill(model, state, batch.steps(first, num_steps), num_samples, size, noise, lag)
     return torch.cat([before, ahead.values], 1)
 
 
@@ -80,7 +83,8 @@ def given_some(
     """Sample the missing values of the steps after a sequence, given its values and those of these
     steps that are known.
 
-    The history is read as for a forecast, gaps and all.
+    The history is read as for a forecast, gaps and all. Where fewer than `FEW` paths are effective,
+    it is done again with four times as many, as far as memory allows.
 
     Args:
         model: in evaluation mode; the posterior of one with `ExactPosterior` is sampled exactly,
@@ -97,14 +101,23 @@ def given_some(
         InputError: where the known values are so improbable that no path has a weight.
     """
     batch, later = (collate([s]).to(model.device) for s in (history, ahead))
-    if isinstance(model, EstimatedDensity):
-        state = model.filtered_paths(batch, max(num_samples, PARTICLES), noise, filling=True)
-    else:
-        state = _read(model, batch, len(history))
     if isinstance(model, ExactPosterior):
+        state = _read(model, batch, len(history))
         values = model.sample_missing(later, num_samples, noise, state)[:, 0]
         return Filled(values, torch.full_like(values[0, :, 0], torch.nan))
-    return _fill(model, state, later, num_samples, noise, len(ahead))
+    size = max(num_samples, PARTICLES)
+    while True:
+        if isinstance(model, EstimatedDensity):
+            state = model.filtered_paths(batch, size, noise, filling=True)
+        else:
+            state = _read(model, batch, len(history))
+        filled = _fill(model, state, later, num_samples, size, noise, len(ahead))
+        enough = not bool((filled.ess < FEW).any())
+        numbers: list[int] = []
+        map_state(lambda s, numbers=numbers: numbers.append(s[0].numel()), state)
+        size = 4 * size
+        if enough or size > MAX_ROWS or size * sum(numbers) > MAX_NUMBERS:
+            return filled
 
 
 def _fill(
@@ -112,11 +125,13 @@ def _fill(
     state: ModelState,
     batch: SequenceBatch,
     num_samples: int,
+    size: int,
     noise: Noise,
     lag: int,
 ) -> Filled:
-    """Sample the missing values of the steps after a state; arguments as in `by_particles`."""
-    size, observed = max(num_samples, PARTICLES), batch.observed[0]
+    """Sample the missing values of the steps after a state by `size` particles; other arguments as
+    in `by_particles`."""
+    observed = batch.observed[0]
     result = batch.x.expand(num_samples, -1, -1).clone()
     sizes = torch.full_like(result[0, :, 0], torch.nan)
     gaps = (~observed).any(-1).nonzero()[:, 0].tolist()

@@ -20,17 +20,13 @@ from seqlatent.data.sequence import Sequence
 from seqlatent.data.steps import show_step
 from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
-from seqlatent.inference.imputation import PARTICLES, given_some
+from seqlatent.inference.imputation import FEW, given_some
 from seqlatent.inference.protocols import ExactPosterior, Fillable
 from seqlatent.models.base import SequenceModel
 from seqlatent.tasks.prepare import check_values, recode
 from seqlatent.text import counted, shortened
 
 logger = logging.getLogger("seqlatent")
-
-FEW = (
-    100.0  # effective paths; with fewer, means are off by a tenth of the spread, quantiles by more
-)
 
 
 def known_ahead(
@@ -261,21 +257,19 @@ def paths_given(
     return paths, float(sizes.min())
 
 
-def warn_of_few(names: Seq[str], sizes: Seq[float], num_samples: int) -> None:
+def warn_of_few(names: Seq[str], sizes: Seq[float]) -> None:
     """Say where the weights of paths leave too few of them to trust."""
     few = [i for i, size in enumerate(sizes) if size < FEW]
     if not few:
         return
     worst = min(few, key=lambda i: sizes[i])
-    more = max(num_samples, PARTICLES) * 4
     logger.warning(
         "in %d of %d series with given values the forecast rests on fewer than %g effective paths "
         "(%.1f in series %s): the model finds the values improbable; do not trust its quantiles, "
-        "raise num_samples to %d, or give fewer values",
+        "and give fewer values or likelier ones",
         len(few),
         len(sizes),
         FEW,
         sizes[worst],
         names[worst],
-        more,
     )

@@ -55,8 +55,9 @@ class SeriesForecast(Summary):
         samples: (S, H, D) paths in data units.
         given: (H, D) bool, the values that were given, which all paths share; None if there are
             none.
-        ess: effective number of paths given these values, at the step where it is least, of the S
-            or of at least 1024 that were weighed; NaN where paths have no weights.
+        ess: effective number of paths given these values, at the step where it is least, of the
+            1024 or more that were weighed and the samples taken from; NaN where paths have no
+            weights.
     """
 
     unique_id: str
@@ -286,7 +287,7 @@ def forecast(
                 progress(1)
     series = tuple(results[i] for i in range(len(data)))
     weighed = [f for f in series if np.isfinite(f.ess)]
-    warn_of_few([f.unique_id for f in weighed], [f.ess for f in weighed], num_samples)
+    warn_of_few([f.unique_id for f in weighed], [f.ess for f in weighed])
     return Forecast(data, series)
 
 
