@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import pandas as pd
 import torch
 
-from seqlatent.choosing import Choice, check_plan, choose_scaling, fit_members
+from seqlatent.choosing import Choice, check_plan, choice_so_far, choose_scaling, fit_members
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.tables import write_table
