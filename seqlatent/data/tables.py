@@ -79,6 +79,8 @@ def read_table(path: str | os.PathLike[str], text_columns: Collection[str] = ())
         raise
     except RecursionError:
         raise InputError(f"{path} cannot be read: it is nested too deeply") from None
+    except MemoryError:  # Arrow believes the sizes that compressed columns claim
+        raise InputError(f"{path} cannot be read: it claims more memory than there is") from None
     except Exception as error:
         # pandas and Arrow raise errors of every kind about a broken file.
         reason = " ".join(str(error).split()).rstrip(".")[:200]
