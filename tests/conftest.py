@@ -2,6 +2,7 @@
 run commands in."""
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.models.base import SequenceModel
 from seqlatent.tasks.evaluating import evaluate
 from seqlatent.tasks.evaluation import Evaluation
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell leaves it in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def fitted(folder: Path, data: str, *options: str) -> Path:

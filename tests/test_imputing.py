@@ -99,7 +99,8 @@ def test_a_missing_channel_is_sampled_given_the_others(name: str, step: int, mis
     """For channels modelled one after another, by quadrature, given earlier steps too."""
     m = model(name, data=dataset(channels=2))
     with torch.no_grad():  # so that scales also depend on the channel before
-        m.head.before.mul_(4)
+        # With this flow's base, too few paths would count for their shares to be compared.
+        m.head.before.mul_(1 if name == "flow-base" else 4)
     x = np.array([[18.0, 23.0], [21.0, 17.0], [19.0, 22.0]])[: 1 if step == 0 else 3]
     points = np.linspace(-40, 80, 4001)
     grid = np.tile(x, (len(points), 1, 1))

@@ -12,7 +12,7 @@ from torch.autograd.functional import jacobian
 
 from seqlatent.data.batch import collate
 from seqlatent.errors import InputError
-from seqlatent.tasks.forecasting import _known_ahead, forecast
+from seqlatent.tasks.forecasting import forecast, known_ahead
 from seqlatent.tasks.scoring import score
 from seqlatent.training.augmentation import end_past_covariates, forget_categories
 from seqlatent.training.checkpoint import load_model, save_model
@@ -79,7 +79,7 @@ def test_what_is_known_ahead_is_what_the_next_step_has():
     data = known.dataset(2, 9)
     for s, start in zip(data, (0, 2), strict=True):
         history = s.slice(start, 6)
-        ahead = _known_ahead(data, history, np.array([6, 7, 8]), None)
+        ahead = known_ahead(data, history, np.array([6, 7, 8]), None)
         np.testing.assert_array_equal(ahead[0], s.known[6])
         np.testing.assert_array_equal(ahead[1:, :VISITS], s.known[7:, :VISITS])
         assert np.isnan(ahead[1:, VISITS]).all()

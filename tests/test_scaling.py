@@ -282,7 +282,7 @@ def test_latents_are_inverted(name: str, chain: str):
         z, _ = m.encode(batch.steps(3, 7), after)
         start = after._replace(memory=m.remember(first))
         x, end = m.decode(z, batch.covariates[:, 3:], start)
-    torch.testing.assert_close(x, batch.x[:, 3:], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(x, batch.x[:, 3:], rtol=3e-4, atol=1e-4)
     for a, b in zip(m.scaler.next(end.memory), m.scaler.next(m.remember(batch)), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
 

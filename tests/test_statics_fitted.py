@@ -14,7 +14,7 @@ import seqlatent as sl
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.readers import load, load_future
 from seqlatent.errors import InputError
-from seqlatent.tasks.forecasting import _known_ahead
+from seqlatent.tasks.forecasting import known_ahead
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_with_known_covariates_and_a_calendar():
 def forecast_input(data: SequenceDataset, future: SequenceDataset) -> np.ndarray:
     """(2, C + S + P) what a forecast of the first series is given."""
     s = data.sequences[0]
-    return _known_ahead(data, s, data.future_steps(s, 2), future)
+    return known_ahead(data, s, data.future_steps(s, 2), future)
 
 
 @pytest.mark.parametrize("column", ["region", "size", "visits"])
@@ -164,7 +164,7 @@ def test_from_a_file_to_a_forecast(run, capsys):
         words = [command[0], "run", "less.csv", *command[1:]]
         refuse(words, "less.csv past covariate column 'visits'", Path(), capsys)
     words = ["forecast", "run", "test.csv", "--prediction-length", "2", "--future", "test.csv"]
-    refuse(words, "without covariates of the data (--future)", Path(), capsys)
+    refuse(words, "test.csv 's0' other steps than those ahead", Path(), capsys)
     refuse(["fit", "train.csv", "--out", "other", "--static", "visits"], "differs 'visits' row",
            Path(), capsys)  # fmt: skip
 
