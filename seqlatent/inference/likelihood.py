@@ -23,12 +23,14 @@ from seqlatent.data.sequence import Sequence
 from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.bounds import Estimate, average, joint_importance, per_step_importance
+from seqlatent.inference.errors import MIN_ESS, jackknife, log_normal, max_tail, tails
 from seqlatent.inference.protocols import Density, EstimatedDensity, StepModel
-from seqlatent.inference.smc import particle_filter
+from seqlatent.inference.smc import Trace, particle_filter
+from seqlatent.inference.widening import log_mixture, log_ratios, widen
 from seqlatent.nn.causal import State
 
 CHUNK = 1024  # steps whose particles are in memory at once
-FILTERS = 4  # independent particle filters; their spread gives the standard error
+FILTERS = 6  # independent particle filters; their spread gives the standard error
 ESTIMATORS = ("auto", "per-step", "joint", "smc")
 
 
@@ -69,7 +71,7 @@ def estimate(
     seed: int,
     num_filters: int = FILTERS,
 ) -> Estimate:
-    """Estimate log p(x_{1:T}) of every sequence of a batch.
+    """Estimate log p(x_{1:T}) of every sequence of a batch, and the error of its score.
 
     Args:
         model: with latents, in evaluation mode.
@@ -82,17 +84,62 @@ def estimate(
     """
     noise, reading = SequenceNoise(names, seed), model.reading(batch)
     if estimator == "smc":
-        return average(
-            [_filter(model, batch, reading, noise, num_particles) for _ in range(num_filters)]
-        )
-    branched, weights, particles = estimator == "per-step", [], None
+        return _filters(model, batch, reading, noise, num_particles, num_filters)
+    branched, particles, parts = estimator == "per-step", None, []
     for start in range(0, batch.x.shape[1], CHUNK):
         chunk, part = batch.steps(start, start + CHUNK), reading.steps(start, start + CHUNK)
         eps = particle_noise(noise, chunk, num_particles, model.latent_dim)
+        eps, wide = widen(eps, start)
         sample, particles = model.propose(part, eps, particles, branched)
-        weights.append(torch.where(part.inside, sample.log_weight, 0.0))
-    fold = per_step_importance if branched else joint_importance
-    return fold(torch.cat(weights, -1))
+        weights = torch.where(part.inside, sample.log_weight, 0.0)
+        parts.append((weights, torch.where(part.inside, log_ratios(eps, start), 0.0), part.inside))
+    weights, ratios, inside = (torch.cat(p, -1) for p in zip(*parts, strict=True))
+    narrow = weights[~wide[:, 0, 0]]
+    if branched:
+        weights = torch.where(inside, weights - log_mixture(ratios, num_particles), 0.0)
+        found, error = per_step_importance(weights), jackknife(weights, inside)
+        return found._replace(elbo=narrow.mean(0).sum(-1), error=error)
+    # The mixture is one of trajectories; a step's part of it is that given the steps before.
+    mixed = log_mixture(ratios.cumsum(-1), num_particles)
+    weights = weights - mixed.diff(dim=-1, prepend=torch.zeros_like(mixed[..., :1]))
+    starts, ends = (cut(weights.cumsum(-1), at) for at in _span(batch))
+    error = jackknife(ends[..., None], batch.scored.any(-1, keepdim=True), starts[..., None])
+    return joint_importance(weights)._replace(elbo=narrow.mean(0).sum(-1), error=error)
+
+
+def cut(running: Tensor, at: Tensor) -> Tensor:
+    """(..., B, T) running sums -> (..., B) those after (B,) steps; 0 before the first."""
+    padded = torch.nn.functional.pad(running, (1, 0))
+    return padded.gather(-1, at.expand(padded.shape[:-1])[..., None])[..., 0]
+
+
+def _span(batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+    """(B,) numbers of steps before a score begins, and up to the last scored one."""
+    step = torch.arange(1, batch.x.shape[1] + 1, device=batch.x.device)
+    last = (step * batch.scored).amax(-1)
+    return torch.minimum(batch.context, last), last
+
+
+def _filters(
+    model: EstimatedDensity,
+    batch: SequenceBatch,
+    reading: Any,
+    noise: SequenceNoise,
+    num_particles: int,
+    num_filters: int,
+) -> Estimate:
+    each = [_filter(model, batch, reading, noise, num_particles) for _ in range(num_filters)]
+    estimates, traces = [e for e, _ in each], [trace for _, trace in each]
+    running = torch.stack([e.log_prob.double().cumsum(-1) for e in estimates])
+    starts, ends = (cut(running, at) for at in _span(batch))
+    times = sum(trace.moves + 1 for trace in traces)
+    number = num_particles * times
+    inverse_ess = sum(trace.inverse_ess() for trace in traces) / times
+    odds = torch.cat([trace.log_odds() for trace in traces])
+    tail, _, even = tails(odds, number, num_particles)
+    allowed = ((tail < max_tail(number)) & (inverse_ess < 1 / MIN_ESS)) | even
+    error = log_normal(ends, starts, tail, allowed)
+    return average(estimates)._replace(error=error)
 
 
 def _filter(
@@ -101,21 +148,34 @@ def _filter(
     reading: Any,
     noise: SequenceNoise,
     num_particles: int,
-) -> Estimate:
+) -> tuple[Estimate, Trace]:
     block = max(1, CHUNK // num_particles)  # steps of noise sampled at once
     like = torch.empty(0, device=batch.x.device)
-    uniforms = noise.uniform_steps(batch.lengths, batch.x.shape[1], like)
-    eps = like
+    num_steps = batch.x.shape[1]
+    uniforms = noise.uniform_steps(batch.lengths, num_steps, like)
+    shifts = noise.uniform_steps(batch.lengths, num_steps, like)
+    shifts = (shifts * num_particles).long().clamp(max=num_particles - 1)
+    trace = Trace(num_particles, len(batch.x), batch.x.device)
+    eps = wide = mixed = like
+    bound = []
 
     def propose(t: int, particles: State) -> tuple[Tensor, State]:
-        nonlocal eps
-        if t % block == 0:
+        nonlocal eps, wide, mixed
+        at = t % block
+        if at == 0:
             eps = particle_noise(noise, batch.steps(t, t + block), num_particles, model.latent_dim)
-        now, at = reading.steps(t, t + 1), t % block
+            eps, wide = widen(eps, t, shifts[:, t : t + block])
+            mixed = log_mixture(log_ratios(eps, t), num_particles)
+        now = reading.steps(t, t + 1)
         sample, particles = model.propose(now, eps[:, :, at : at + 1], particles)
-        return torch.where(now.inside, sample.log_weight, 0.0)[..., 0], particles
+        weight = sample.log_weight[..., 0]
+        share = trace.log_weights.masked_fill(wide[..., at], -torch.inf).softmax(0)
+        inside = now.inside[:, 0]
+        bound.append(torch.where(inside, (share * weight).sum(0), 0.0))
+        return torch.where(inside, weight - mixed[..., at], 0.0), particles
 
-    return particle_filter(propose, uniforms, num_particles)[0]
+    found, _ = particle_filter(propose, uniforms, num_particles, trace)
+    return found._replace(elbo=torch.stack(bound, -1).sum(-1)), trace
 
 
 def particle_noise(
@@ -147,7 +207,10 @@ def spread_over_scored(log_prob: Tensor, scored: Tensor, context: Tensor) -> Ten
 
 
 def more_particles(num_particles: int, error: float, target: float) -> int:
-    """The number of particles to try next; the error falls as the root of their number grows."""
+    """The number of particles to try next; the error falls as the root of their number grows.
+    Where no error can be told (inf), eight times as many."""
+    if math.isinf(error):
+        return 8 * num_particles
     factor = 2 ** math.ceil(2 * math.log2(max(error / target, 1.01)))
     return num_particles * int(min(max(factor, 2), 64))
 
@@ -163,7 +226,8 @@ class SequenceScore(NamedTuple):
         log_prob: (T,) log p(x_t | x_{<t}) in nats, NaN where not scored.
         num_observed: number of scored values.
         num_particles: of the estimate; 0 if computed without particles.
-        std_error: Monte-Carlo standard error of the sum; 0 if computed.
+        std_error: Monte-Carlo standard error of the sum; 0 if computed, NaN if none can be told.
+        lower, upper: the 95 % interval for log p(x) (errors.py); the sum itself if it is exact.
         ess: effective sample size of the particles; NaN if computed.
         gap: the estimate less the bound with one particle, in nats; 0 if computed.
     """
@@ -173,6 +237,8 @@ class SequenceScore(NamedTuple):
     num_observed: int
     num_particles: int = 0
     std_error: float = 0.0
+    lower: float = math.nan
+    upper: float = math.nan
     ess: float = math.nan
     gap: float = 0.0
 
@@ -261,7 +327,9 @@ def _computed(model: Density, part: list[Sequence]) -> Iterator[SequenceScore]:
     log_prob = torch.where(batch.scored, torch.cat(steps, 1), torch.nan).double().cpu().numpy()
     observed = (batch.observed & batch.scored[..., None]).sum((1, 2))
     for i, s in enumerate(part):
-        yield SequenceScore(i, log_prob[i, : len(s)], int(observed[i]))
+        total = float(np.nansum(log_prob[i]))
+        upper = total if model.kind == "exact" else math.inf
+        yield SequenceScore(i, log_prob[i, : len(s)], int(observed[i]), lower=total, upper=upper)
 
 
 def _estimated(
@@ -286,7 +354,10 @@ def _estimated(
     )
     log_prob = spread_over_scored(e.log_prob.double(), batch.scored, batch.context)
     steps = torch.where(batch.scored, log_prob, torch.nan).cpu().numpy()
-    error = e.variance.double().sqrt()
+    assert e.error is not None
+    total = log_prob.sum(-1)
+    error = e.error.std_error
+    lower, upper = e.error.interval(total, (batch.context == 0) | model.factorises)
     gap = e.log_prob.double().sum(-1) - e.elbo
     observed = (batch.observed & batch.scored[..., None]).sum((1, 2))
     for i, s in enumerate(part):
@@ -296,6 +367,8 @@ def _estimated(
             int(observed[i]),
             num_particles,
             float(error[i]),
+            float(lower[i]),
+            float(upper[i]),
             float(e.ess[i]),
             float(gap[i]),
         )
