@@ -81,6 +81,6 @@ def measure(estimator: str, steps: int, guide: str, repeats: int, seed: int) -> 
         "told_wrong": float((told & ~holds).mean()),
         "holds_told": float(holds[told].mean()) if told.any() else None,
         "off": float(np.abs(frame["log_prob"].to_numpy() - truth).mean()),
-        "std_error": float(frame["std_error"].mean()),
+        "std_error": float(np.mean(frame["std_error"].to_numpy()[told])) if told.any() else None,
         "seconds": round(time.perf_counter() - start, 1),
     }

@@ -46,7 +46,7 @@ def test_intervals_hold_the_truth(estimator: str, number: int, steps: int, guide
     assert share < 0.995 or number < 1_000
     # An interval that held by being wide would be useless.
     off = np.sqrt(np.mean((frame["log_prob"] - truth)[told] ** 2))
-    assert frame["std_error"].mean() < 2 * off
+    assert frame["std_error"].to_numpy()[told].mean() < 2 * off
 
 
 @pytest.mark.parametrize("guide", BAD)
@@ -124,9 +124,10 @@ def test_students_quantiles():
 
 @pytest.mark.parametrize("spread", [0.1, 1.5])
 def test_log_normal_filters(spread: float):
-    """Intervals from six log-normal estimates hold their mean, with a context and without. (Of a
-    spread near the largest allowed, those told are the ones that happen to look small: it is what is
-    said of all, told or bounded, that holds.)"""
+    """Intervals from six log-normal estimates hold their mean, with a context and without.
+
+    Near the largest spread allowed, those told are the ones that happen to look small: it is what
+    is said of all, told or bounded, that holds."""
     torch.manual_seed(0)
     number = 20_000
     start = 0.5 * spread * torch.randn(6, number) - spread**2 / 8
@@ -137,7 +138,7 @@ def test_log_normal_filters(spread: float):
         total = end.logsumexp(0) - starts.logsumexp(0)
         lower, upper = e.interval(total.double(), yes)
         share = ((lower <= 0) & (upper >= 0)).double().mean()
-        assert 0.925 < share < 0.98
+        assert 0.93 < share < 0.98
         assert e.told.double().mean() > 0.5
 
 

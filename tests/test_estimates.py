@@ -17,7 +17,8 @@ from seqlatent.inference.bounds import (
     joint_importance,
     per_step_importance,
 )
-from seqlatent.inference.likelihood import estimate, spread_over_scored
+from seqlatent.inference.estimating import estimate
+from seqlatent.inference.likelihood import spread_over_scored
 from seqlatent.inference.smc import particle_filter, systematic
 from seqlatent.models.latent.priors import Prior
 from seqlatent.tasks.scoring import score

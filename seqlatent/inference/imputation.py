@@ -7,7 +7,7 @@ from torch import Tensor
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.distributions.noise import Noise
-from seqlatent.inference.likelihood import CHUNK
+from seqlatent.inference.estimating import CHUNK
 from seqlatent.inference.protocols import ExactDensity, Fillable, ModelState
 from seqlatent.inference.smc import systematic
 from seqlatent.nn.causal import expand_state, map_state

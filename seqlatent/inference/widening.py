@@ -22,6 +22,12 @@ WIDTH = 3.0  # scale of wide noise
 SHARE = 16  # of so many particles one is wide in one latent, and one in all
 
 
+def is_wide(num_particles: int, device: torch.device) -> Tensor:
+    """(K,) bool, which places are those of wide particles; never the first."""
+    place, period = torch.arange(num_particles, device=device), SHARE // 2
+    return (place % period == period - 1) & (place // period < 2 * (num_particles // SHARE))
+
+
 def widen(eps: Tensor, start: int = 0, shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Widen the noise of some particles.
 
@@ -32,17 +38,15 @@ def widen(eps: Tensor, start: int = 0, shift: Tensor | None = None) -> tuple[Ten
             particles are moved. A filter needs it, because its particles have different pasts.
 
     Returns:
-        the noise, and (K, B or 1, T or 1) bool, which particles are wide. Without a shift the first
-        particle never is.
+        the noise, and (K, B or 1, T or 1) bool, which particles are wide.
     """
     size, _, num_steps, dim = eps.shape
     each = size // SHARE
     place = torch.arange(size, device=eps.device)[:, None, None]
     if shift is not None:
         place = (place + shift) % size
-    period = SHARE // 2
-    nth = place // period
-    wide = (place % period == period - 1) & (nth < 2 * each)
+    nth = place // (SHARE // 2)
+    wide = is_wide(size, eps.device)[place]
     step = torch.arange(start, start + num_steps, device=eps.device)
     one = (nth // 2 + each * step) % dim == torch.arange(dim, device=eps.device)[
         :, None, None, None

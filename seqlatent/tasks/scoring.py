@@ -15,12 +15,7 @@ import pandas as pd
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.distributions.heads import Head
 from seqlatent.errors import InputError
-from seqlatent.inference.likelihood import (
-    SequenceScore,
-    kind_of,
-    more_particles,
-    score_sequences,
-)
+from seqlatent.inference.likelihood import SequenceScore, kind_of, more_particles, score_sequences
 from seqlatent.inference.protocols import Density, EstimatedDensity
 from seqlatent.models.base import SequenceModel
 from seqlatent.options import check_count, check_positive, check_seed
@@ -173,7 +168,7 @@ def _frames(
 
     def partial(x: np.ndarray) -> np.ndarray:
         missing = np.isnan(x)
-        return missing.any(1) & ~missing.all(1) & hidden
+        return np.asarray(missing.any(1) & ~missing.all(1) & hidden)
 
     scores = pd.DataFrame(
         {
