@@ -6,6 +6,7 @@
     scripts/benchmark seeds [--num-seeds 10] [--steps 300]
     scripts/benchmark regret --process switching-ar --models rnn latent:emission=normal --minutes 2
     scripts/benchmark regret-table --threads 1 [--tables models maps]
+    scripts/benchmark coverage --threads 1 [--repeats 1000] [--estimators smc]
 
 `speed` times a training step (loss, backward, Adam) of every model beside a step of its *bare
 networks*: the same torch modules on tensors of the same shapes under a mean-square loss, without
@@ -27,6 +28,9 @@ per step each stays below the truth on fresh sequences; zero is perfect. `--step
 the same number of training steps in place of the same time. `regret-table` measures all rows of the
 regret tables in scripts/RESULTS.md by one version, and prints them as Markdown.
 
+`coverage` scores sequences of models whose log p(x) is known, with good guides and bad ones, and
+counts how often the stated interval holds it.
+
 All print a table and add their rows to a JSON file. scripts/README.md says how long each takes.
 """
 
@@ -35,6 +39,7 @@ import sys
 from pathlib import Path
 
 import torch
+from benchmark_coverage import CASES, run_coverage
 from benchmark_flow import run_flow
 from benchmark_heads import run_heads
 from benchmark_regret import TABLES, run_regret, run_regret_table
@@ -71,7 +76,11 @@ def main() -> int:
     seeds.add_argument("--models", nargs="+", default=["latent", "vrnn", "srnn", "dmm"])
     seeds.add_argument("--num-seeds", type=int, default=10)
     seeds.add_argument("--steps", type=int, default=300, help="of each fit")
-    for command in (speed, flow, heads, regret, tables, seeds):
+    coverage = commands.add_parser("coverage", help="how often stated intervals hold the truth")
+    coverage.add_argument("--repeats", type=int, default=1000, help="sequences of each row")
+    names = list(dict.fromkeys(estimator for estimator, _ in CASES))
+    coverage.add_argument("--estimators", nargs="+", default=names, choices=names)
+    for command in (speed, flow, heads, regret, tables, seeds, coverage):
         command.add_argument("--seed", type=int, default=0, help="of all randomness")
         command.add_argument(
             "--threads", type=int, default=torch.get_num_threads(), help="of torch"
@@ -91,6 +100,7 @@ def main() -> int:
         "regret": run_regret,
         "regret-table": run_regret_table,
         "seeds": run_seeds,
+        "coverage": run_coverage,
     }
     try:
         for row in runs[args.command](args):

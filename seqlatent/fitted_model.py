@@ -61,7 +61,8 @@ class Fitted(ABC):
             progress: show a bar.
             estimator: `per-step`, `joint`, `smc`, or `auto` by the model's structure.
             target_error: raise the particles of a sequence until its standard error, in nats per
-                scored step, is at most this; a warning says where that was not reached.
+                scored step, is at most this; a warning says where that was not reached, and it
+                never is where no error can be told.
 
         Returns:
             a frame with a row per sequence, as `seqlatent.tasks.scoring.score` describes it.
@@ -88,7 +89,8 @@ class Fitted(ABC):
         estimator: str = "auto",
         target_error: float | None = None,
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """The frame of `log_prob`, and one with a row per step: `unique_id, ds, log_prob`."""
+        """The frame of `log_prob`, and one with a row per step: `unique_id, ds, log_prob,
+        sees_later, partial`."""
         data = self._load(data)
         with counting("scoring", len(data), progress) as count:
             return score(

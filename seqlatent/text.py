@@ -28,11 +28,14 @@ def score_lines(scores: pd.DataFrame, num_steps: int) -> list[str]:
     numbers = scores["num_particles"].to_numpy()
     fewest, most = int(numbers.min()), int(numbers.max())
     particles = counted(most, "particle") if fewest == most else f"{fewest} to {most} particles"
-    error = np.linalg.norm(scores["std_error"]) / steps
+    untold = int(scores["std_error"].isna().sum())
+    error = f"standard error {np.linalg.norm(scores['std_error']) / steps:.5f}"
+    if untold:
+        error = f"error unknown for {untold} of {len(scores)}"
     share = scores["ess"] / scores["num_particles"]
     worst = share.idxmin()
     return [
-        f"{head} ({kind}, {particles}, standard error {error:.5f})",
+        f"{head} ({kind}, {particles}, {error})",
         f"effective sample size {share.mean():.1%} of the particles on average, "
         f"{share[worst]:.1%} at the least (series {scores['unique_id'][worst]}); the particles "
         "raise the bound by "

@@ -14,6 +14,8 @@ SCORES = [
     "unique_id",
     "log_prob",
     "std_error",
+    "lower",
+    "upper",
     "kind",
     "num_particles",
     "num_observed",

@@ -2,6 +2,7 @@
 exact answers to compare their estimates with."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -133,3 +134,48 @@ def linear_guide(m: LatentModel, now: float, before: float, bias: float, scale: 
     guide.out.weight.data[0, 0], guide.out.weight.data[0, 2] = now, before
     guide.out.bias.data[0] = bias
     guide.out.bias.data[1] = softplus_inverse(scale - 1e-4) - SOFTPLUS_ONE
+
+
+# -- models with a guide that is as far from the posterior as one likes ---------------------------
+
+Sample = Callable[[int, int, int], np.ndarray]  # sequences, steps, seed -> (N, T) values
+LogProb = Callable[[np.ndarray], np.ndarray]  # (N, T) values -> (N,) log p(x)
+
+
+def guided_last_value(shift: float, width: float) -> tuple[LatentModel, Sample, LogProb]:
+    """`last_value` with the guide N(mean + shift * sd, (width * sd)^2), where mean and sd are those
+    of p(z_t | x_t, x_{t-1}); how to sample from the model, and its log p(x)."""
+    m = last_value()
+    sd = (1 + LOADING**2 / NOISE**2) ** -0.5
+    gain = sd**2 * LOADING / NOISE**2
+    linear_guide(m, gain, -gain * SLOPE, shift * sd, width * sd)
+    variance = LOADING**2 + NOISE**2
+
+    def sample(number: int, steps: int, seed: int) -> np.ndarray:
+        noise = np.random.default_rng(seed).normal(size=(number, steps)) * variance**0.5
+        return noise @ np.linalg.cholesky(autoregressive_covariance(steps, 1.0)).T
+
+    def log_prob(x: np.ndarray) -> np.ndarray:
+        past = np.pad(x, ((0, 0), (1, 0)))[:, :-1]
+        off = (x - SLOPE * past) ** 2 / variance
+        return -0.5 * (off + math.log(2 * math.pi * variance)).sum(-1)
+
+    return m, sample, log_prob
+
+
+def guided_chain(shift: float, width: float) -> tuple[LatentModel, Sample, LogProb]:
+    """`chain` with the guide N(mean + shift * sd, (width * sd)^2), where mean and sd are those of
+    p(z_t | z_{t-1}, x_t); how to sample from the model, and its log p(x)."""
+    m = chain(smoothing=False, guide_conditioning="latents")
+    sd = (STEP**-2 + LOADING**2 / NOISE**2) ** -0.5
+    guide = m.guide_network
+    linear_guide(m, sd**2 * LOADING / NOISE**2, 0.0, shift * sd, width * sd)
+    guide.out.weight.data[0, guide.network.in_dim - 1] = sd**2 * SLOPE / STEP**2
+
+    def sample(number: int, steps: int, seed: int) -> np.ndarray:
+        return np.stack([s.x[:, 0] for s in CHAIN.sample(number, steps, seed)])
+
+    def log_prob(x: np.ndarray) -> np.ndarray:
+        return CHAIN.log_prob_steps(x[..., None]).sum(-1)
+
+    return m, sample, log_prob

@@ -17,9 +17,12 @@ def test_score_tables(run, rnn_run, place):
                  "--plot", "s.png")  # fmt: skip
     scores, steps = pd.read_csv("s.csv"), pd.read_parquet("t.parquet")
     assert list(scores) == SCORES
-    assert list(steps) == ["unique_id", "ds", "log_prob"]
+    assert list(steps) == ["unique_id", "ds", "log_prob", "sees_later", "partial"]
+    assert not steps[["sees_later", "partial"]].to_numpy().any()
     assert set(scores["kind"]) == {"exact"}
     assert not scores[["std_error", "num_particles"]].to_numpy().any()
+    np.testing.assert_allclose(scores["lower"], scores["log_prob"])
+    np.testing.assert_allclose(scores["upper"], scores["log_prob"])
     assert set(scores["num_observed"]) == {12}
     sums = pd.DataFrame(steps.groupby("unique_id", sort=False)["log_prob"].sum())
     assert [str(u) for u in scores["unique_id"]] == list(sums.index)
@@ -34,14 +37,16 @@ def test_score_tables(run, rnn_run, place):
 
 
 def test_estimated_score_says_so(run, latent_run):
-    out, _ = run("score", latent_run, "elnino:test", "--num-particles", 5, "--out", "s.csv")
+    out, _ = run("score", latent_run, "elnino:test", "--num-particles", 32, "--out", "s.csv")
     scores = pd.read_csv("s.csv")
     assert list(scores) == SCORES
     assert set(scores["kind"]) == {"iwae"}
-    assert set(scores["num_particles"]) == {5}
+    assert set(scores["num_particles"]) == {32}
     assert min(scores["std_error"]) > 0
-    assert "iwae, 5 particles, standard error" in out
-    share = scores["ess"] / 5
+    assert (scores["lower"] < scores["log_prob"]).all()
+    assert (scores["upper"] > scores["log_prob"]).all()
+    assert "iwae, 32 particles, standard error" in out
+    share = scores["ess"] / 32
     assert f"effective sample size {share.mean():.1%} of the particles on average" in out
     assert f"{share.min():.1%} at the least" in out
     gap = scores["gap"].sum() / scores["num_observed"].sum()
@@ -51,22 +56,22 @@ def test_estimated_score_says_so(run, latent_run):
 @pytest.mark.parametrize(("estimator", "kind"), [("joint", "iwae"), ("smc", "smc")])
 def test_estimator_by_name(estimator, kind, run, latent_run):
     out, _ = run("score", latent_run, "elnino:test", "--estimator", estimator, "--num-particles",
-                 8, "--out", "s.csv")  # fmt: skip
+                 64, "--out", "s.csv")  # fmt: skip
     scores = pd.read_csv("s.csv")
     assert set(scores["kind"]) == {kind}
-    assert f"({kind}, 8 particles, standard error" in out
-    other, _ = run("score", latent_run, "elnino:test", "--num-particles", 8, "--json")
+    assert f"({kind}, 64 particles, standard error" in out
+    other, _ = run("score", latent_run, "elnino:test", "--json")
     assert [row["log_prob"] for row in json.loads(other)] != scores["log_prob"].tolist()
 
 
 def test_particles_are_raised_to_a_target_error(run, latent_run):
-    few, _ = run("score", latent_run, "elnino:test", "--num-particles", 4, "--json")
+    few, _ = run("score", latent_run, "elnino:test", "--num-particles", 32, "--json")
     reached = max(row["std_error"] / row["num_observed"] for row in json.loads(few)) / 3
-    out, err = run("score", latent_run, "elnino:test", "--num-particles", 4, "--target-error",
+    out, err = run("score", latent_run, "elnino:test", "--num-particles", 32, "--target-error",
                    reached, "--out", "s.csv")  # fmt: skip
     scores = pd.read_csv("s.csv")
     assert (scores["std_error"] / scores["num_observed"]).max() <= reached
-    assert scores["num_particles"].max() > 4
+    assert scores["num_particles"].max() > 32
     assert f"to {scores['num_particles'].max()} particles" in out
     assert "did not reach" not in err
 
@@ -137,3 +142,17 @@ def test_warnings_are_shown_without_other_messages(option, run, latent_run, monk
     assert err.count("warning") == 1
     monkeypatch.setenv("RANK", "1")
     assert run(*command, option)[1] == ""
+
+
+def test_an_error_that_cannot_be_told_is_warned_of(run, latent_run):
+    """One particle has no error and needs no warning; with two the weights tell nothing."""
+    out, err = run("score", latent_run, "elnino:test", "--num-particles", 2, "--out", "s.csv")
+    scores = pd.read_csv("s.csv")
+    untold = scores["std_error"].isna()
+    assert untold.any()
+    assert np.isinf(scores["upper"][untold]).all()
+    np.testing.assert_allclose(scores["lower"][untold], (scores["log_prob"] - np.log(20))[untold])
+    assert f"the error of {untold.sum()} of 12 estimates cannot be told" in err
+    assert f"error unknown for {untold.sum()} of 12)" in out
+    _, err = run("score", latent_run, "elnino:test", "--num-particles", 1)
+    assert err == ""

@@ -35,8 +35,9 @@ def test_latents_that_nothing_uses():
     found = inspect(m, UNIT)
     assert found.total_kl == pytest.approx(0, abs=1e-6)
     assert found.active.sum() == 0
-    assert found.gap == pytest.approx(0, abs=1e-5)
-    assert found.reverse_gap == pytest.approx(0, abs=1e-5)
+    # The guide's own weights are constant; those of the wide particles beside it are not.
+    assert abs(found.gap) < 4 * found.gap_error < 0.02
+    assert abs(found.reverse_gap) < 4 * found.reverse_gap_error < 0.02
     assert "the latents are unused (the KL is" in found.warning
     assert "0 of 1 latent active" in found.to_text()
 
@@ -47,8 +48,9 @@ def test_a_guide_that_is_the_posterior():
     linear_guide(m, LOADING / TOTAL, -SLOPE * LOADING / TOTAL, 0, POSTERIOR)
     found = inspect(m, UNIT, num_particles=64)
     means = LOADING * residuals() / TOTAL
-    assert found.gap == pytest.approx(0, abs=1e-5)
-    assert found.reverse_gap == pytest.approx(0, abs=1e-5)
+    # The guide's own weights are constant; those of the wide particles beside it are not.
+    assert abs(found.gap) < 4 * found.gap_error < 0.02
+    assert abs(found.reverse_gap) < 4 * found.reverse_gap_error < 0.02
     assert found.total_kl == pytest.approx(kl(means, POSTERIOR, 0, 1).mean(), abs=1e-4)
     assert found.kl.sum() == pytest.approx(found.total_kl)
     np.testing.assert_allclose(found.kl_over_time[:, 0], kl(means, POSTERIOR, 0, 1).mean(0),
@@ -115,8 +117,11 @@ def test_every_latent_model_is_inspected(name: str):
     assert found.exact_kl == (
         m.options.prior != "mixture" and m.options.guide_distribution == "normal"
     )
-    numbers = (found.total_kl, found.elbo, found.gap_error, found.reverse_gap)
+    numbers = (found.total_kl, found.elbo, found.gap, found.reverse_gap)
     assert np.isfinite(numbers).all()
+    # Eight particles seldom tell an error of all sequences.
+    assert found.gap_error is None or found.gap_error > 0
+    assert (found.gap_error is None) == ("(unknown)" in found.to_text())
     assert (np.isfinite(found.kl).all() and (found.kl >= 0).all()) or not found.exact_kl
     assert found.kl_over_time.shape == (7, 2)
     assert found.posterior_samples.shape == found.prior_samples.shape

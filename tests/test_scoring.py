@@ -70,6 +70,32 @@ def test_names_of_columns_are_remembered(tmp_path):
     assert len(sl.load_model(tmp_path / "run").log_prob(frame)) == 12
 
 
+@pytest.mark.parametrize("name", ["rnn", "latent", "vrnn", "srnn", "dmm"])
+def test_steps_say_whether_they_depend_on_later_values(name: str):
+    data = dataset(num=2)
+    steps = score(model(name, data=data), data)[1]
+    assert (steps["sees_later"] == (name in ("srnn", "dmm"))).all()
+    assert not steps["partial"].any()
+
+
+@pytest.mark.parametrize(
+    ("emission", "options", "hidden"),
+    [
+        ("normal", {"channels": "autoregressive"}, True),
+        ("normal", {"channels": "independent"}, False),
+        ("covariance-mixture", {}, False),
+    ],
+)
+def test_steps_observed_in_part_are_marked_where_they_are_no_marginals(
+    emission: str, options: dict, hidden: bool
+):
+    x = np.random.default_rng(0).normal(size=(2, 5, 2))
+    m = model("rnn", emission, SequenceDataset.from_arrays(x), **options)
+    x[0, 1, 0] = x[1, 2] = np.nan
+    steps = score(m, SequenceDataset.from_arrays(x))[1]
+    assert list(steps["partial"]) == [False, hidden, *[False] * 7]
+
+
 @pytest.mark.parametrize("seed", [-1, 2**63])
 def test_seeds_out_of_range_are_refused(seed: int):
     with pytest.raises(sl.InputError, match="seed"):

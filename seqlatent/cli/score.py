@@ -38,7 +38,8 @@ def score(
     target_error: Annotated[
         float | None,
         typer.Option(
-            help="Add particles until the standard error per step is at most this, in nats."
+            help="Add particles until the standard error per step is at most this, in nats; "
+            "not reached where no error can be told."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Table of scores, one row per series.")] = None,

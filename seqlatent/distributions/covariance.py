@@ -33,6 +33,8 @@ class CovarianceHead(Head):
 
     family: Mixture
 
+    marginal = True
+
     def __init__(self, family: Mixture, in_dim: int, num_channels: int, rank: int):
         super().__init__()
         self.family, self.num_channels, self.rank = family, num_channels, min(rank, num_channels)

@@ -36,10 +36,13 @@ class Head(nn.Module, ABC):
     Attributes:
         family: of one channel's distribution.
         num_channels: D.
+        marginal: whether the density of some of the channels is their marginal one, and not the
+            one given that the others are hidden.
     """
 
     family: Any  # a `Family`; some heads need a certain subclass
     num_channels: int
+    marginal: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, h: Tensor, observed: Tensor | None = None) -> "StepDistribution":
@@ -194,6 +197,8 @@ class IndependentHead(Head):
         in_dim: size of h_t.
         num_channels: D.
     """
+
+    marginal = True
 
     def __init__(self, family: Family, in_dim: int, num_channels: int):
         super().__init__()

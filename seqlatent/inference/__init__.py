@@ -5,7 +5,10 @@ an estimated density, an exact posterior, invertible latents, filling of gaps.
 
     bounds.py        log p(x) from importance weights: ELBO, per step, joint
     smc.py           the same with resampling: sequential Monte Carlo
-    likelihood.py    the estimator that suits a model, and the noise of each sequence
+    widening.py      wider noise for some particles, so that a guide too narrow shows
+    errors.py        standard errors and intervals, or that no error can be told
+    estimating.py    the estimates of a batch and their errors, and the noise of each sequence
+    likelihood.py    the estimator that suits a model; scores of data sets
     posterior.py     p(z | x) by weighted samples of the guide
     imputation.py    missing values by weighted paths
     paths.py         sample paths of many sequences at once
@@ -13,12 +16,13 @@ an estimated density, an exact posterior, invertible latents, filling of gaps.
 
 The per-step estimator needs a posterior that factorises over time given x, as it does with an
 independent prior. Its error grows linearly in T, that of whole trajectories exponentially. Where
-latents depend on earlier ones, the default is `smc`. All are lower bounds of log p(x) in
-expectation.
+latents depend on earlier ones, the default is `smc`. All are unbiased for p(x), and so lower bounds
+of log p(x) in expectation.
 """
 
 from seqlatent.inference.bounds import Estimate, joint_importance, per_step_importance
-from seqlatent.inference.likelihood import estimate, kind_of, mean_log_prob, score_sequences
+from seqlatent.inference.estimating import estimate
+from seqlatent.inference.likelihood import kind_of, mean_log_prob, score_sequences
 from seqlatent.inference.paths import forecast_paths, sample_paths
 from seqlatent.inference.posterior import Posterior, weighted_posterior
 from seqlatent.inference.protocols import (

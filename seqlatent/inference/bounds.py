@@ -24,23 +24,28 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from seqlatent.inference.errors import Error
+
 
 class Estimate(NamedTuple):
     """An estimate of log p(x_{1:T}), as a sum over the steps.
 
     Attributes:
         log_prob: (B, T) each step's term, an estimate of log p(x_t | x_{<t}), in nats.
-        variance: (B,) Monte-Carlo variance of the sum; NaN with a single particle.
+        variance: (B,) Monte-Carlo variance of the sum by the delta method, which is right where it
+            is small; NaN with a single particle.
         ess: (B,) effective sample size, between 1 and K; for estimates by step, the mean over the
             steps with a weight.
         elbo: (B,) the bound with one particle, from the same samples, in nats. The more K particles
             raise it, the further the guide is from the posterior.
+        error: what can be told of the error of the score (`estimate` of likelihood.py); else None.
     """
 
     log_prob: Tensor
     variance: Tensor
     ess: Tensor
     elbo: Tensor
+    error: Error | None = None
 
 
 def per_step_importance(log_weights: Tensor) -> Estimate:

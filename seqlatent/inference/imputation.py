@@ -10,7 +10,7 @@ from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.sequence import Sequence
 from seqlatent.distributions.noise import Noise
 from seqlatent.errors import InputError
-from seqlatent.inference.likelihood import CHUNK
+from seqlatent.inference.estimating import CHUNK
 from seqlatent.inference.paths import MAX_NUMBERS, MAX_ROWS
 from seqlatent.inference.protocols import (
     EstimatedDensity,

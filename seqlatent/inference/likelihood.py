@@ -5,30 +5,28 @@
                measurements tighter than whole trajectories, also for guides that see the future)
     joint      whole trajectories, on request
 
+Each comes with a standard error and a 95 % interval for log p(x), or with the word that no error
+can be told (errors.py).
+
 Every sequence has its own stream of noise, seeded by its name. Its estimate does not depend on the
 other sequences in the data, nor on how many steps are read at once.
 """
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from seqlatent.data.batch import SequenceBatch, collate
+from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
-from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
-from seqlatent.inference.bounds import Estimate, average, joint_importance, per_step_importance
+from seqlatent.inference.estimating import CHUNK, FILTERS, estimate
 from seqlatent.inference.protocols import Density, EstimatedDensity, StepModel
-from seqlatent.inference.smc import particle_filter
-from seqlatent.nn.causal import State
 
-CHUNK = 1024  # steps whose particles are in memory at once
-FILTERS = 4  # independent particle filters; their spread gives the standard error
 ESTIMATORS = ("auto", "per-step", "joint", "smc")
 
 
@@ -58,78 +56,6 @@ def kind_of_estimate(estimator: str, num_particles: int) -> str:
     return "smc" if estimator == "smc" else "iwae"
 
 
-@torch.no_grad()
-def estimate(
-    model: EstimatedDensity,
-    batch: SequenceBatch,
-    names: list[str],
-    *,
-    num_particles: int,
-    estimator: str,
-    seed: int,
-    num_filters: int = FILTERS,
-) -> Estimate:
-    """Estimate log p(x_{1:T}) of every sequence of a batch.
-
-    Args:
-        model: with latents, in evaluation mode.
-        batch: B sequences.
-        names: of the sequences; each seeds its sequence's noise.
-        num_particles: K.
-        estimator: `per-step`, `joint` or `smc`.
-        seed: of the noise.
-        num_filters: for `smc`, independent filters of K particles each.
-    """
-    noise, reading = SequenceNoise(names, seed), model.reading(batch)
-    if estimator == "smc":
-        return average(
-            [_filter(model, batch, reading, noise, num_particles) for _ in range(num_filters)]
-        )
-    branched, weights, particles = estimator == "per-step", [], None
-    for start in range(0, batch.x.shape[1], CHUNK):
-        chunk, part = batch.steps(start, start + CHUNK), reading.steps(start, start + CHUNK)
-        eps = particle_noise(noise, chunk, num_particles, model.latent_dim)
-        sample, particles = model.propose(part, eps, particles, branched)
-        weights.append(torch.where(part.inside, sample.log_weight, 0.0))
-    fold = per_step_importance if branched else joint_importance
-    return fold(torch.cat(weights, -1))
-
-
-def _filter(
-    model: EstimatedDensity,
-    batch: SequenceBatch,
-    reading: Any,
-    noise: SequenceNoise,
-    num_particles: int,
-) -> Estimate:
-    block = max(1, CHUNK // num_particles)  # steps of noise sampled at once
-    like = torch.empty(0, device=batch.x.device)
-    uniforms = noise.uniform_steps(batch.lengths, batch.x.shape[1], like)
-    eps = like
-
-    def propose(t: int, particles: State) -> tuple[Tensor, State]:
-        nonlocal eps
-        if t % block == 0:
-            eps = particle_noise(noise, batch.steps(t, t + block), num_particles, model.latent_dim)
-        now, at = reading.steps(t, t + 1), t % block
-        sample, particles = model.propose(now, eps[:, :, at : at + 1], particles)
-        return torch.where(now.inside, sample.log_weight, 0.0)[..., 0], particles
-
-    return particle_filter(propose, uniforms, num_particles)[0]
-
-
-def particle_noise(
-    noise: SequenceNoise, batch: SequenceBatch, num_particles: int, dim: int
-) -> Tensor:
-    """(K, B, T, Z) standard normal noise for the particles of a batch's steps, 0 at padding.
-
-    A sequence's noise does not depend on how many steps are requested at once.
-    """
-    like = torch.empty(0, device=batch.x.device)
-    eps = noise.normal_steps(batch.lengths, batch.x.shape[1], (num_particles, dim), like)
-    return eps.permute(2, 0, 1, 3)
-
-
 def spread_over_scored(log_prob: Tensor, scored: Tensor, context: Tensor) -> Tensor:
     """(B, T) terms of every step -> (B, T) terms of the *scored* steps, 0 elsewhere.
 
@@ -147,7 +73,10 @@ def spread_over_scored(log_prob: Tensor, scored: Tensor, context: Tensor) -> Ten
 
 
 def more_particles(num_particles: int, error: float, target: float) -> int:
-    """The number of particles to try next; the error falls as the root of their number grows."""
+    """The number of particles to try next; the error falls as the root of their number grows.
+    Where no error can be told (inf), eight times as many."""
+    if math.isinf(error):
+        return 8 * num_particles
     factor = 2 ** math.ceil(2 * math.log2(max(error / target, 1.01)))
     return num_particles * int(min(max(factor, 2), 64))
 
@@ -163,7 +92,8 @@ class SequenceScore(NamedTuple):
         log_prob: (T,) log p(x_t | x_{<t}) in nats, NaN where not scored.
         num_observed: number of scored values.
         num_particles: of the estimate; 0 if computed without particles.
-        std_error: Monte-Carlo standard error of the sum; 0 if computed.
+        std_error: Monte-Carlo standard error of the sum; 0 if computed, NaN if none can be told.
+        lower, upper: the 95 % interval for log p(x) (errors.py); the sum itself if it is exact.
         ess: effective sample size of the particles; NaN if computed.
         gap: the estimate less the bound with one particle, in nats; 0 if computed.
     """
@@ -173,6 +103,8 @@ class SequenceScore(NamedTuple):
     num_observed: int
     num_particles: int = 0
     std_error: float = 0.0
+    lower: float = math.nan
+    upper: float = math.nan
     ess: float = math.nan
     gap: float = 0.0
 
@@ -261,7 +193,9 @@ def _computed(model: Density, part: list[Sequence]) -> Iterator[SequenceScore]:
     log_prob = torch.where(batch.scored, torch.cat(steps, 1), torch.nan).double().cpu().numpy()
     observed = (batch.observed & batch.scored[..., None]).sum((1, 2))
     for i, s in enumerate(part):
-        yield SequenceScore(i, log_prob[i, : len(s)], int(observed[i]))
+        total = float(np.nansum(log_prob[i]))
+        upper = total if model.kind == "exact" else math.inf
+        yield SequenceScore(i, log_prob[i, : len(s)], int(observed[i]), lower=total, upper=upper)
 
 
 def _estimated(
@@ -286,7 +220,10 @@ def _estimated(
     )
     log_prob = spread_over_scored(e.log_prob.double(), batch.scored, batch.context)
     steps = torch.where(batch.scored, log_prob, torch.nan).cpu().numpy()
-    error = e.variance.double().sqrt()
+    assert e.error is not None
+    total = log_prob.sum(-1)
+    error = e.error.std_error
+    lower, upper = e.error.interval(total, (batch.context == 0) | model.factorises)
     gap = e.log_prob.double().sum(-1) - e.elbo
     observed = (batch.observed & batch.scored[..., None]).sum((1, 2))
     for i, s in enumerate(part):
@@ -296,6 +233,8 @@ def _estimated(
             int(observed[i]),
             num_particles,
             float(error[i]),
+            float(lower[i]),
+            float(upper[i]),
             float(e.ess[i]),
             float(gap[i]),
         )

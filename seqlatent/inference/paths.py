@@ -9,7 +9,7 @@ import torch
 from seqlatent.data.batch import collate
 from seqlatent.data.sequence import Sequence as Series
 from seqlatent.distributions.noise import Noise, SequenceNoise
-from seqlatent.inference.likelihood import CHUNK
+from seqlatent.inference.estimating import CHUNK
 from seqlatent.inference.protocols import EstimatedDensity, ModelState, StepModel
 from seqlatent.nn.causal import batch_size, join_states, map_state, repeat_state
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.distributions.noise import SequenceNoise
-from seqlatent.inference.likelihood import CHUNK, particle_noise
+from seqlatent.inference.estimating import CHUNK, particle_noise
 from seqlatent.inference.protocols import EstimatedDensity
 from seqlatent.inference.smc import particle_filter, systematic
 from seqlatent.nn.causal import State

@@ -6,8 +6,9 @@ weighted,
     log w_t^k = log p(x_t | .) + log p(z_t^k | .) - log q(z_t^k | .)
     log p^(x_t | x_{<t}) = log sum_k W_{t-1}^k w_t^k,     W_t^k proportional to W_{t-1}^k w_t^k
 
-and where the effective sample size 1 / sum_k (W_t^k)^2 of a sequence falls below K/2, its particles
-are resampled (systematically) in proportion to W_t and given equal weights. The product of the p^
+and where the effective sample size 1 / sum_k (W_t^k)^2 of a sequence falls below (K + 1) / 2, half
+way between its least and its greatest value, its particles are resampled (systematically) in
+proportion to W_t and given equal weights. The product of the p^
 is an unbiased estimate of p(x_{1:T}), so that the sum of their logarithms is a lower bound in
 expectation. Its error grows linearly in T, whereas that of whole trajectories grows exponentially.
 (Gordon et al. 1993; Del Moral 2004. As a training objective: Maddison et al. 2017, FIVO.)
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from seqlatent.inference.bounds import Estimate
+from seqlatent.inference.errors import leave_one_out
 from seqlatent.nn.causal import State, map_state
 
 # From the step t and the particles' states, whose tensors lead with (K, B): log-weights (K, B) and
@@ -56,8 +58,8 @@ def particle_filter(
         record: called after every step, for example to trace trajectories back.
 
     Returns:
-        the estimate, and the particles after the last step. The estimate's variance is NaN, because
-        a single filter does not give it (average several).
+        the estimate, and the particles after the last step. The estimate's variance is NaN: average
+        several, or see `Trace`.
     """
     size, (num_sequences, num_steps) = num_particles, uniforms.shape
     level = -math.log(size)
@@ -73,7 +75,7 @@ def particle_filter(
         log_w = total - step
         ess = (-(2 * log_w).logsumexp(0)).exp()
         sizes.append(ess)
-        poor = ess < size / 2
+        poor = ess < (size + 1) / 2
         weights, ancestors = log_w, None
         if bool(poor.any()):
             chosen = systematic(log_w.detach(), uniforms[:, t])
@@ -90,6 +92,46 @@ def particle_filter(
         torch.stack(sizes, -1).mean(-1),
         torch.stack(elbo, -1).sum(-1),
     ), Particles(state, log_w)
+
+
+class Trace:
+    """What a filter of K particles and B sequences leaves for judging its error; a `Record`.
+
+    Attributes:
+        log_weights: (K, B) normalised, with which the next step begins.
+        moves: (B,) how often the particles were resampled.
+    """
+
+    def __init__(self, num_particles: int, num_sequences: int, device: torch.device):
+        level = -math.log(num_particles)
+        self.log_weights = torch.full((num_particles, num_sequences), level, device=device)
+        self.own = torch.arange(num_particles, device=device)[:, None]
+        self.moves = torch.zeros(num_sequences, dtype=torch.int64, device=device)
+        self._inverse = torch.zeros(num_sequences, device=device)
+        self._odds: list[Tensor] = []
+
+    def __call__(self, weights: Tensor, ancestors: Tensor | None) -> None:
+        self.log_weights = weights
+        if ancestors is None:
+            return
+        moved = (ancestors != self.own).any(0)
+        self._odds.append(torch.where(moved, self._largest(weights), -torch.inf))
+        self._inverse = self._inverse + moved * (2 * weights).logsumexp(0).exp()
+        self.moves = self.moves + moved
+        self.log_weights = torch.where(moved, -math.log(len(weights)), weights)
+
+    def _largest(self, weights: Tensor) -> Tensor:
+        weights = weights.double()
+        return (weights - leave_one_out(weights)).topk(len(weights) // 5 + 1, 0).values
+
+    def log_odds(self) -> Tensor:
+        """(n, B) the largest fifth of the weights at each resampling and at the end: logarithms of
+        each over the mean of the others, -inf where a sequence was not resampled."""
+        return torch.cat([*self._odds, self._largest(self.log_weights)])
+
+    def inverse_ess(self) -> Tensor:
+        """(B,) sum of the inverse effective sample sizes at each resampling and at the end."""
+        return self._inverse + (2 * self.log_weights).logsumexp(0).exp()
 
 
 def systematic(log_weights: Tensor, uniforms: Tensor, num: int | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
 from seqlatent.data.steps import show_step
 from seqlatent.errors import InputError
-from seqlatent.inference.likelihood import CHUNK
+from seqlatent.inference.estimating import CHUNK
 from seqlatent.inference.protocols import ExactDensity, InvertibleLatents
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.causal import expand_state

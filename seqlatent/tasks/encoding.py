@@ -15,7 +15,7 @@ from seqlatent.data.sequence import Sequence
 from seqlatent.data.steps import show_step
 from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
-from seqlatent.inference.likelihood import CHUNK, particle_noise
+from seqlatent.inference.estimating import CHUNK, particle_noise
 from seqlatent.inference.posterior import weighted_posterior
 from seqlatent.inference.protocols import EstimatedDensity, ExactPosterior, InvertibleLatents
 from seqlatent.models.base import SequenceModel

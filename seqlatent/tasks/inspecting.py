@@ -28,7 +28,8 @@ from seqlatent.data.sequence import Sequence
 from seqlatent.distributions.noise import SequenceNoise, TorchNoise
 from seqlatent.distributions.normal import DiagonalNormal, NormalMixture
 from seqlatent.errors import InputError
-from seqlatent.inference.likelihood import CHUNK, choose_estimator, estimate
+from seqlatent.inference.estimating import CHUNK, estimate
+from seqlatent.inference.likelihood import choose_estimator
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.latent.diagnostics import NUM_SAMPLES
 from seqlatent.models.latent.guide import kl_per_latent
@@ -88,6 +89,7 @@ def inspect(
     )
     elbo = np.concatenate([look.elbo for look in looks], 1)  # (S, N)
     scores, _ = score(latent, data, num_particles=num_particles, seed=seed)
+    error = float(np.linalg.norm(scores["std_error"])) / steps
     reverse, reverse_error, why_not = reverse_gap(latent, data, num_particles, seed)
     samples = [
         guide_samples(latent, collate([s]).to(latent.device), s.unique_id, RECONSTRUCTIONS, seed)
@@ -102,7 +104,7 @@ def inspect(
         variance=np.maximum(variance, 0.0),
         kl_over_time=_by_step(looks),
         log_prob=float(scores["log_prob"].to_numpy().sum()) / steps,
-        log_prob_error=float(np.linalg.norm(scores["std_error"])) / steps,
+        log_prob_error=None if scores["std_error"].isna().any() else error,
         kind=str(scores["kind"].iloc[0]),
         num_particles=num_particles,
         elbo=float(elbo.mean(0).sum()) / steps,

@@ -41,7 +41,8 @@ class Inspection(Summary):
         reconstructed: the frame of `reconstruct` for the first sequence.
         data: the sequences that were used.
 
-    The standard errors of estimates have the same names with `_error`.
+    The standard errors of estimates have the same names with `_error`; None where they cannot be
+    told.
     """
 
     family: str
@@ -51,7 +52,7 @@ class Inspection(Summary):
     variance: np.ndarray
     kl_over_time: np.ndarray
     log_prob: float
-    log_prob_error: float
+    log_prob_error: float | None
     kind: str
     num_particles: int
     elbo: float
@@ -70,7 +71,9 @@ class Inspection(Summary):
         return self.log_prob - self.elbo
 
     @property
-    def gap_error(self) -> float:
+    def gap_error(self) -> float | None:
+        if self.log_prob_error is None:
+            return None
         return math.hypot(self.log_prob_error, self.elbo_error)
 
     @property
@@ -129,10 +132,10 @@ class Inspection(Summary):
             "",
             "nats per step (standard error)",
             f"  KL(q || prior)            {self.total_kl:9.4f}{exact}",
-            f"  log p(x)                  {self.log_prob:9.4f} ({self.log_prob_error:.4f}), "
+            f"  log p(x)                  {self.log_prob:9.4f} ({_error(self.log_prob_error)}), "
             f"{self.kind} of {counted(self.num_particles, 'particle')}",
             f"  ELBO                      {self.elbo:9.4f} ({self.elbo_error:.4f})",
-            f"  KL(q(z|x) || p(z|x))      {self.gap:9.4f} ({self.gap_error:.4f}), on the data: "
+            f"  KL(q(z|x) || p(z|x))      {self.gap:9.4f} ({_error(self.gap_error)}), on the data: "
             "log p(x) - ELBO",
         ]
         if self.reverse_gap is None:
@@ -162,3 +165,7 @@ class Inspection(Summary):
             self.reconstructed,
             path,
         )
+
+
+def _error(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"

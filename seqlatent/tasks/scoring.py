@@ -13,17 +13,14 @@ import numpy as np
 import pandas as pd
 
 from seqlatent.data.dataset import SequenceDataset
+from seqlatent.distributions.heads import Head
 from seqlatent.errors import InputError
-from seqlatent.inference.likelihood import (
-    SequenceScore,
-    kind_of,
-    more_particles,
-    score_sequences,
-)
+from seqlatent.inference.likelihood import SequenceScore, kind_of, more_particles, score_sequences
 from seqlatent.inference.protocols import Density, EstimatedDensity
 from seqlatent.models.base import SequenceModel
 from seqlatent.options import check_count, check_positive, check_seed
 from seqlatent.tasks.prepare import check_data
+from seqlatent.text import shortened
 
 logger = logging.getLogger("seqlatent")
 
@@ -51,12 +48,22 @@ def score(
         estimator: `per-step`, `joint`, `smc`, or `auto`, chosen by the model's structure
             (inference/likelihood.py).
         target_error: raise the number of particles of each sequence until its standard error, in
-            nats per scored step, is at most this; a warning says if that is not reached.
+            nats per scored step, is at most this; a warning says if that is not reached. It is not
+            where no error can be told.
 
     Returns:
-        A frame with a row per sequence, `unique_id, log_prob, std_error, kind, num_particles,
-        num_observed, nats_per_step, ess, gap`, and a frame with a row per scored step, `unique_id,
-        ds, log_prob`; nats throughout.
+        A frame with a row per sequence, `unique_id, log_prob, std_error, lower, upper, kind,
+        num_particles, num_observed, nats_per_step, ess, gap`, and a frame with a row per scored
+        step, `unique_id, ds, log_prob, sees_later, partial`; nats throughout.
+
+        `lower` and `upper` are a 95 % interval for log p(x). It is not around `log_prob`, which is
+        too low on average. Where no error can be told (inference/errors.py), `std_error` is NaN,
+        `upper` inf, and log p(x) is above `lower` with 95 %; a warning names such sequences.
+
+        `sees_later` says that the step's number depends on later values too, through a guide that
+        sees them: the sum estimates log p(x), the step's own number not log p(x_t | x_{<t}).
+        `partial` says that some channels were missing and the emission makes their being missing a
+        condition: the number is then log p(seen channels | the others hidden), not the marginal.
 
     Raises:
         InputError: when an argument is out of range, or the data or the estimator do not fit the
@@ -84,6 +91,8 @@ def score(
     results = {s.place: s for s in scores}
     if target_error is not None and not computed:
         _raise_particles(model, data, results, target_error, seed, estimator)
+    elif num_particles > 1:
+        _warn_of_untold(model, data, results)
     return _frames(model, data, [results[i] for i in range(len(data))], estimator)
 
 
@@ -115,16 +124,37 @@ def _raise_particles(
     missed = [s for s in results.values() if error(s) > target]
     if missed:
         worst = max(missed, key=error)
+        size = error(worst)
         logger.warning(
             "%d of %d sequences did not reach the target error of %g nats per step with "
-            "%d particles; the worst, series %s, has %.3g",
+            "%d particles; the worst, series %s, has %s",
             len(missed),
             len(results),
             target,
             MAX_PARTICLES,
             data.sequences[worst.place].unique_id,
-            error(worst),
+            "an error that cannot be told" if math.isinf(size) else f"{size:.3g}",
         )
+
+
+def _warn_of_untold(
+    model: SequenceModel, data: SequenceDataset, results: dict[int, SequenceScore]
+) -> None:
+    """Name the sequences of whose estimates no error can be told, and what would help."""
+    untold = sorted(place for place, s in results.items() if math.isnan(s.std_error))
+    if not untold:
+        return
+    names = shortened([data.sequences[place].unique_id for place in untold])
+    guided = isinstance(model, EstimatedDensity) and not model.factorises and not model.smoothing
+    logger.warning(
+        "the error of %d of %d estimates cannot be told, because few particles have all the "
+        "weight: their std_error is NaN, lower holds with 95 %%, and the truth may be far above it "
+        "(series %s); use more particles, fit longer%s",
+        len(untold),
+        len(results),
+        names,
+        ", or let the guide see later values (smoothing=true)" if guided else "",
+    )
 
 
 def _frames(
@@ -134,11 +164,19 @@ def _frames(
     totals = np.array([r.log_prob[k].sum() for r, k in zip(results, scored, strict=True)])
     counts = np.array([k.sum() for k in scored])
     names = [s.unique_id for s in data]
+    hidden = any(isinstance(part, Head) and not part.marginal for part in model.modules())
+
+    def partial(x: np.ndarray) -> np.ndarray:
+        missing = np.isnan(x)
+        return np.asarray(missing.any(1) & ~missing.all(1) & hidden)
+
     scores = pd.DataFrame(
         {
             "unique_id": names,
             "log_prob": totals,
             "std_error": [r.std_error for r in results],
+            "lower": [r.lower for r in results],
+            "upper": [r.upper for r in results],
             "kind": [kind_of(model, r.num_particles, estimator) for r in results],
             "num_particles": [r.num_particles for r in results],
             "num_observed": [r.num_observed for r in results],
@@ -154,6 +192,8 @@ def _frames(
             "log_prob": np.concatenate(
                 [r.log_prob[k] for r, k in zip(results, scored, strict=True)]
             ),
+            "sees_later": isinstance(model, EstimatedDensity) and model.smoothing,
+            "partial": np.concatenate([partial(s.x[k]) for s, k in zip(data, scored, strict=True)]),
         }
     )
     return scores, steps

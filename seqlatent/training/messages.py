@@ -7,7 +7,7 @@ import torch
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.inference.diagnostics import collapse_warning
-from seqlatent.inference.likelihood import CHUNK
+from seqlatent.inference.estimating import CHUNK
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.emission_model import EmissionModel
 from seqlatent.models.latent.diagnostics import prior_kl
