@@ -249,16 +249,16 @@ def two_step_density(m: SequenceModel) -> tuple[np.ndarray, np.ndarray, np.ndarr
     dependent = not isinstance(m, ExactDensity) and not m.factorises
     frame, _ = score(m, data, num_particles=64, estimator="joint" if dependent else "auto")
     density = np.exp(frame["log_prob"].to_numpy()).reshape(len(points), -1)
-    return points, density, density * frame["std_error"].to_numpy().reshape(density.shape)
+    # Where no error can be told, mostly far out, nothing is allowed for it.
+    error = np.nan_to_num(frame["std_error"].to_numpy()).reshape(density.shape)
+    return points, density, density * error
 
 
 @pytest.mark.parametrize("name", DENSITIES)
 def test_two_step_density_integrates_to_one_in_data_units(name: str):
     points, density, error = two_step_density(model(name))
     total = np.trapezoid(np.trapezoid(density, points), points)
-    # Estimates are unbiased point by point, with errors that average out over the grid. Far out,
-    # where no error can be told, the density is next to nothing, and nothing is allowed for it.
-    error = np.nan_to_num(error)
+    # Estimates are unbiased point by point, with errors that average out over the grid.
     cell = (points[1] - points[0]) ** 2
     assert total == pytest.approx(1, abs=0.01 + 4 * cell * np.sqrt((error**2).sum()))
 
