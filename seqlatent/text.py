@@ -28,7 +28,7 @@ def score_lines(scores: pd.DataFrame, num_steps: int) -> list[str]:
     numbers = scores["num_particles"].to_numpy()
     fewest, most = int(numbers.min()), int(numbers.max())
     particles = counted(most, "particle") if fewest == most else f"{fewest} to {most} particles"
-    untold = int(scores["std_error"].isna().sum())
+    untold = int(np.isnan(scores["std_error"].to_numpy(dtype=float)).sum())
     error = f"standard error {np.linalg.norm(scores['std_error']) / steps:.5f}"
     if untold:
         error = f"error unknown for {untold} of {len(scores)}"

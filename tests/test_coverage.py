@@ -104,6 +104,25 @@ def test_the_jackknife_is_not_bounded_and_is_the_delta_method_where_that_holds()
     assert e.told.all()
 
 
+def test_weights_that_are_constant_or_absent_have_no_error():
+    inside = torch.tensor([[True, True], [False, False]])
+    e = jackknife(torch.full((8, 2, 2), -1.5), inside)
+    assert e.told.all()
+    total = torch.tensor([-3.0, 0.0]).double()
+    for end in e.interval(total, torch.ones(2, dtype=torch.bool)):
+        torch.testing.assert_close(end, total)
+
+
+def test_after_a_context_a_filter_has_no_bound_where_no_error_can_be_told():
+    """p^(x_{1:T}) / p^(context) is not unbiased, and Markov's inequality says nothing of it."""
+    m, sample, _ = guided_chain(*BAD["both"])
+    data = SequenceDataset.from_arrays(sample(2, 10, 0)[..., None])
+    pieces = tuple(s.slice(0, 10, start) for s, start in zip(data.sequences, (0, 4), strict=True))
+    frame, _ = score(m, SequenceDataset(pieces, data.targets))
+    assert frame["std_error"].isna().all()
+    assert list(np.isfinite(frame["lower"])) == [True, False]
+
+
 @pytest.mark.parametrize("shape", [0.2, 0.5, 1.0])
 def test_the_tail_of_pareto_weights(shape: float):
     """Its posterior mean is within .1 of the truth on average, from 10,000 weights."""

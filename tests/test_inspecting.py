@@ -36,6 +36,7 @@ def test_latents_that_nothing_uses():
     assert found.total_kl == pytest.approx(0, abs=1e-6)
     assert found.active.sum() == 0
     # The guide's own weights are constant; those of the wide particles beside it are not.
+    assert found.gap_error is not None and found.reverse_gap_error is not None
     assert abs(found.gap) < 4 * found.gap_error < 0.02
     assert abs(found.reverse_gap) < 4 * found.reverse_gap_error < 0.02
     assert "the latents are unused (the KL is" in found.warning
@@ -49,6 +50,7 @@ def test_a_guide_that_is_the_posterior():
     found = inspect(m, UNIT, num_particles=64)
     means = LOADING * residuals() / TOTAL
     # The guide's own weights are constant; those of the wide particles beside it are not.
+    assert found.gap_error is not None and found.reverse_gap_error is not None
     assert abs(found.gap) < 4 * found.gap_error < 0.02
     assert abs(found.reverse_gap) < 4 * found.reverse_gap_error < 0.02
     assert found.total_kl == pytest.approx(kl(means, POSTERIOR, 0, 1).mean(), abs=1e-4)
@@ -66,6 +68,7 @@ def test_both_directions_of_the_kl_of_a_guide_that_is_wrong():
     linear_guide(m, 0, 0, loc, scale)
     found = inspect(m, UNIT, num_particles=4000)
     on_data = kl(loc, scale, LOADING * residuals() / TOTAL, POSTERIOR).mean()
+    assert found.gap_error is not None
     assert abs(found.gap - on_data) < 4 * found.gap_error + 1e-3
     assert found.gap_error < 0.1 * on_data
     # On sequences sampled from the model the residual is N(0, TOTAL).

@@ -122,7 +122,8 @@ def jackknife(log_weights: Tensor, inside: Tensor, less: Tensor | None = None) -
     inverse_ess = torch.where(inside, 1 + second, 0.0).sum(-1) / size / inside.sum(-1).clamp(min=1)
     told = (tail < max_tail(size * inside.sum(-1))) & (inverse_ess < 1 / MIN_ESS)
     told = told & (rest < MAX_REST) & (freedom >= MIN_FREEDOM)
-    return Error(correction, variance * growth, freedom, tail, told | even)
+    told = told | even | ~inside.any(-1)  # of nothing scored the sum is 0
+    return Error(correction, variance * growth, freedom.clamp(min=MIN_FREEDOM), tail, told)
 
 
 def leave_one_out(log_weights: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ log p(x) is estimated as by `score`, as a lower bound in expectation. The first 
 is therefore underestimated, and the second overestimated, by the bound's bias.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,7 +105,7 @@ def inspect(
         variance=np.maximum(variance, 0.0),
         kl_over_time=_by_step(looks),
         log_prob=float(scores["log_prob"].to_numpy().sum()) / steps,
-        log_prob_error=None if scores["std_error"].isna().any() else error,
+        log_prob_error=None if math.isnan(error) else error,
         kind=str(scores["kind"].iloc[0]),
         num_particles=num_particles,
         elbo=float(elbo.mean(0).sum()) / steps,
