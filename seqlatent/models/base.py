@@ -185,12 +185,16 @@ class SequenceModel(StepModel):
 
     # -- what all models share --------------------------------------------------------------------
 
-    def embed(self, y: Tensor, observed: Tensor) -> Tensor:
+    def embed(self, y: Tensor, observed: Tensor, limit: Tensor | float | None = None) -> Tensor:
         """(..., D) scaled values -> (..., F) features, zero where missing, and missingness flags.
+
+        A value beyond `limit` (by default that of the scaler) is wild: networks read it as missing.
 
         Flags of observed values would nearly always be 1: many such inputs act as a bias with a
         learning rate that is many times too high.
         """
+        limit = self.scaler.limit if limit is None else limit
+        observed = observed & (y.abs() <= limit)
         features = self.features(y) * observed[..., None]
         return torch.cat([features.flatten(-2), (~observed).to(y)], -1)
 
@@ -202,7 +206,7 @@ class SequenceModel(StepModel):
         state = state or self.begin(batch)
         scaled = self.scaler(batch)
         y = self.scaler.scale_values(batch.x, scaled)
-        embedding = self.embed(y, batch.observed)
+        embedding = self.embed(y, batch.observed, scaled.limit)
         last = state.last.expand(len(y), -1, -1)
         before = torch.cat([last, embedding[:, :-1]], 1)
         return y, embedding, torch.cat([before, self.known(batch.covariates, scaled)], -1)

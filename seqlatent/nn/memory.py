@@ -10,7 +10,8 @@ BLOCK = 64  # steps of a discounted sum that are one matrix product
 
 
 class Memory(NamedTuple):
-    """What scaling remembers of the values so far, on the scale of g; B sequences.
+    """What scaling remembers of the values so far, on the scale of g; B sequences. Wild values
+    are remembered as missing.
 
     Attributes:
         last: (B, 1, D) the last observed values; NaN where there is none.
@@ -18,6 +19,7 @@ class Memory(NamedTuple):
         since: (B, k, D) the values after those.
         level, weight: (B, 1, D) discounted sum of the values, and of their weights.
         square, counted: (B, 1, D) the same of the squares of the scaled values.
+        row: (B, 1, D) how many of the last values in a row were too large for their scale.
         age: (B, 1, 1) number of steps.
     """
 
@@ -28,6 +30,7 @@ class Memory(NamedTuple):
     weight: Tensor
     square: Tensor
     counted: Tensor
+    row: Tensor
     age: Tensor
 
     def lagged(self, lag: int) -> Tensor:

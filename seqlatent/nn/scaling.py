@@ -8,6 +8,11 @@ Missing values are passed over: the last value that was observed takes the place
 or of the one a season ago. At the first value there is none: loc and scale are then those of the
 training data's values, so that every value has a density. Counts and labels are never scaled.
 
+A *wild* value, |y_t| > `limit`_t, has a density like any other, but what follows is scaled and
+predicted as if it had been missing: it says that something broke, not where the series goes. A
+series that moved to another level is followed there: after three wild values in a row, the next
+ones count.
+
 Networks may see the past on the same scale: the values some seasons ago, the level and the scale of
 the series, its age.
 """
@@ -31,18 +36,21 @@ from seqlatent.nn.memory import Before, Memory, carried, discounted, shifted
 
 WINDOW = 50  # steps after which a value's weight in running means has fallen to 1/e, at least
 MANY = 16  # channels above which networks see no features of the past: they would be too many
-OUTLIER = 10.0  # scaled values count as no larger, so that one does not spoil a series' scale
+OUTLIER = 10.0  # a larger scaled value is wild
+ROW = 3  # wild values in a row, after which a series is followed
 NEW = 32  # values of paths that are kept apart from the values before them
 DOUBLE = torch.float64
 
 
 class Scaled(NamedTuple):
     """The scaling of T steps: `loc` and `scale` are (B, T, D) or (1, 1, D), on the scale of g;
-    `features` (B, T, E) are what networks see of the past."""
+    `features` (B, T, E) are what networks see of the past; `limit`, shaped as `loc`, is the size
+    above which a scaled value is wild."""
 
     loc: Tensor
     scale: Tensor
     features: Tensor
+    limit: Tensor
 
 
 class Scaler(nn.Module):
@@ -74,6 +82,7 @@ class Scaler(nn.Module):
     offset: Tensor
     rounding: Tensor
     free: Tensor
+    limit: Tensor
     logged: Tensor
     lowest: Tensor
     highest: Tensor
@@ -128,10 +137,12 @@ class Scaler(nn.Module):
         buffer("offset", [c.offset for c in description.channels], 1.0)
         buffer("rounding", [c.resolution / math.sqrt(12) for c in description.channels], 0.0)
         self.register_buffer("free", torch.tensor(free), persistent=False)
+        limit = [math.inf if u else OUTLIER for u in unscaled]
+        self.register_buffer("limit", torch.tensor(limit, dtype=DOUBLE), persistent=False)
         logged = ["log" in words and not f for f in free]
         self.register_buffer("logged", torch.tensor(logged), persistent=False)
         self.any_logged = any(logged)
-        ends = torch.tensor([[c.minimum, c.maximum] for c in description.channels], dtype=DOUBLE)
+        ends = torch.tensor([[c.low, c.high] for c in description.channels], dtype=DOUBLE)
         self.register_buffer("lowest", self.to_scale(ends[:, 0]))
         self.register_buffer("highest", self.to_scale(ends[:, 1]))
         # Features describe the channels that have a size, on a scale of their own if unscaled.
@@ -184,7 +195,9 @@ class Scaler(nn.Module):
         """The scaling of every step of a batch, given the steps before it."""
         if not self.moving and not self.num_features:
             none = self.loc.new_zeros(1, 1, 0)
-            return Scaled(self.loc[None, None], self.scale[None, None], none)
+            return Scaled(
+                self.loc[None, None], self.scale[None, None], none, self.limit[None, None]
+            )
         if batch.scaled:
             return Scaled(*batch.scaled)
         return self.scan(batch)[0]
@@ -212,26 +225,31 @@ class Scaler(nn.Module):
         zero, none = self.loc.new_zeros(size, 1, D), self.loc.new_full((size, 1, D), torch.nan)
         past = none.expand(-1, self.longest, -1)
         age = zero[..., :1]
-        return Memory(none, past, none[:, :0], zero, zero, zero, zero, age)
+        return Memory(none, past, none[:, :0], zero, zero, zero, zero, zero, age)
 
     def next(self, memory: Memory) -> Scaled:
         """The scaling of the next step."""
-        return self._scaled(memory, *self._loc_base(memory))
+        followed = memory.row >= ROW
+        return self._scaled(memory, *self._loc_base(memory), followed)
 
     def after(self, memory: Memory, x: Tensor) -> Memory:
         """The memory after one more step, (B, 1, D) values in data units, NaN where missing."""
         if not self.moving and not self.num_features:
             return memory
-        g, seen = self._view(x), ~x.isnan()
+        loc, base = self._loc_base(memory)
+        beyond = self._beyond(x, loc, self._scale(memory, loc, base))
+        seen = ~x.isnan() & ~(beyond & (memory.row < ROW))
+        g = torch.where(seen, self._view(x), torch.nan)
         last = torch.where(seen, g, memory.last)
         level = self.decay * memory.level + torch.where(seen, g, 0.0)
         weight = self.decay * memory.weight + seen
         square, counted = memory.square, memory.counted
         if "running" in self.words:
-            own, counts = self._own(g, memory, *self._loc_base(memory))
+            own, counts = self._own(g, memory, loc, base)
             square, counted = self.decay * square + own, self.decay * counted + counts
         past, since = memory.push(g, NEW) if self.longest else (memory.past, memory.since)
-        return Memory(last, past, since, level, weight, square, counted, memory.age + 1)
+        row = torch.where(beyond, memory.row + 1, 0.0) if self.moving else memory.row
+        return Memory(last, past, since, level, weight, square, counted, row, memory.age + 1)
 
     def scan(self, batch: SequenceBatch) -> tuple[Scaled, Memory]:
         """The scaling of every step of a batch, and the memory after the last one, which means
@@ -242,10 +260,31 @@ class Scaler(nn.Module):
         if T == 0:
             none = self.loc.new_ones(B, 0, D)
             features = none[..., :1].expand(-1, -1, self.num_features)
-            return Scaled(none, none, features), self.begin(B)
-        g, seen = self._view(x), ~x.isnan()
+            return Scaled(none, none, features, none), self.begin(B)
         age = torch.arange(T + 1, dtype=DOUBLE, device=x.device)[None, :, None]
         age = (age + (batch.past_lengths - num_past)[:, None, None]).clamp(min=0)
+        # Which values are wild depends on the scale, and the scale on which were: the first step
+        # that is still wrong is right after one more pass, and wild values are few.
+        wild = torch.zeros_like(x, dtype=torch.bool)
+        while True:
+            scaled, memory = self._pass(torch.where(wild, torch.nan, x), age)
+            beyond = self._beyond(x, scaled.loc, scaled.scale)
+            followed = self._followed(beyond)
+            if bool((wild == (beyond & ~followed)).all()):
+                break
+            wild = beyond & ~followed
+        rows = beyond[:, -ROW:].flip(1).cumprod(1).sum(1, keepdim=True).to(DOUBLE)
+        limit = torch.where(followed, math.inf, self.limit)
+        scaled = scaled._replace(limit=limit)
+        if self.moving:
+            memory = memory._replace(row=rows)
+        return Scaled(*(part[:, num_past:] for part in scaled)), memory
+
+    def _pass(self, x: Tensor, age: Tensor) -> tuple[Scaled, Memory]:
+        """The scaling of the steps of (B, T, D) values, NaN where missing or wild, and the memory
+        after them; age (B, T + 1, 1) steps."""
+        B, T, D = x.shape
+        g, seen = self._view(x), ~x.isnan()
         level, weight = discounted([torch.where(seen, g, 0.0), seen.to(g)], self.decay)
         zero = torch.zeros_like(g)
         before_level, before_weight = (shifted(v, 1).nan_to_num(0.0) for v in (level, weight))
@@ -261,8 +300,10 @@ class Scaler(nn.Module):
         missing = g.new_full((B, max(0, self.longest - T), D), torch.nan)
         past = torch.cat([missing, g], 1)[:, max(0, T - self.longest) :][:, : self.longest]
         level, weight, square, counted = (v[:, -1:] for v in (level, weight, square, counted))
-        memory = Memory(last, past, g[:, :0], level, weight, square, counted, age[:, -1:])
-        return Scaled(*(part[:, num_past:] for part in scaled)), memory
+        row = torch.zeros_like(level)
+        return scaled, Memory(
+            last, past, g[:, :0], level, weight, square, counted, row, age[:, -1:]
+        )
 
     def inverse(self, y: Tensor, memory: Memory, bounded: bool = False) -> tuple[Tensor, Memory]:
         """(B, T, D) scaled values of the next T steps -> values in data units, and the memory
@@ -325,7 +366,22 @@ class Scaler(nn.Module):
         y = torch.where(counts, g - loc, 0.0) / base
         return [y.square().clamp(max=OUTLIER**2), counts.to(g)]
 
-    def _scaled(self, m: Memory | Before, loc: Tensor, base: Tensor) -> Scaled:
+    def _beyond(self, x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        """(B, T, D) whether values in data units are too large for their scale."""
+        return ((self.to_scale(x) - loc) / scale).abs() > self.limit  # false where missing
+
+    def _followed(self, beyond: Tensor) -> Tensor:
+        """(B, T, D) whether so many values before each step were beyond their scale that the series
+        must have moved."""
+        followed = torch.full_like(beyond, self.moving)
+        for lag in range(1, ROW + 1):
+            before = torch.zeros_like(beyond)
+            before[:, lag:] = beyond[:, :-lag]
+            followed = followed & before
+        return followed
+
+    def _scale(self, m: Memory | Before, loc: Tensor, base: Tensor) -> Tensor:
+        """scale_t of the step after a memory."""
         scale = base
         if "running" in self.words:
             ratio = (self.scale_weight + m.square) / (self.scale_weight + m.counted)
@@ -333,7 +389,16 @@ class Scaler(nn.Module):
         if self.moving:  # never less than what rounding to the recorded digits makes of it
             least = self.rounding * self.log_slope(self.from_scale(loc)).exp()
             scale = torch.where(self.free, 1.0, (scale.square() + least.square()).sqrt())
-        return Scaled(loc, scale, self._features(m, loc, scale))
+        return scale
+
+    def _scaled(
+        self, m: Memory | Before, loc: Tensor, base: Tensor, followed: Tensor | None = None
+    ) -> Scaled:
+        scale = self._scale(m, loc, base)
+        limit = self.limit.expand_as(loc)
+        if followed is not None:
+            limit = torch.where(followed, math.inf, limit)
+        return Scaled(loc, scale, self._features(m, loc, scale), limit)
 
     def _view(self, x: Tensor) -> Tensor:
         """Values on the scale that is remembered: that of g, logarithmic where unscaled."""

@@ -29,7 +29,7 @@ from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS, build_model
 from seqlatent.options import make
 
-FORMAT = 2
+FORMAT = 3
 CONFIG, WEIGHTS, CURVE = "config.json", "model.safetensors", "training_curve.csv"
 STATE = "checkpoint.json"
 

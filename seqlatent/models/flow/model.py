@@ -20,7 +20,7 @@ Papamakarios et al. 2017, and in the inverse direction Kingma et al. 2016.)
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,6 +45,7 @@ BASES = ("normal", "autoregressive")
 # In our measurements it lost fewer nats on heavy tails than spline or sinh-arcsinh alone, and no
 # more than the spline on two modes.
 DEFAULT_EMISSION = "sinh-arcsinh-spline"
+WILD_LATENT = 5.0  # of a wild value: one of two million standard normal latents is as large
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
             num_layers=o.num_layers,
             dropout=o.dropout,
         )
+        # An autoregressive base bends the tails of its own latents instead.
+        self.value_distribution.bends = options.base == "normal"
         # As in the autoregressive models, the maps also depend on the last step directly.
         self.head = self.build_head(self.network.out_dim + self.input_dim)
         autoregressive = options.base == "autoregressive"
@@ -171,10 +174,11 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         return self.head(torch.cat([h, u], -1), observed), network
 
     def _pass(
-        self, given: Tensor, observed: Tensor, known: Tensor, state: ModelState
+        self, given: Tensor, observed: Tensor, known: Tensor, state: ModelState, limit: Any
     ) -> tuple[StepDistribution, ModelState]:
-        """The maps of all steps at once, each conditioned on `given` at the steps before it."""
-        embedding = self.embed(given, observed)
+        """The maps of all steps at once, each conditioned on `given` at the steps before it; those
+        beyond `limit` are wild."""
+        embedding = self.embed(given, observed, limit)
         last = torch.cat([state.last.expand(len(given), -1, -1), embedding[:, :-1]], 1)
         distributions, network = self._maps(last, known, observed, state.network)
         return distributions, ModelState(state.memory, embedding[:, -1:], network)
@@ -185,14 +189,17 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         known: Callable[[slice], Tensor],
         state: ModelState,
         result: Callable[[StepDistribution, Tensor], Tensor],
+        limit: Callable[[], Any],
     ) -> ModelState:
-        """Map x to z or z to x step by step, conditioning each step on the results before it."""
+        """Map x to z or z to x step by step, conditioning each step on the results before it; those
+        beyond the step's `limit` are wild."""
         last, network = state.last.expand(len(source), -1, -1), state.network
         for t in range(source.shape[1]):
             now = slice(t, t + 1)
             distributions, network = self._maps(last, known(now), None, network)
+            beyond = limit()
             value = result(distributions, source[:, now])
-            last = self.embed(value, torch.ones_like(value, dtype=torch.bool))
+            last = self.embed(value, torch.ones_like(value, dtype=torch.bool), beyond)
         return ModelState(state.memory, last, network)
 
     def _read(self, batch: SequenceBatch, state: ModelState | None) -> "_Reading":
@@ -203,7 +210,7 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         y, known = self.scaler.scale_values(batch.x, scaled), self.known(batch.covariates, scaled)
         distributions: list[StepDistribution] = []
         if self.in_parallel:
-            distribution, after = self._pass(y, batch.observed, known, within)
+            distribution, after = self._pass(y, batch.observed, known, within, scaled.limit)
             distributions.append(distribution)
             z, log_det = distribution.map(y)
         else:
@@ -214,7 +221,7 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
                 parts.append(distribution.map(now))
                 return parts[-1][0]
 
-            after = self._walk(y, lambda now: known[:, now], within, latents)
+            after = self._walk(y, lambda now: known[:, now], within, latents, lambda: WILD_LATENT)
             z, log_det = (torch.cat(part, 1) for part in zip(*parts, strict=True))
         log_det = log_det - self.scaler.log_scale(batch, scaled)
         slope = torch.zeros_like(z)
@@ -263,12 +270,12 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
                 steps.append(x)
                 return y
 
-            after = self._walk(z, known, within, value)
+            after = self._walk(z, known, within, value, lambda: self.scaler.next(memory).limit)
             x = torch.cat(steps, 1)
         else:
             everything = torch.ones_like(z, dtype=torch.bool)
             scaled = self.covariate_scaler(covariates)
-            distribution, after = self._pass(z, everything, scaled, within)
+            distribution, after = self._pass(z, everything, scaled, within, WILD_LATENT)
             x, memory = self.scaler.inverse(distribution.invert(z), memory, bounded)
         return x, after._replace(memory=memory, network=(after.network, base))
 
@@ -330,7 +337,8 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         else:
             base = base or self.base.begin(len(y))
             y, log_prob, base = self.base.fill(distributions, y, observed, base, noise)
-        last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
+        limit = self.scaler.next(state.memory).limit
+        last = self.embed(y, torch.ones_like(y, dtype=torch.bool), limit)
         return y, log_prob[:, 0], ModelState(state.memory, last, (network, base))
 
     def sample_steps(

@@ -370,9 +370,10 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         known, summary = self._know(u, summary)
         emission, context = self._contexts(known)
         one_step = torch.ones(len(u), dtype=torch.int64, device=u.device)
+        limit = self.scaler.next(state.memory).limit
 
         def seen(flags: Tensor) -> Tensor:
-            embedding = self.embed(y, flags.expand(y.shape))
+            embedding = self.embed(y, flags.expand(y.shape), limit)
             both = torch.cat([embedding, known], -1)
             return self.guide_network.prepare(both, embedding, one_step)
 
@@ -396,5 +397,6 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         return y, total - math.log(size), self._filled(state, y, (summary, prior, guide))
 
     def _filled(self, state: ModelState, y: Tensor, network: State) -> ModelState:
-        last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
+        limit = self.scaler.next(state.memory).limit
+        last = self.embed(y, torch.ones_like(y, dtype=torch.bool), limit)
         return ModelState(state.memory, last, network)
