@@ -17,7 +17,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import ChannelDescription
 from seqlatent.distributions.noise import Noise, sample_class
 from seqlatent.distributions.tails import bend, bent_log_prob
-from seqlatent.nn.layers import soft_clip
+from seqlatent.nn.layers import OUTLIER, soft_clip
 
 
 class Family(nn.Module):
@@ -74,6 +74,10 @@ class Family(nn.Module):
         scale."""
         return torch.zeros_like(x)
 
+    def wild(self, x: Tensor) -> Tensor:
+        """(...) whether values are so far out that networks read them as missing."""
+        return torch.zeros_like(x, dtype=torch.bool)
+
     def check(self, data: SequenceDataset) -> None:
         """Refuse values that have no probability after training, such as a new category.
 
@@ -91,6 +95,7 @@ class LocationScale(Family):
     """
 
     floor: Tensor
+    outlier: float = OUTLIER  # infinite where values are not scaled
 
     def __init__(self, channels: tuple[ChannelDescription, ...], units: Sequence[float]):
         super().__init__()
@@ -101,6 +106,9 @@ class LocationScale(Family):
             for c, unit in zip(channels, units, strict=True)
         ]
         self.register_buffer("floor", torch.tensor(floor))
+
+    def wild(self, x: Tensor) -> Tensor:
+        return x.abs() > self.outlier
 
     def scale(self, raw: Tensor, floor: Tensor) -> Tensor:
         return floor + F.softplus(raw)

@@ -5,6 +5,18 @@
 with covariates u_t, fitted by maximum likelihood, with gradients through the filter. It is the
 baseline for deep models, and the exact answer that estimates are tested against.
 
+One wild value would spoil all later steps. The density is therefore defined recursively, with the
+filter's S_t = L L' and innovation v_t = x_t - E[x_t | x_{<t}]:
+
+    p(x_t | x_{<t}) = prod_d b(e_td) / L_dd,    e_t = L^-1 v_t
+
+with b the normal density whose tails bend beyond 4 standard deviations
+(`seqlatent.distributions.tails`). A wild value (`seqlatent.nn.scaling`) is scored by its conditional
+distribution given the tame channels before it; the filter, the smoother and the other channels pass
+it over as missing. This is an exact density of values that follow the state space but for rare wild
+ones: where no |e_td| exceeds 4 it is the Kalman filter's to the last digit. Sampled paths are those
+of the state space itself, without the bent tails.
+
 The data identify z only up to a change of basis. We use the basis in which the stationary
 distribution of z is N(0, I); every stable system with noise in all directions has one:
 
@@ -26,6 +38,7 @@ from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.families import LocationScale
 from seqlatent.distributions.noise import Noise
+from seqlatent.distributions.tails import bent_log_prob
 from seqlatent.errors import InputError
 from seqlatent.inference.protocols import ExactDensity, ExactPosterior, ModelState
 from seqlatent.models.emission_model import EmissionModel, EmissionModelOptions
@@ -60,6 +73,8 @@ class Filtering(NamedTuple):
         m, P: (B, T, Z), (b, T, Z, Z) mean and covariance of p(z_t | x_{<t}).
         v: (B, T, D) innovation x_t - E[x_t | x_{<t}], 0 where missing.
         L, whiten: (b, T, D, D) Cholesky factor of its covariance S, and the inverse of L.
+        wild: (B, T, D) standardised innovation of wild values, 0 elsewhere, and the logarithm of
+            its scale; None if there are none.
         K: (b, T, Z, D) Kalman gain.
         C, R: (b, T, D, Z), (b, T, D, D) loadings and noise covariance of the observed channels.
         after: m (B, Z) and P (b, Z, Z) of the step after the last.
@@ -70,6 +85,7 @@ class Filtering(NamedTuple):
     v: Tensor
     L: Tensor
     whiten: Tensor
+    wild: tuple[Tensor, Tensor] | None
     K: Tensor
     C: Tensor
     R: Tensor
@@ -155,11 +171,15 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         return self.d + self.covariate_scaler(covariates).to(DOUBLE) @ self.E.mT
 
     def _filter(self, batch: SequenceBatch, state: ModelState, seen: Tensor) -> Filtering:
-        """Filter a batch, treating as observed the values where `seen` (B, T, D) is true."""
+        """Filter a batch, treating as observed the values where `seen` (B, T, D) is true and that
+        are not wild."""
         s = self.system()
         B, T, D = batch.x.shape
         m, P = state.network or (s.m0.expand(B, -1), s.P0[None])
-        r = torch.where(seen, self.scaled(batch) - self._offset(batch.covariates), 0.0)
+        wild = batch.observed & ~self.tame(batch)
+        seen = seen & ~wild
+        values = self.scaled(batch) - self._offset(batch.covariates)
+        r = torch.where(seen, values, 0.0)
         if len(P) == 1 and bool(seen.all()):
             seen = seen[:1]
         b = len(seen)
@@ -196,7 +216,35 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
             m = torch.baddbmm(Gr_t, m, F_t.mT)
         m_all = torch.stack(means, 2).reshape(B, T, -1)
         v = r - torch.einsum("btij,btj->bti", C, m_all)
-        return Filtering(m_all, P_all, v, L, whiten, K, C, R, (m.reshape(B, -1), P))
+        places = wild.nonzero().tolist()
+        beyond = self._wild(s, places, values, seen, m_all, P_all) if places else None
+        return Filtering(m_all, P_all, v, L, whiten, beyond, K, C, R, (m.reshape(B, -1), P))
+
+    @staticmethod
+    def _wild(
+        s: System, places: list[list[int]], values: Tensor, seen: Tensor, m: Tensor, P: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(B, T, D) innovations of wild values at (b, t, d) `places`, given the seen channels before
+        them, in standard deviations, and the logarithm of these; they are few."""
+        innovations, log_scales = [], []
+        for b, t, d in places:
+            given = [j for j in range(d) if bool(seen[min(b, len(seen) - 1), t, j])] + [d]
+            C = s.C[given]
+            S = C @ P[min(b, len(P) - 1), t] @ C.mT + s.R[given][:, given]
+            L = torch.linalg.cholesky(S)
+            v = values[b, t, given] - C @ m[b, t]
+            innovations.append(torch.linalg.solve_triangular(L, v[:, None], upper=False)[-1, 0])
+            log_scales.append(L[-1, -1].log())
+        at = tuple(torch.tensor(places, device=values.device).T)
+        zero = torch.zeros_like(values)
+        return (
+            zero.index_put(at, torch.stack(innovations)),
+            zero.index_put(at, torch.stack(log_scales)),
+        )
+
+    def tame(self, batch: SequenceBatch) -> Tensor:
+        """(B, T, D) whether values are observed and not wild."""
+        return batch.observed & (self.scaled(batch).abs() <= self.scaler(batch).limit)
 
     def filter(
         self, batch: SequenceBatch, state: ModelState | None = None
@@ -255,7 +303,7 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
             x_t = C z_t + d + E u_t + e_t,  z ~ p(z_{1:T} | x),  e_t ~ N(0, R) given its observed
             channels o:  e = e' + R_{.o} R_{oo}^-1 (e_o - e'_o),  e' ~ N(0, R)
         """
-        s, scaled, seen = self.system(), self.scaler(batch), batch.observed
+        s, scaled, seen = self.system(), self.scaler(batch), self.tame(batch)
         level = self.sample_smoothed(batch, num_samples, noise) @ s.C.mT
         level = level + self._offset(batch.covariates)
         e = _gaussian(self.R_factor(), level[..., 0].numel(), noise).reshape(level.shape)
@@ -264,7 +312,7 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         known = torch.where(both, s.R, torch.eye(len(s.R), dtype=DOUBLE, device=e.device))
         gain = (s.R * seen[..., None, :]) @ torch.linalg.inv(known)
         e = e + (gain @ surprise[..., None])[..., 0]
-        return torch.where(seen, batch.x, self.scaler.unscale(level + e, scaled))
+        return torch.where(batch.observed, batch.x, self.scaler.unscale(level + e, scaled))
 
     def _backwards(self, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Terms of the backward recursions: the filtered m and P; and for every step but the last
@@ -290,15 +338,15 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
     def log_prob(
         self, batch: SequenceBatch, state: ModelState | None = None
     ) -> tuple[Tensor, ModelState]:
-        """(B, T) log p(x_t | x_{<t}) = log N(v_t; 0, S_t), nats, in data units; 0 where not
-        scored."""
+        """(B, T) log p(x_t | x_{<t}), nats, in data units; 0 where not scored."""
         state = state or self.begin(batch)
         f = self._score(batch, state)
-        square = torch.einsum("btij,btj->bti", f.whiten, f.v).square().sum(-1)
-        log_det = 2 * f.L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        count = batch.observed.sum(-1).to(DOUBLE)
-        log_prob = -0.5 * (square + log_det + count * math.log(2 * math.pi))
-        log_prob = log_prob - self.scaler.log_scale(batch, self.scaler(batch), DOUBLE)
+        e = torch.einsum("btij,btj->bti", f.whiten, f.v)
+        log_scale = f.L.diagonal(dim1=-2, dim2=-1).log()
+        if f.wild is not None:  # where f.v and log_scale are 0
+            e, log_scale = e + f.wild[0], log_scale + f.wild[1]
+        each = torch.where(batch.observed, bent_log_prob(e) - log_scale, 0.0)
+        log_prob = each.sum(-1) - self.scaler.log_scale(batch, self.scaler(batch), DOUBLE)
         after = ModelState(state.memory, state.last, f.after)
         return torch.where(batch.scored, log_prob, 0.0), after
 

@@ -31,12 +31,11 @@ from seqlatent.data.description import DataDescription
 from seqlatent.data.sequence import Sequence as Series
 from seqlatent.errors import InputError
 from seqlatent.nn.chains import MOVING, base_scale, parse_chain, spread_of
-from seqlatent.nn.layers import soft_clip
+from seqlatent.nn.layers import OUTLIER, soft_clip
 from seqlatent.nn.memory import Before, Memory, carried, discounted, shifted
 
 WINDOW = 50  # steps after which a value's weight in running means has fallen to 1/e, at least
 MANY = 16  # channels above which networks see no features of the past: they would be too many
-OUTLIER = 10.0  # a larger scaled value is wild
 ROW = 3  # wild values in a row, after which a series is followed
 NEW = 32  # values of paths that are kept apart from the values before them
 DOUBLE = torch.float64
@@ -137,7 +136,7 @@ class Scaler(nn.Module):
         buffer("offset", [c.offset for c in description.channels], 1.0)
         buffer("rounding", [c.resolution / math.sqrt(12) for c in description.channels], 0.0)
         self.register_buffer("free", torch.tensor(free), persistent=False)
-        limit = [math.inf if u else OUTLIER for u in unscaled]
+        limit = [math.inf if f else OUTLIER for f in free]
         self.register_buffer("limit", torch.tensor(limit, dtype=DOUBLE), persistent=False)
         logged = ["log" in words and not f for f in free]
         self.register_buffer("logged", torch.tensor(logged), persistent=False)
@@ -313,14 +312,14 @@ class Scaler(nn.Module):
             y: scaled values.
             memory: before them.
             bounded: values far beyond those of the training data and of the series itself are
-                brought back to `limits`: a path must not run away when one value from a tail sets
-                the scale of those after it.
+                brought back to `limits`: a draw from the far tail must not spoil a mean, nor a path
+                run away when it sets the scale of those after it.
         """
         values = []
         for step in y.split(1, 1):
             scaled = self.next(memory)
             g = scaled.loc + step.to(DOUBLE) * scaled.scale
-            if bounded and self.moving:
+            if bounded:
                 low, high = self.limits(memory)
                 g = torch.where(self.free, g, torch.minimum(torch.maximum(g, low), high))
             x = self.from_scale(g)

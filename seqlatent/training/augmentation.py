@@ -47,11 +47,16 @@ def check_augmentation(model: SequenceModel, options: TrainingOptions) -> None:
         )
 
 
+FORGOTTEN = 0.01  # of the values: enough for networks to learn what to do after one
+
+
 def augment(batch: SequenceBatch, options: TrainingOptions, model: SequenceModel) -> SequenceBatch:
-    """The batch with channels shifted, noise added and values hidden, according to the options."""
+    """The batch with channels shifted, noise added and values hidden, according to the options, and
+    a few values unread."""
     batch = shift_channels(batch, options.shift_channels)
     scales = [c.scale for c in model.description.channels]
-    return hide(add_noise(batch, options.noise, torch.tensor(scales)), options.hide)
+    batch = hide(add_noise(batch, options.noise, torch.tensor(scales)), options.hide)
+    return forget(batch, model)
 
 
 def shift_channels(batch: SequenceBatch, most: int) -> SequenceBatch:
@@ -88,3 +93,20 @@ def hide(batch: SequenceBatch, share: float) -> SequenceBatch:
         return batch
     kept = batch.observed & (torch.rand(batch.x.shape) >= share)
     return replace(batch, x=torch.where(kept, batch.x, 0.0), observed=kept)
+
+
+def forget(batch: SequenceBatch, model: SequenceModel) -> SequenceBatch:
+    """Let networks read a few values as missing, as they will read wild ones (`nn/scaling.py`). The
+    values keep their densities: nothing is lost of them."""
+    can_be_wild = model.scaler.limit.isfinite()
+    if not bool(can_be_wild.any()):
+        return batch
+    unread = (torch.rand(batch.x.shape) < FORGOTTEN) & can_be_wild.cpu()
+    unread[:, :1] = False
+    unread[:, 1:] &= ~unread[:, :-1]
+    if batch.scaled is not None and "increments" in model.scaler.words:
+        # The next value is scaled as after a missing one: from the last value that was read.
+        loc, *rest = batch.scaled
+        carried = torch.where(unread[:, :-1], loc[:, :-1], loc[:, 1:])
+        batch = replace(batch, scaled=(torch.cat([loc[:, :1], carried], 1), *rest))
+    return replace(batch, unread=unread)
