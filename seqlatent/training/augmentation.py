@@ -47,7 +47,7 @@ def check_augmentation(model: SequenceModel, options: TrainingOptions) -> None:
         )
 
 
-FORGOTTEN = 0.01  # of the values: enough for networks to learn what to do after one
+FORGOTTEN = 0.03  # of the values: enough for networks to learn what to do after one
 
 
 def augment(batch: SequenceBatch, options: TrainingOptions, model: SequenceModel) -> SequenceBatch:
