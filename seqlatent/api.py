@@ -29,6 +29,7 @@ from seqlatent.data.description import DataDescription
 from seqlatent.data.readers import load, load_like
 from seqlatent.data.splits import split, with_context
 from seqlatent.data.tables import write_table
+from seqlatent.data.wild import tell_wild
 from seqlatent.errors import InputError
 from seqlatent.fitted_model import Fitted
 from seqlatent.models.base import SequenceModel
@@ -208,6 +209,8 @@ class Model(Fitted, Summary):
             train = with_context(data, self.options.context_length)
             held_out = load_like(valid, data)  # check_data gives it its context
         description = DataDescription.of(train, self.options.season)
+        channels = description.channels
+        tell_wild(train, [c.loc for c in channels], [c.scale for c in channels])
         if options.hide > 0:
             description = dataclasses.replace(description, had_gaps=True)
         # Scales come from training data alone; which distribution can hold the values is asked of

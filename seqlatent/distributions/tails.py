@@ -39,9 +39,7 @@ def bend(u: Tensor) -> Tensor:
     """Standard normal values u -> values y with bent tails: the inverse of `unbend`."""
     size = u.abs()
     far = ((size.square() - BEND**2) / (2 * INDEX)).clamp(0, FAR)
-    return torch.copysign(
-        torch.where(size > BEND, BEND + INDEX / BEND * torch.expm1(far), size), u
-    )
+    return torch.copysign(torch.where(size > BEND, BEND + INDEX / BEND * torch.expm1(far), size), u)
 
 
 def bent_log_prob(y: Tensor) -> Tensor:

@@ -25,7 +25,6 @@ from seqlatent.nn.causal import State
 from seqlatent.nn.layers import soft_clip
 from seqlatent.nn.recurrent import Recurrent
 
-
 WILD = 10.0  # the network reads larger z as missing: values of their steps were wild
 
 
