@@ -62,9 +62,8 @@ def test_bent_tails_are_a_density_with_its_map():
     torch.testing.assert_close(
         bent_log_prob(middle), torch.distributions.Normal(0.0, 1.0).log_prob(middle)
     )
-    assert bent_log_prob(torch.tensor([50.0, 500.0])).tolist() == pytest.approx(
-        [-17.9, -21.5], abs=0.1
-    )
+    far = bent_log_prob(torch.tensor([50.0, 950.0])).tolist()
+    assert far == pytest.approx([-17.9, -22.5], abs=0.1)
 
 
 def test_tails_are_finite_in_single_precision():
@@ -73,7 +72,7 @@ def test_tails_are_finite_in_single_precision():
     assert torch.isfinite(y.grad).all() and torch.isfinite(bend(torch.tensor([-50.0, 50.0]))).all()
 
 
-# -- a wild value, scored ---------------------------------------------------------------------------
+# -- a wild value, scored -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sd", [50, 500, 1e12])
@@ -93,19 +92,19 @@ def test_a_wild_value_is_forgotten(name: str, sd: float):
     assert float(clean[20] - wild[20]) < {50: 25, 500: 40}.get(sd, 80)
 
 
-@pytest.mark.parametrize("chain", ["global", "increments", "running", "log+running+increments"])
+@pytest.mark.parametrize("chain", ["global", "increments", "running", "running+increments"])
 def test_scaling_forgets_wild_values_and_follows_a_series_that_moved(chain: str):
     data = changed(series(), 20, 1e9)
     x = data.sequences[0].x
     scaler = Scaler(DataDescription.of(data), chain, lags=(2,))
-    scaled, end = scaler.scan(collate(data.sequences[:1]))
+    scaled, _ = scaler.scan(collate(data.sequences[:1]))
     gap, _ = scaler.scan(collate(changed(data, 20, np.nan).sequences[:1]))
     for a, b in zip(scaled, gap, strict=True):
         torch.testing.assert_close(a, b)
     moved = x.copy()
     moved[20:] = x[20:] % 1 + 1e6
     data = replace(data, sequences=(replace(data.sequences[0], x=moved), *data.sequences[1:]))
-    scaled, end = scaler.scan(collate(data.sequences[:1]))
+    scaled, _ = scaler.scan(collate(data.sequences[:1]))
     memory, steps = scaler.begin(), []
     for value in torch.from_numpy(moved)[:, None, None].unbind(0):
         steps.append(scaler.next(memory))
@@ -120,7 +119,7 @@ def test_scaling_forgets_wild_values_and_follows_a_series_that_moved(chain: str)
         assert float(loc) == pytest.approx(1e6, rel=1e-3)
 
 
-# -- descriptions and notices -----------------------------------------------------------------------
+# -- descriptions and notices ---------------------------------------------------------------------
 
 
 def test_a_description_does_not_rest_on_a_wild_value():

@@ -4,9 +4,9 @@
     log p(x) = log N(z; 0, 1) + log (t o f)'(y) - log scale
 
 With f the identity this is the normal distribution. t is the identity too, but beyond 4 standard
-deviations it bends the tails (tails.py), so that a wild value has a density. Applied to one channel after another
-(`autoregressive.py`), the D maps of a step form a triangular map from x_t to z_t, whose
-log-determinant is the sum of theirs.
+deviations it bends the tails (tails.py), so that a wild value has a density. Applied to one
+channel after another (`autoregressive.py`), the D maps of a step form a triangular map from x_t to
+z_t, whose log-determinant is the sum of theirs.
 """
 
 import math

@@ -11,11 +11,11 @@ filter's S_t = L L' and innovation v_t = x_t - E[x_t | x_{<t}]:
     p(x_t | x_{<t}) = prod_d b(e_td) / L_dd,    e_t = L^-1 v_t
 
 with b the normal density whose tails bend beyond 4 standard deviations
-(`seqlatent.distributions.tails`). A wild value (`seqlatent.nn.scaling`) is scored by its conditional
-distribution given the tame channels before it; the filter, the smoother and the other channels pass
-it over as missing. This is an exact density of values that follow the state space but for rare wild
-ones: where no |e_td| exceeds 4 it is the Kalman filter's to the last digit. Sampled paths are those
-of the state space itself, without the bent tails.
+(`seqlatent.distributions.tails`). A wild value (`seqlatent.nn.scaling`) is scored by its
+conditional distribution given the tame channels before it; the filter, the smoother and the other
+channels pass it over as missing. This is an exact density of values that follow the state space but
+for rare wild ones: where no |e_td| exceeds 4 it is the Kalman filter's to the last digit. Sampled
+paths are those of the state space itself, without the bent tails.
 
 The data identify z only up to a change of basis. We use the basis in which the stationary
 distribution of z is N(0, I); every stable system with noise in all directions has one:
@@ -224,8 +224,8 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
     def _wild(
         s: System, places: list[list[int]], values: Tensor, seen: Tensor, m: Tensor, P: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """(B, T, D) innovations of wild values at (b, t, d) `places`, given the seen channels before
-        them, in standard deviations, and the logarithm of these; they are few."""
+        """(B, T, D) innovations of wild values at (b, t, d) `places`, given the seen channels
+        before them, in standard deviations, and the logarithm of these; they are few."""
         innovations, log_scales = [], []
         for b, t, d in places:
             given = [j for j in range(d) if bool(seen[min(b, len(seen) - 1), t, j])] + [d]

@@ -57,9 +57,10 @@ def score(
 
     Returns:
         A frame with a row per sequence, `unique_id, log_prob, std_error, kind, num_particles,
-        num_observed, nats_per_step, ess, gap, worst_share`, and a frame with a row per scored step, `unique_id,
-        ds, log_prob`; nats throughout. `worst_share`, 0 to 1, is how much of a sequence's surprise
-        its three worst steps make (see `worst_share`): near 1, a few values decide its score.
+        num_observed, nats_per_step, ess, gap, worst_share`, and a frame with a row per scored step,
+        `unique_id, ds, log_prob`; nats throughout. `worst_share`, 0 to 1, is how much of a
+        sequence's surprise its three worst steps make (see the function): near 1, a few values
+        decide its score.
 
     Raises:
         InputError: when an argument is out of range, or the data or the estimator do not fit the
