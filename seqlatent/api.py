@@ -35,7 +35,7 @@ from seqlatent.fitted_model import Fitted
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.mixture import MixtureModel
 from seqlatent.models.registry import MODELS, build_model
-from seqlatent.nn.scaling import prepare
+from seqlatent.nn.prepared import prepare
 from seqlatent.options import check_seed, make
 from seqlatent.tasks.prepare import check_data
 from seqlatent.text import Summary

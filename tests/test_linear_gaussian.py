@@ -19,7 +19,8 @@ from seqlatent.data.sequence import Sequence
 from seqlatent.distributions.choice import choose_emission
 from seqlatent.distributions.tails import bent_log_prob
 from seqlatent.errors import InputError
-from seqlatent.models.linear_gaussian import CholeskyFactor, LinearGaussianModel
+from seqlatent.models.gaussian_parts import CholeskyFactor
+from seqlatent.models.linear_gaussian import LinearGaussianModel
 from seqlatent.options import make
 from seqlatent.processes import LinearGaussianProcess as Process
 from seqlatent.tasks.encoding import encode

@@ -20,7 +20,8 @@ from seqlatent.errors import InputError
 from seqlatent.inference.protocols import ExactDensity, InvertibleLatents
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.memory import discounted
-from seqlatent.nn.scaling import Scaler, prepare
+from seqlatent.nn.prepared import prepare
+from seqlatent.nn.scaling import Scaler
 from seqlatent.tasks.forecasting import forecast
 from seqlatent.tasks.imputing import impute
 from seqlatent.tasks.scoring import score

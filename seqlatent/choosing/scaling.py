@@ -24,7 +24,7 @@ from seqlatent.data.sequence import Sequence as Series
 from seqlatent.inference.protocols import ExactPosterior, OwnSelection
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.chains import MOVING
-from seqlatent.nn.scaling import prepare
+from seqlatent.nn.prepared import prepare
 from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions
 

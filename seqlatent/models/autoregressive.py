@@ -122,8 +122,7 @@ class Autoregressive(EmissionModel, ExactDensity, Fillable):
         u = self.next_input(state, covariates)
         distributions, network = self._step_distributions(u, None, state)
         y, log_prob = distributions.fill(y.to(u), observed, noise)
-        limit = self.scaler.next(state.memory).limit
-        last = self.embed(y, torch.ones_like(y, dtype=torch.bool), limit)
+        last = self.embed_next(y, state)
         return y, log_prob[:, 0], ModelState(state.memory, last, network)
 
 

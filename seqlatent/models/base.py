@@ -198,6 +198,12 @@ class SequenceModel(StepModel):
         features = self.features(y) * observed[..., None]
         return torch.cat([features.flatten(-2), (~observed).to(y)], -1)
 
+    def embed_next(self, y: Tensor, state: ModelState) -> Tensor:
+        """(B, 1, F) embedding of the scaled values (B, 1, D), none missing, of the step after a
+        state with its memory."""
+        limit = self.scaler.next(state.memory).limit
+        return self.embed(y, torch.ones_like(y, dtype=torch.bool), limit)
+
     def inputs(
         self, batch: SequenceBatch, state: ModelState | None
     ) -> tuple[Tensor, Tensor, Tensor]:

@@ -32,7 +32,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
@@ -42,6 +41,7 @@ from seqlatent.distributions.tails import bent_log_prob
 from seqlatent.errors import InputError
 from seqlatent.inference.protocols import ExactDensity, ExactPosterior, ModelState
 from seqlatent.models.emission_model import EmissionModel, EmissionModelOptions
+from seqlatent.models.gaussian_parts import CholeskyFactor, gaussian, oscillators
 
 DOUBLE = torch.float64  # the recursions subtract nearly equal covariances
 
@@ -109,7 +109,7 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         super().__init__(options, description)
         self.latent_dim = Z = options.latent_dim
         D, num_covariates = description.num_channels, len(description.covariate_names)
-        self.M = nn.Parameter(_oscillators(Z))
+        self.M = nn.Parameter(oscillators(Z))
         self.C = nn.Parameter(torch.randn(D, Z, dtype=DOUBLE) / math.sqrt(Z))
         self.d = nn.Parameter(torch.zeros(D, dtype=DOUBLE))
         self.E = (
@@ -288,7 +288,7 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         def step_noise(t: int) -> Tensor:
             """(S, B, Z) samples of N(0, L L')."""
             L = factor[:, t].expand(num_samples, B, -1, -1).flatten(0, 1)
-            return _gaussian(L, num_samples * B, noise).unflatten(0, (num_samples, B))
+            return gaussian(L, num_samples * B, noise).unflatten(0, (num_samples, B))
 
         steps = [m[:, -1] + step_noise(T - 1)]
         for t in range(T - 2, -1, -1):
@@ -306,7 +306,7 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         s, scaled, seen = self.system(), self.scaler(batch), self.tame(batch)
         level = self.sample_smoothed(batch, num_samples, noise) @ s.C.mT
         level = level + self._offset(batch.covariates)
-        e = _gaussian(self.R_factor(), level[..., 0].numel(), noise).reshape(level.shape)
+        e = gaussian(self.R_factor(), level[..., 0].numel(), noise).reshape(level.shape)
         surprise = torch.where(seen, self.scaled(batch) - level - e, 0.0)
         both = seen[..., None] & seen[..., None, :]
         known = torch.where(both, s.R, torch.eye(len(s.R), dtype=DOUBLE, device=e.device))
@@ -372,58 +372,9 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         s = self.system()
         B = len(state.last)
         m, P = state.network or (s.m0.expand(B, -1), s.P0[None])
-        z = m + _gaussian(torch.linalg.cholesky(P), B, noise)
-        y = z @ s.C.mT + _gaussian(self.R_factor(), B, noise)
+        z = m + gaussian(torch.linalg.cholesky(P), B, noise)
+        y = z @ s.C.mT + gaussian(self.R_factor(), B, noise)
         y = y[:, None] + self._offset(covariates)
         after = (z @ s.A.mT, s.Q.expand(B, -1, -1))
         x, memory = self.unscale_step(y, state)
         return x, ModelState(memory, state.last, after)
-
-
-class CholeskyFactor(nn.Module):
-    """A lower-triangular L with a diagonal above a floor, so that L L^T is positive definite.
-
-    Args:
-        floor: (n,) lower bounds of the diagonal.
-        start: initial value of the diagonal, less the floor; the other entries start at 0.
-        diagonal: whether L is diagonal.
-    """
-
-    floor: Tensor
-
-    def __init__(self, floor: Tensor, start: float, diagonal: bool = False):
-        super().__init__()
-        n = len(floor)
-        self.register_buffer("floor", floor.to(DOUBLE))
-        raw = math.log(math.expm1(start))  # softplus(raw) = start
-        self.diagonal = nn.Parameter(torch.full((n,), raw, dtype=DOUBLE))
-        size = 0 if diagonal else n * (n - 1) // 2
-        self.lower = nn.Parameter(torch.zeros(size, dtype=DOUBLE)) if size else None
-
-    def forward(self) -> Tensor:
-        """The matrix L (n, n)."""
-        L = torch.diag_embed(self.floor + softplus(self.diagonal))
-        if self.lower is None:
-            return L
-        row, column = torch.tril_indices(len(L), len(L), -1, device=L.device)
-        return L.index_put((row, column), self.lower)
-
-
-def _oscillators(Z: int) -> Tensor:
-    """(Z, Z) M for which A rotates the plane of every two latents, damped by 0.9 per step.
-
-    The angles, 0 first, cover all frequencies, more densely the low ones. The likelihood has an
-    optimum near each true frequency, which gradients find only from nearby.
-    """
-    damping, planes = 0.9, (Z + 1) // 2
-    angle = math.pi * (torch.arange(planes, dtype=DOUBLE) / planes) ** 2
-    cos, sin = angle.cos(), angle.sin()
-    turns = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
-    A = torch.block_diag(*turns)[-Z:, -Z:]  # for odd Z, 1 x 1 of the first block
-    return damping / math.sqrt(1 - damping**2) * A
-
-
-def _gaussian(factor: Tensor, num: int, noise: Noise) -> Tensor:
-    """(num, n) samples of N(0, L L'), for one factor L (n, n) or (num, n, n), one per sample."""
-    eps = noise.normal((num, factor.shape[-1], 1), factor)
-    return (factor @ eps)[..., 0]

@@ -68,6 +68,17 @@ class Before(NamedTuple):
         return shifted(self.past, lag)
 
 
+class Scaled(NamedTuple):
+    """The scaling of T steps: `loc` and `scale` are (B, T, D) or (1, 1, D), on the scale of g;
+    `features` (B, T, E) are what networks see of the past; `limit`, shaped as `loc`, is the size
+    above which a scaled value is wild."""
+
+    loc: Tensor
+    scale: Tensor
+    features: Tensor
+    limit: Tensor
+
+
 def shifted(g: Tensor, lag: int) -> Tensor:
     """(B, T, D) -> the values `lag` steps earlier, NaN before the first."""
     lag = min(lag, g.shape[1])

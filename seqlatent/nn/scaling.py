@@ -19,37 +19,23 @@ the series, its age.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seqlatent.data.batch import SequenceBatch, collate
+from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
-from seqlatent.data.sequence import Sequence as Series
 from seqlatent.errors import InputError
 from seqlatent.nn.chains import MOVING, base_scale, parse_chain, spread_of
-from seqlatent.nn.layers import OUTLIER, soft_clip
-from seqlatent.nn.memory import Before, Memory, carried, discounted, shifted
+from seqlatent.nn.layers import OUTLIER
+from seqlatent.nn.memory import Before, Memory, Scaled, carried, discounted, shifted
+from seqlatent.nn.past import past_features
 
 WINDOW = 50  # steps after which a value's weight in running means has fallen to 1/e, at least
 MANY = 16  # channels above which networks see no features of the past: they would be too many
 ROW = 3  # wild values in a row, after which a series is followed
 NEW = 32  # values of paths that are kept apart from the values before them
 DOUBLE = torch.float64
-
-
-class Scaled(NamedTuple):
-    """The scaling of T steps: `loc` and `scale` are (B, T, D) or (1, 1, D), on the scale of g;
-    `features` (B, T, E) are what networks see of the past; `limit`, shaped as `loc`, is the size
-    above which a scaled value is wild."""
-
-    loc: Tensor
-    scale: Tensor
-    features: Tensor
-    limit: Tensor
 
 
 class Scaler(nn.Module):
@@ -397,7 +383,7 @@ class Scaler(nn.Module):
         limit = self.limit.expand_as(loc)
         if followed is not None:
             limit = torch.where(followed, math.inf, limit)
-        return Scaled(loc, scale, self._features(m, loc, scale), limit)
+        return Scaled(loc, scale, past_features(self, m, loc, scale), limit)
 
     def _view(self, x: Tensor) -> Tensor:
         """Values on the scale that is remembered: that of g, logarithmic where unscaled."""
@@ -405,56 +391,3 @@ class Scaler(nn.Module):
         if not self.num_features or not bool(self.free.any()):
             return g
         return torch.where(self.free, torch.asinh(x / (2 * self.view_offset)), g)
-
-    def _features(self, m: Memory | Before, loc: Tensor, scale: Tensor) -> Tensor:
-        """(B, T, E) what networks see of the past."""
-        if not self.num_features:
-            return loc[..., :0]
-        origin = torch.where(self.free, self.view_loc, loc)[..., self.seen]
-        size = torch.where(self.free, self.view_scale, scale)[..., self.seen]
-        parts = []
-        for lag in self.lags:
-            difference = m.lagged(lag)[..., self.seen] - origin
-            there = ~difference.isnan()
-            y = torch.where(there, difference, 0.0) / size
-            parts += [soft_clip(y), (~there).to(y)]
-        if self.describes:
-            known = m.weight[..., self.seen] > 0
-            mean = m.level / m.weight.clamp(min=1e-9)
-            level = ((mean - self.view_loc) / self.view_scale)[..., self.seen]
-            # Where values are scaled by something else than the level, how far they are from it.
-            distance = (mean[..., self.seen] - origin) / size
-            parts += [
-                # Bounded: the few largest series must not be read far beyond the others.
-                torch.where(known, level, 0.0).tanh(),
-                soft_clip(torch.where(known, distance, 0.0)),
-                (scale / self.scale).log()[..., self.seen],
-                torch.log1p(m.age).expand(*loc.shape[:2], -1) / 5,
-            ]
-        return torch.cat([p.expand(*loc.shape[:2], -1) for p in parts], -1)
-
-
-@torch.no_grad()
-def prepare(
-    scaler: Scaler, sequences: Sequence[Series], batch_size: int = 256
-) -> tuple[Series, ...]:
-    """The sequences with the scaling of every step, computed once for all uses.
-
-    Args:
-        scaler: of a model.
-        sequences: pieces know the values before them.
-        batch_size: sequences that are scanned together.
-    """
-    if not scaler.moving and not scaler.num_features:
-        return tuple(replace(s, scaled=None) for s in sequences)
-    order = np.argsort([len(s) + (0 if s.past is None else len(s.past)) for s in sequences])
-    result = list(sequences)
-    for start in range(0, len(order), batch_size):
-        places = order[start : start + batch_size]
-        part = [replace(sequences[i], scaled=None) for i in places]
-        scaled = scaler.scan(collate(part).to(scaler.loc.device))[0]
-        arrays = [a.cpu().numpy() for a in scaled]
-        for row, (i, s) in enumerate(zip(places, part, strict=True)):
-            own = tuple(np.ascontiguousarray(a[row, : len(s)]) for a in arrays)
-            result[i] = replace(s, scaled=own)
-    return tuple(result)

@@ -337,8 +337,7 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         else:
             base = base or self.base.begin(len(y))
             y, log_prob, base = self.base.fill(distributions, y, observed, base, noise)
-        limit = self.scaler.next(state.memory).limit
-        last = self.embed(y, torch.ones_like(y, dtype=torch.bool), limit)
+        last = self.embed_next(y, state)
         return y, log_prob[:, 0], ModelState(state.memory, last, (network, base))
 
     def sample_steps(

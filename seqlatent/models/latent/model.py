@@ -397,6 +397,5 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         return y, total - math.log(size), self._filled(state, y, (summary, prior, guide))
 
     def _filled(self, state: ModelState, y: Tensor, network: State) -> ModelState:
-        limit = self.scaler.next(state.memory).limit
-        last = self.embed(y, torch.ones_like(y, dtype=torch.bool), limit)
+        last = self.embed_next(y, state)
         return ModelState(state.memory, last, network)
