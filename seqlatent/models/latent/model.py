@@ -370,10 +370,9 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         known, summary = self._know(u, summary)
         emission, context = self._contexts(known)
         one_step = torch.ones(len(u), dtype=torch.int64, device=u.device)
-        limit = self.scaler.next(state.memory).limit
 
         def seen(flags: Tensor) -> Tensor:
-            embedding = self.embed(y, flags.expand(y.shape), limit)
+            embedding = self.embed(y, flags.expand(y.shape), self.scaler.next(state.memory).limit)
             both = torch.cat([embedding, known], -1)
             return self.guide_network.prepare(both, embedding, one_step)
 
