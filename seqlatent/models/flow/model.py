@@ -210,7 +210,10 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         y, known = self.scaler.scale_values(batch.x, scaled), self.known(batch.covariates, scaled)
         distributions: list[StepDistribution] = []
         if self.in_parallel:
-            distribution, after = self._pass(y, batch.observed, known, within, scaled.limit)
+            limit = scaled.limit
+            if batch.unread is not None:
+                limit = torch.where(batch.unread, -1.0, limit)  # as if wild
+            distribution, after = self._pass(y, batch.observed, known, within, limit)
             distributions.append(distribution)
             z, log_det = distribution.map(y)
         else:
