@@ -26,12 +26,13 @@ from seqlatent.choosing import Choice, check_plan, choice_so_far, choose_scaling
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.tables import write_table
+from seqlatent.data.wild import tell_wild
 from seqlatent.errors import InputError
 from seqlatent.fitted_model import Fitted
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.mixture import MixtureModel
 from seqlatent.models.registry import MODELS, build_model
-from seqlatent.nn.scaling import prepare
+from seqlatent.nn.prepared import prepare
 from seqlatent.options import check_seed, make
 from seqlatent.tasks.prepare import check_data
 from seqlatent.text import Summary
@@ -219,6 +220,8 @@ class Model(Fitted, Summary):
         folder is one that `run_folder` holds."""
         train, held_out, options = divided.train, divided.held_out, divided.options
         description = DataDescription.of(train, self.options.season)
+        channels = description.channels
+        tell_wild(train, [c.loc for c in channels], [c.scale for c in channels])
         if options.hide > 0:
             description = dataclasses.replace(description, had_gaps=True)
         # Scales come from training data alone; which distribution can hold the values is asked of

@@ -22,6 +22,7 @@ SCORES = [
     "nats_per_step",
     "ess",
     "gap",
+    "worst_share",
 ]
 QUANTILES = ["q0.05", "q0.1", "q0.25", "q0.5", "q0.75", "q0.9", "q0.95"]
 FORECAST = ["unique_id", "ds", "target", "mean", *QUANTILES]

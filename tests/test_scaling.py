@@ -20,7 +20,8 @@ from seqlatent.errors import InputError
 from seqlatent.inference.protocols import ExactDensity, InvertibleLatents
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.memory import discounted
-from seqlatent.nn.scaling import Scaler, prepare
+from seqlatent.nn.prepared import prepare
+from seqlatent.nn.scaling import Scaler
 from seqlatent.tasks.forecasting import forecast
 from seqlatent.tasks.imputing import impute
 from seqlatent.tasks.scoring import score
@@ -78,7 +79,9 @@ def test_all_steps_at_once_are_the_steps_one_by_one(chain: str):
         for x in torch.from_numpy(sequence.x)[:, None, None].unbind(0):
             steps.append(s.next(memory))
             memory = s.after(memory, x)
-        for a, b in zip(whole, map(torch.cat, zip(*steps, strict=True), [1] * 3), strict=True):
+        for a, b in zip(
+            whole, map(torch.cat, zip(*steps, strict=True), [1] * len(whole)), strict=True
+        ):
             torch.testing.assert_close(a.expand_as(b), b, rtol=1e-10, atol=1e-10)
         for a, b in zip(s.next(end), s.next(memory), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)

@@ -16,7 +16,8 @@ import torch
 from seqlatent.data.batch import collate
 from seqlatent.data.sequence import Sequence as Series
 from seqlatent.models.base import SequenceModel
-from seqlatent.nn.scaling import Scaler, prepare
+from seqlatent.nn.prepared import prepare
+from seqlatent.nn.scaling import Scaler
 
 STEPS = 20_000  # of training data, and as many of held-out data
 VALUES, FEWEST = 160_000, 1_000  # fewer steps of many channels, but not less than that

@@ -19,7 +19,7 @@ from seqlatent.errors import InputError
 from seqlatent.inference.likelihood import mean_log_prob, score_sequences
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.mixture import WEIGHTS, MixtureModel, check_member, mixture
-from seqlatent.nn.scaling import prepare
+from seqlatent.nn.prepared import prepare
 from seqlatent.options import check_count
 from seqlatent.tasks.prepare import check_data
 from seqlatent.training.fitting import FitResult, fit

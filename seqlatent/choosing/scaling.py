@@ -26,7 +26,7 @@ from seqlatent.errors import InputError
 from seqlatent.inference.protocols import ExactPosterior, OwnSelection
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.chains import MOVING
-from seqlatent.nn.scaling import prepare
+from seqlatent.nn.prepared import prepare
 from seqlatent.training.checkpoint import load_state
 from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions

@@ -93,7 +93,14 @@ def score(
     if len(scores) > 1 and not quiet:
         say("\nmost unusual, by nats per step:")
         worst = scores.nsmallest(5, "nats_per_step")
-        columns = ["unique_id", "log_prob", "std_error", "num_observed", "nats_per_step"]
+        columns = [
+            "unique_id",
+            "log_prob",
+            "std_error",
+            "num_observed",
+            "nats_per_step",
+            "worst_share",
+        ]
         say(text_table(worst[columns].to_numpy(dtype=object).tolist(), columns))
 
 

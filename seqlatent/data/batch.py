@@ -32,6 +32,7 @@ class SequenceBatch(Summary):
         past_lengths: (B,) int64, how many of them are steps of the series.
         scaled: how a model scales the values of each step, if that has been computed: tensors
             (B, T, .).
+        unread: (B, T, D) bool, values that have densities, but that networks read as missing.
     """
 
     x: Tensor
@@ -42,6 +43,7 @@ class SequenceBatch(Summary):
     past: Tensor
     past_lengths: Tensor
     scaled: tuple[Tensor, ...] | None = None
+    unread: Tensor | None = None
 
     def _facts(self) -> Facts:
         return batch_facts(self)
@@ -63,6 +65,7 @@ class SequenceBatch(Summary):
             self.past.to(device),
             self.past_lengths.to(device),
             None if self.scaled is None else tuple(part.to(device) for part in self.scaled),
+            None if self.unread is None else self.unread.to(device),
         )
 
     def expand(self, size: int) -> "SequenceBatch":
@@ -72,8 +75,9 @@ class SequenceBatch(Summary):
             return part.expand(size, *part.shape[1:])
 
         scaled = None if self.scaled is None else tuple(map(repeated, self.scaled))
-        parts = {f.name: repeated(getattr(self, f.name)) for f in fields(self)[:-1]}
-        return replace(self, **parts, scaled=scaled)
+        unread = None if self.unread is None else repeated(self.unread)
+        parts = {f.name: repeated(getattr(self, f.name)) for f in fields(self)[:-2]}
+        return replace(self, **parts, scaled=scaled, unread=unread)
 
     def steps(self, start: int, stop: int) -> "SequenceBatch":
         """Steps start..stop-1 of every sequence, for models that read a long one in chunks."""
@@ -87,6 +91,7 @@ class SequenceBatch(Summary):
             torch.cat([self.past, torch.where(self.observed, self.x, torch.nan)[:, :start]], 1),
             self.past_lengths + start,
             None if self.scaled is None else tuple(part[:, start:stop] for part in self.scaled),
+            None if self.unread is None else self.unread[:, start:stop],
         )
 
 

@@ -16,6 +16,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.grid import Frequency
 from seqlatent.data.season import seasons_of
 from seqlatent.data.spread import Spread, log_offset, spread, to_log
+from seqlatent.data.wild import tame
 
 _RELATIVE_ROUNDING = 1e-12
 
@@ -29,6 +30,8 @@ class ChannelDescription:
         loc: mean of the observed values, in data units.
         scale: their standard deviation, 1 where they are constant.
         minimum, maximum: their range.
+        low, high: the range of those that are not wild (`seqlatent.data.wild`); loc, scale,
+            resolution, offset and the spreads are of these too.
         resolution: spacing of the grid on which they were recorded; 0 if there is none.
         integer: whether all are whole numbers.
         num_observed, num_missing: how many values there are and how many are missing.
@@ -49,6 +52,8 @@ class ChannelDescription:
     spread: Spread = field(default_factory=Spread)
     log_spread: Spread = field(default_factory=Spread)
     offset: float = 1.0
+    low: float = 0.0
+    high: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -226,6 +231,9 @@ def _describe(
     name: str, columns: list[np.ndarray], season: int, spreads: bool
 ) -> ChannelDescription:
     column = np.concatenate(columns)
+    everything = column[np.isfinite(column)]
+    columns = tame(columns)
+    column = np.concatenate(columns)
     seen = column[np.isfinite(column)]
     if len(seen) == 0:  # a split can leave a channel without any value
         return ChannelDescription(name, 0.0, 1.0, 0.0, 0.0, 0.0, False, 0, len(column))
@@ -236,15 +244,17 @@ def _describe(
         name=name,
         loc=float(seen.mean()),
         scale=1.0 if scale <= rounding else scale,
-        minimum=float(seen.min()),
-        maximum=float(seen.max()),
+        minimum=float(everything.min()),
+        maximum=float(everything.max()),
         resolution=resolution(seen),
-        integer=bool((seen == np.round(seen)).all()),
-        num_observed=len(seen),
-        num_missing=len(column) - len(seen),
+        integer=bool((everything == np.round(everything)).all()),
+        num_observed=len(everything),
+        num_missing=len(column) - len(everything),
         spread=spread(columns, season) if spreads else Spread(),
         log_spread=spread([log(c) for c in columns], season) if spreads else Spread(),
         offset=offset,
+        low=float(seen.min()),
+        high=float(seen.max()),
     )
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.grid import ONE_DAY, UNITS
+from seqlatent.data.wild import tame
 
 MAX_SERIES, MAX_STEPS = 200, 2_000  # channels and their last steps that are looked at
 LEVEL = 0.01  # chance of a false season, over all lags
@@ -136,6 +137,7 @@ def _prepared(x: np.ndarray) -> np.ndarray | None:
     where too few are there, or they are constant."""
     if np.isfinite(x).sum() < max(MIN_STEPS, len(x) // 2):
         return None
+    x = tame([x])[0]
     level = _standard(_without_trend(x))
     if level is None:
         return None

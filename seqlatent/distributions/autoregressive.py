@@ -73,6 +73,7 @@ class ChannelAutoregression(StepDistribution):
     def params(self, x: Tensor) -> Tensor:
         head = self.head
         seen = torch.ones_like(x) if self.observed is None else self.observed.to(x).expand_as(x)
+        seen = seen * ~head.family.wild(x)
         features = head.family.features(x) * seen[..., None]
         given = torch.cat([features, seen[..., None]], -1)[..., :-1, :]
         added = torch.einsum("...df,dfh->...dh", given, head.before).cumsum(-2)
@@ -94,7 +95,8 @@ class ChannelAutoregression(StepDistribution):
             x = value(channel, params, d)
             channels.append(x)
             if d < head.num_channels - 1:
-                given = torch.cat([channel.features(x), torch.ones_like(x)[..., None]], -1)
+                seen = (~channel.wild(x)).to(x)[..., None]
+                given = torch.cat([channel.features(x) * seen, seen], -1)
                 a = a + given @ head.before[d]
         return torch.stack(channels, -1)
 

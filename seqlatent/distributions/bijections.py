@@ -53,7 +53,8 @@ class SinhArcsinh:
 
     def inverse(self, params: Tensor, z: Tensor) -> Tensor:
         tails, skew = self._parts(params)
-        return torch.sinh(torch.asinh(z * tails) / tails - skew)
+        w = torch.asinh(z * tails) / tails - skew
+        return torch.sinh(w.clamp(-85.0, 85.0))  # beyond, no finite number in single precision
 
 
 class Spline:

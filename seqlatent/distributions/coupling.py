@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from seqlatent.distributions.heads import Head, StepDistribution
 from seqlatent.distributions.noise import Noise
+from seqlatent.distributions.tails import bend, unbend
 from seqlatent.distributions.transformed import Transformed
 from seqlatent.errors import InputError
 from seqlatent.nn.layers import SOFTPLUS_ONE
@@ -115,6 +116,7 @@ class CouplingHead(Head):
         # About half of the layers move a channel: the product of their scales stays above the
         # floor.
         self.family = copy.deepcopy(family)
+        self.bends, self.family.bends = family.bends, False  # tails bend once, after all layers
         self.family.floor = family.floor.log().mean().exp() ** (2 / LAYERS)
         self.mixing = nn.ModuleList(
             Mixing(layer, num_channels, order == "learned") for layer in range(LAYERS)
@@ -178,10 +180,14 @@ class Coupling(StepDistribution):
 
     def map(self, value: Tensor) -> tuple[Tensor, Tensor]:
         z, log_det, _ = self._layers(value)
+        if self.head.bends:
+            z, slope = unbend(z)
+            log_det = log_det + slope.sum(-1)
         return z, self._seen(log_det)
 
     def invert(self, z: Tensor) -> Tensor:
         head = self.head
+        z = bend(z) if head.bends else z
         for layer, mixing in reversed(list(enumerate(head.mixing))):
             assert isinstance(mixing, Mixing)
             still, moved = z[..., : head.still], z[..., head.still :]

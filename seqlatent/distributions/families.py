@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import ChannelDescription
 from seqlatent.distributions.noise import Noise, sample_class
-from seqlatent.nn.layers import soft_clip
+from seqlatent.distributions.tails import bend, bent_log_prob
+from seqlatent.nn.layers import OUTLIER, soft_clip
 
 
 class Family(nn.Module):
@@ -73,16 +74,16 @@ class Family(nn.Module):
         scale."""
         return torch.zeros_like(x)
 
+    def wild(self, x: Tensor) -> Tensor:
+        """(...) whether values are so far out that networks read them as missing."""
+        return torch.zeros_like(x, dtype=torch.bool)
+
     def check(self, data: SequenceDataset) -> None:
         """Refuse values that have no probability after training, such as a new category.
 
         Raises:
             InputError: naming the series.
         """
-
-
-def _normal_log_prob(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    return -0.5 * ((x - loc) / scale) ** 2 - scale.log() - 0.5 * math.log(2 * math.pi)
 
 
 class LocationScale(Family):
@@ -94,6 +95,7 @@ class LocationScale(Family):
     """
 
     floor: Tensor
+    outlier: float = OUTLIER  # infinite where values are not scaled
 
     def __init__(self, channels: tuple[ChannelDescription, ...], units: Sequence[float]):
         super().__init__()
@@ -104,6 +106,9 @@ class LocationScale(Family):
             for c, unit in zip(channels, units, strict=True)
         ]
         self.register_buffer("floor", torch.tensor(floor))
+
+    def wild(self, x: Tensor) -> Tensor:
+        return x.abs() > self.outlier
 
     def scale(self, raw: Tensor, floor: Tensor) -> Tensor:
         return floor + F.softplus(raw)
@@ -141,7 +146,7 @@ class StudentT(LocationScale):
 
 
 class Mixture(LocationScale):
-    """A mixture of normals, sum_k w_k N(x; loc_k, scale_k^2)."""
+    """A mixture of normals, sum_k w_k N(x; loc_k, scale_k^2), whose tails bend (tails.py)."""
 
     def __init__(
         self,
@@ -165,7 +170,7 @@ class Mixture(LocationScale):
     def _joint(self, params: Tensor, x: Tensor) -> Tensor:
         """(K, ...) log of weight times density."""
         logits, loc, scale = self._parts(params)
-        return F.log_softmax(logits, 0) + _normal_log_prob(x, loc, scale)
+        return F.log_softmax(logits, 0) + bent_log_prob((x - loc) / scale) - scale.log()
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         return self._joint(params, x).logsumexp(0)
@@ -174,7 +179,7 @@ class Mixture(LocationScale):
         logits, loc, raw = params.chunk(3, -1)
         component = sample_class(logits, noise)[..., None]
         loc, raw = loc.gather(-1, component)[..., 0], raw.gather(-1, component)[..., 0]
-        return loc + self.scale(raw, self.floor) * noise.normal(loc.shape, loc)
+        return loc + self.scale(raw, self.floor) * bend(noise.normal(loc.shape, loc))
 
     def initial(self) -> Tensor:
         k = self.num_components  # different locations, or all components would stay the same

@@ -66,6 +66,10 @@ class Mixed(Family):
         parts = zip(self._channels(), x.unbind(-1), strict=True)
         return torch.stack([family.features(v) for family, v in parts], -2)
 
+    def wild(self, x: Tensor) -> Tensor:
+        parts = zip(self._channels(), x.unbind(-1), strict=True)
+        return torch.stack([family.wild(v) for family, v in parts], -1)
+
     def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
         parts = zip(self._channels(), params.unbind(-2), x.unbind(-1), strict=True)
         return torch.stack([family.at_floor(p, v) for family, p, v in parts], -1)
@@ -94,6 +98,9 @@ class _Padded(Family):
     def features(self, x: Tensor) -> Tensor:
         own = self.family.features(x)
         return F.pad(own, (0, self.num_features - own.shape[-1]))
+
+    def wild(self, x: Tensor) -> Tensor:
+        return self.family.wild(x)
 
     def at_floor(self, params: Tensor, x: Tensor) -> Tensor:
         return self.family.at_floor(self._own(params), x)

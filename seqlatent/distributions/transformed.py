@@ -1,11 +1,12 @@
 """Families of distributions of one value by a change of variables.
 
-    z = f(y),  y = (x - loc) / scale,  z ~ N(0, 1)
-    log p(x) = log N(z; 0, 1) + log f'(y) - log scale
+    z = t(f(y)),  y = (x - loc) / scale,  z ~ N(0, 1)
+    log p(x) = log N(z; 0, 1) + log (t o f)'(y) - log scale
 
-With f the identity this is the normal distribution. Applied to one channel after another
-(`autoregressive.py`), the D maps of a step form a triangular map from x_t to z_t, whose
-log-determinant is the sum of theirs.
+With f the identity this is the normal distribution. t is the identity too, but beyond 4 standard
+deviations it bends the tails (tails.py), so that a wild value has a density. Applied to one
+channel after another (`autoregressive.py`), the D maps of a step form a triangular map from x_t to
+z_t, whose log-determinant is the sum of theirs.
 """
 
 import math
@@ -17,6 +18,7 @@ from seqlatent.data.description import ChannelDescription
 from seqlatent.distributions.bijections import Bijection, Compose
 from seqlatent.distributions.families import LocationScale
 from seqlatent.distributions.noise import Noise
+from seqlatent.distributions.tails import bend, unbend
 
 
 class Transformed(LocationScale):
@@ -27,7 +29,12 @@ class Transformed(LocationScale):
         units: (D,) size, in data units, of one unit of the values given to `log_prob`.
         *shape: the maps that make up f, applied to y one after another; without any, f is the
             identity and the distribution is normal.
+
+    Attributes:
+        bends: whether t bends the tails; false where a further map of z does.
     """
+
+    bends = True
 
     def __init__(
         self, channels: tuple[ChannelDescription, ...], units: Sequence[float], *shape: Bijection
@@ -40,6 +47,9 @@ class Transformed(LocationScale):
         """(..., P), (...) values -> z and log dz/dx, (...) each."""
         scale = self.scale(params[..., 1], self.floor)
         z, log_slope = self.shape.forward(params[..., 2:], (x - params[..., 0]) / scale)
+        if self.bends:
+            z, more = unbend(z)
+            log_slope = log_slope + more
         return z, log_slope - scale.log()
 
     def encode(self, params: Tensor, x: Tensor) -> Tensor:
@@ -49,7 +59,7 @@ class Transformed(LocationScale):
 
     def decode(self, params: Tensor, z: Tensor) -> Tensor:
         """(..., P), (...) latents -> (...) values."""
-        y = self.shape.inverse(params[..., 2:], z)
+        y = self.shape.inverse(params[..., 2:], bend(z) if self.bends else z)
         return params[..., 0] + self.scale(params[..., 1], self.floor) * y
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:

@@ -118,7 +118,7 @@ class Autoregressive(EmissionModel, ExactDensity, Fillable):
         u = self.next_input(state, covariates)
         distributions, network = self._step_distributions(u, None, state)
         y, log_prob = distributions.fill(y.to(u), observed, noise)
-        last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
+        last = self.embed_next(y, state)
         return y, log_prob[:, 0], ModelState(state.memory, last, network)
 
 

@@ -185,14 +185,24 @@ class SequenceModel(StepModel):
 
     # -- what all models share --------------------------------------------------------------------
 
-    def embed(self, y: Tensor, observed: Tensor) -> Tensor:
+    def embed(self, y: Tensor, observed: Tensor, limit: Tensor | float | None = None) -> Tensor:
         """(..., D) scaled values -> (..., F) features, zero where missing, and missingness flags.
+
+        A value beyond `limit` (by default that of the scaler) is wild: networks read it as missing.
 
         Flags of observed values would nearly always be 1: many such inputs act as a bias with a
         learning rate that is many times too high.
         """
+        limit = self.scaler.limit if limit is None else limit
+        observed = observed & (y.abs() <= limit)
         features = self.features(y) * observed[..., None]
         return torch.cat([features.flatten(-2), (~observed).to(y)], -1)
+
+    def embed_next(self, y: Tensor, state: ModelState) -> Tensor:
+        """(B, 1, F) embedding of the scaled values (B, 1, D), none missing, of the step after a
+        state with its memory."""
+        limit = self.scaler.next(state.memory).limit
+        return self.embed(y, torch.ones_like(y, dtype=torch.bool), limit)
 
     def inputs(
         self, batch: SequenceBatch, state: ModelState | None
@@ -202,7 +212,8 @@ class SequenceModel(StepModel):
         state = state or self.begin(batch)
         scaled = self.scaler(batch)
         y = self.scaler.scale_values(batch.x, scaled)
-        embedding = self.embed(y, batch.observed)
+        read = batch.observed if batch.unread is None else batch.observed & ~batch.unread
+        embedding = self.embed(y, read, scaled.limit)
         last = state.last.expand(len(y), -1, -1)
         before = torch.cat([last, embedding[:, :-1]], 1)
         return y, embedding, torch.cat([before, self.known(batch.covariates, scaled)], -1)

@@ -1,5 +1,6 @@
 """Models with an emission: a distribution of each step's values, chosen to suit the data."""
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -20,7 +21,7 @@ from seqlatent.distributions.build import (
 from seqlatent.distributions.choice import choose_emission
 from seqlatent.distributions.emission import EMISSIONS
 from seqlatent.distributions.emission_options import EmissionOptions
-from seqlatent.distributions.families import Family
+from seqlatent.distributions.families import Family, LocationScale
 from seqlatent.distributions.heads import Head
 from seqlatent.errors import InputError
 from seqlatent.inference.protocols import LossTraining
@@ -67,6 +68,10 @@ class EmissionModel(SequenceModel, LossTraining):
         labels = family.label_channels(description.num_channels)
         super().__init__(options, description, discrete, family.num_features, labels)
         self.value_distribution = family
+        if scaling == "none":
+            for part in family.modules():
+                if isinstance(part, LocationScale):
+                    part.outlier = math.inf
 
     def build_head(self, in_dim: int) -> Head:
         """A head p(x_t | h_t) for features of size `in_dim`."""

@@ -5,6 +5,18 @@
 with covariates u_t, fitted by maximum likelihood, with gradients through the filter. It is the
 baseline for deep models, and the exact answer that estimates are tested against.
 
+One wild value would spoil all later steps. The density is therefore defined recursively, with the
+filter's S_t = L L' and innovation v_t = x_t - E[x_t | x_{<t}]:
+
+    p(x_t | x_{<t}) = prod_d b(e_td) / L_dd,    e_t = L^-1 v_t
+
+with b the normal density whose tails bend beyond 4 standard deviations
+(`seqlatent.distributions.tails`). A wild value (`seqlatent.nn.scaling`) is scored by its
+conditional distribution given the tame channels before it; the filter, the smoother and the other
+channels pass it over as missing. This is an exact density of values that follow the state space but
+for rare wild ones: where no |e_td| exceeds 4 it is the Kalman filter's to the last digit. Sampled
+paths are those of the state space itself, without the bent tails.
+
 The data identify z only up to a change of basis. We use the basis in which the stationary
 distribution of z is N(0, I); every stable system with noise in all directions has one:
 
@@ -20,15 +32,16 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.families import LocationScale
 from seqlatent.distributions.noise import Noise
+from seqlatent.distributions.tails import bent_log_prob
 from seqlatent.errors import InputError
 from seqlatent.inference.protocols import ExactDensity, ExactPosterior, ModelState
 from seqlatent.models.emission_model import EmissionModel, EmissionModelOptions
+from seqlatent.models.gaussian_parts import CholeskyFactor, gaussian, oscillators
 
 DOUBLE = torch.float64  # the recursions subtract nearly equal covariances
 
@@ -60,6 +73,8 @@ class Filtering(NamedTuple):
         m, P: (B, T, Z), (b, T, Z, Z) mean and covariance of p(z_t | x_{<t}).
         v: (B, T, D) innovation x_t - E[x_t | x_{<t}], 0 where missing.
         L, whiten: (b, T, D, D) Cholesky factor of its covariance S, and the inverse of L.
+        wild: (B, T, D) standardised innovation of wild values, 0 elsewhere, and the logarithm of
+            its scale; None if there are none.
         K: (b, T, Z, D) Kalman gain.
         C, R: (b, T, D, Z), (b, T, D, D) loadings and noise covariance of the observed channels.
         after: m (B, Z) and P (b, Z, Z) of the step after the last.
@@ -70,6 +85,7 @@ class Filtering(NamedTuple):
     v: Tensor
     L: Tensor
     whiten: Tensor
+    wild: tuple[Tensor, Tensor] | None
     K: Tensor
     C: Tensor
     R: Tensor
@@ -99,7 +115,7 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
             )
         self.latent_dim = Z = options.latent_dim
         D, num_covariates = description.num_channels, self.covariate_scaler.out_dim
-        self.M = nn.Parameter(_oscillators(Z))
+        self.M = nn.Parameter(oscillators(Z))
         self.C = nn.Parameter(torch.randn(D, Z, dtype=DOUBLE) / math.sqrt(Z))
         self.d = nn.Parameter(torch.zeros(D, dtype=DOUBLE))
         weights = torch.zeros(D, num_covariates, dtype=DOUBLE)
@@ -160,11 +176,15 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         return self.d + self.covariate_scaler(covariates).to(DOUBLE) @ self.E.mT
 
     def _filter(self, batch: SequenceBatch, state: ModelState, seen: Tensor) -> Filtering:
-        """Filter a batch, treating as observed the values where `seen` (B, T, D) is true."""
+        """Filter a batch, treating as observed the values where `seen` (B, T, D) is true and that
+        are not wild."""
         s = self.system()
         B, T, D = batch.x.shape
         m, P = state.network or (s.m0.expand(B, -1), s.P0[None])
-        r = torch.where(seen, self.scaled(batch) - self._offset(batch.covariates), 0.0)
+        wild = batch.observed & ~self.tame(batch)
+        seen = seen & ~wild
+        values = self.scaled(batch) - self._offset(batch.covariates)
+        r = torch.where(seen, values, 0.0)
         if len(P) == 1 and bool(seen.all()):
             seen = seen[:1]
         b = len(seen)
@@ -201,7 +221,35 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
             m = torch.baddbmm(Gr_t, m, F_t.mT)
         m_all = torch.stack(means, 2).reshape(B, T, -1)
         v = r - torch.einsum("btij,btj->bti", C, m_all)
-        return Filtering(m_all, P_all, v, L, whiten, K, C, R, (m.reshape(B, -1), P))
+        places = wild.nonzero().tolist()
+        beyond = self._wild(s, places, values, seen, m_all, P_all) if places else None
+        return Filtering(m_all, P_all, v, L, whiten, beyond, K, C, R, (m.reshape(B, -1), P))
+
+    @staticmethod
+    def _wild(
+        s: System, places: list[list[int]], values: Tensor, seen: Tensor, m: Tensor, P: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(B, T, D) innovations of wild values at (b, t, d) `places`, given the seen channels
+        before them, in standard deviations, and the logarithm of these; they are few."""
+        innovations, log_scales = [], []
+        for b, t, d in places:
+            given = [j for j in range(d) if bool(seen[min(b, len(seen) - 1), t, j])] + [d]
+            C = s.C[given]
+            S = C @ P[min(b, len(P) - 1), t] @ C.mT + s.R[given][:, given]
+            L = torch.linalg.cholesky(S)
+            v = values[b, t, given] - C @ m[b, t]
+            innovations.append(torch.linalg.solve_triangular(L, v[:, None], upper=False)[-1, 0])
+            log_scales.append(L[-1, -1].log())
+        at = tuple(torch.tensor(places, device=values.device).T)
+        zero = torch.zeros_like(values)
+        return (
+            zero.index_put(at, torch.stack(innovations)),
+            zero.index_put(at, torch.stack(log_scales)),
+        )
+
+    def tame(self, batch: SequenceBatch) -> Tensor:
+        """(B, T, D) whether values are observed and not wild."""
+        return batch.observed & (self.scaled(batch).abs() <= self.scaler(batch).limit)
 
     def filter(
         self, batch: SequenceBatch, state: ModelState | None = None
@@ -251,7 +299,7 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         def step_noise(t: int) -> Tensor:
             """(S, B, Z) samples of N(0, L L')."""
             L = factor[:, t].expand(num_samples, B, -1, -1).flatten(0, 1)
-            return _gaussian(L, num_samples * B, noise).unflatten(0, (num_samples, B))
+            return gaussian(L, num_samples * B, noise).unflatten(0, (num_samples, B))
 
         steps = [m[:, -1] + step_noise(T - 1)]
         for t in range(T - 2, -1, -1):
@@ -272,16 +320,16 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
             x_t = C z_t + d + E u_t + e_t,  z ~ p(z_{1:T} | x),  e_t ~ N(0, R) given its observed
             channels o:  e = e' + R_{.o} R_{oo}^-1 (e_o - e'_o),  e' ~ N(0, R)
         """
-        s, scaled, seen = self.system(), self.scaler(batch), batch.observed
+        s, scaled, seen = self.system(), self.scaler(batch), self.tame(batch)
         level = self.sample_smoothed(batch, num_samples, noise, state) @ s.C.mT
         level = level + self._offset(batch.covariates)
-        e = _gaussian(self.R_factor(), level[..., 0].numel(), noise).reshape(level.shape)
+        e = gaussian(self.R_factor(), level[..., 0].numel(), noise).reshape(level.shape)
         surprise = torch.where(seen, self.scaled(batch) - level - e, 0.0)
         both = seen[..., None] & seen[..., None, :]
         known = torch.where(both, s.R, torch.eye(len(s.R), dtype=DOUBLE, device=e.device))
         gain = (s.R * seen[..., None, :]) @ torch.linalg.inv(known)
         e = e + (gain @ surprise[..., None])[..., 0]
-        return torch.where(seen, batch.x, self.scaler.unscale(level + e, scaled))
+        return torch.where(batch.observed, batch.x, self.scaler.unscale(level + e, scaled))
 
     def _backwards(
         self, batch: SequenceBatch, state: ModelState | None = None
@@ -309,15 +357,15 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
     def log_prob(
         self, batch: SequenceBatch, state: ModelState | None = None
     ) -> tuple[Tensor, ModelState]:
-        """(B, T) log p(x_t | x_{<t}) = log N(v_t; 0, S_t), nats, in data units; 0 where not
-        scored."""
+        """(B, T) log p(x_t | x_{<t}), nats, in data units; 0 where not scored."""
         state = state or self.begin(batch)
         f = self._score(batch, state)
-        square = torch.einsum("btij,btj->bti", f.whiten, f.v).square().sum(-1)
-        log_det = 2 * f.L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        count = batch.observed.sum(-1).to(DOUBLE)
-        log_prob = -0.5 * (square + log_det + count * math.log(2 * math.pi))
-        log_prob = log_prob - self.scaler.log_scale(batch, self.scaler(batch), DOUBLE)
+        e = torch.einsum("btij,btj->bti", f.whiten, f.v)
+        log_scale = f.L.diagonal(dim1=-2, dim2=-1).log()
+        if f.wild is not None:  # where f.v and log_scale are 0
+            e, log_scale = e + f.wild[0], log_scale + f.wild[1]
+        each = torch.where(batch.observed, bent_log_prob(e) - log_scale, 0.0)
+        log_prob = each.sum(-1) - self.scaler.log_scale(batch, self.scaler(batch), DOUBLE)
         after = ModelState(state.memory, state.last, f.after)
         return torch.where(batch.scored, log_prob, 0.0), after
 
@@ -343,58 +391,9 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         s = self.system()
         B = len(state.last)
         m, P = state.network or (s.m0.expand(B, -1), s.P0[None])
-        z = m + _gaussian(torch.linalg.cholesky(P), B, noise)
-        y = z @ s.C.mT + _gaussian(self.R_factor(), B, noise)
+        z = m + gaussian(torch.linalg.cholesky(P), B, noise)
+        y = z @ s.C.mT + gaussian(self.R_factor(), B, noise)
         y = y[:, None] + self._offset(covariates)
         after = (z @ s.A.mT, s.Q.expand(B, -1, -1))
         x, memory = self.unscale_step(y, state)
         return x, ModelState(memory, state.last, after)
-
-
-class CholeskyFactor(nn.Module):
-    """A lower-triangular L with a diagonal above a floor, so that L L^T is positive definite.
-
-    Args:
-        floor: (n,) lower bounds of the diagonal.
-        start: initial value of the diagonal, less the floor; the other entries start at 0.
-        diagonal: whether L is diagonal.
-    """
-
-    floor: Tensor
-
-    def __init__(self, floor: Tensor, start: float, diagonal: bool = False):
-        super().__init__()
-        n = len(floor)
-        self.register_buffer("floor", floor.to(DOUBLE))
-        raw = math.log(math.expm1(start))  # softplus(raw) = start
-        self.diagonal = nn.Parameter(torch.full((n,), raw, dtype=DOUBLE))
-        size = 0 if diagonal else n * (n - 1) // 2
-        self.lower = nn.Parameter(torch.zeros(size, dtype=DOUBLE)) if size else None
-
-    def forward(self) -> Tensor:
-        """The matrix L (n, n)."""
-        L = torch.diag_embed(self.floor + softplus(self.diagonal))
-        if self.lower is None:
-            return L
-        row, column = torch.tril_indices(len(L), len(L), -1, device=L.device)
-        return L.index_put((row, column), self.lower)
-
-
-def _oscillators(Z: int) -> Tensor:
-    """(Z, Z) M for which A rotates the plane of every two latents, damped by 0.9 per step.
-
-    The angles, 0 first, cover all frequencies, more densely the low ones. The likelihood has an
-    optimum near each true frequency, which gradients find only from nearby.
-    """
-    damping, planes = 0.9, (Z + 1) // 2
-    angle = math.pi * (torch.arange(planes, dtype=DOUBLE) / planes) ** 2
-    cos, sin = angle.cos(), angle.sin()
-    turns = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
-    A = torch.block_diag(*turns)[-Z:, -Z:]  # for odd Z, 1 x 1 of the first block
-    return damping / math.sqrt(1 - damping**2) * A
-
-
-def _gaussian(factor: Tensor, num: int, noise: Noise) -> Tensor:
-    """(num, n) samples of N(0, L L'), for one factor L (n, n) or (num, n, n), one per sample."""
-    eps = noise.normal((num, factor.shape[-1], 1), factor)
-    return (factor @ eps)[..., 0]

@@ -22,9 +22,11 @@ from seqlatent.nn.causal import CausalNetwork, State
 from seqlatent.nn.convolution import Convolution
 from seqlatent.nn.covariates import CovariateScaler
 from seqlatent.nn.feedforward import WindowMLP
+from seqlatent.nn.memory import Memory, Scaled
+from seqlatent.nn.prepared import prepare
 from seqlatent.nn.recall import Recall
 from seqlatent.nn.recurrent import Recurrent
-from seqlatent.nn.scaling import Memory, Scaled, Scaler, prepare
+from seqlatent.nn.scaling import Scaler
 
 __all__ = [
     "NETWORKS",

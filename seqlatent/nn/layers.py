@@ -34,6 +34,7 @@ def normalisation(name: str, dim: int) -> nn.Module:
     raise InputError(f"unknown norm '{name}'; known: layer, none")
 
 
+OUTLIER = 10.0  # a larger scaled value is wild: networks read it as missing
 SOFTPLUS_ONE = math.log(math.e - 1)  # softplus(SOFTPLUS_ONE) = 1
 
 

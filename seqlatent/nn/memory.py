@@ -10,7 +10,8 @@ BLOCK = 64  # steps of a discounted sum that are one matrix product
 
 
 class Memory(NamedTuple):
-    """What scaling remembers of the values so far, on the scale of g; B sequences.
+    """What scaling remembers of the values so far, on the scale of g; B sequences. Wild values
+    are remembered as missing.
 
     Attributes:
         last: (B, 1, D) the last observed values; NaN where there is none.
@@ -18,6 +19,7 @@ class Memory(NamedTuple):
         since: (B, k, D) the values after those.
         level, weight: (B, 1, D) discounted sum of the values, and of their weights.
         square, counted: (B, 1, D) the same of the squares of the scaled values.
+        row: (B, 1, D) how many of the last values in a row were too large for their scale.
         age: (B, 1, 1) number of steps.
         centre, room: (B, 1, D) of the values of paths, by those that were read
             (`seqlatent.nn.limits`); the steps of a path leave them as they are.
@@ -30,6 +32,7 @@ class Memory(NamedTuple):
     weight: Tensor
     square: Tensor
     counted: Tensor
+    row: Tensor
     age: Tensor
     centre: Tensor
     room: Tensor
@@ -67,6 +70,17 @@ class Before(NamedTuple):
     def lagged(self, lag: int) -> Tensor:
         """(B, T, D) the values `lag` steps before each step; NaN where missing."""
         return shifted(self.past, lag)
+
+
+class Scaled(NamedTuple):
+    """The scaling of T steps: `loc` and `scale` are (B, T, D) or (1, 1, D), on the scale of g;
+    `features` (B, T, E) are what networks see of the past; `limit`, shaped as `loc`, is the size
+    above which a scaled value is wild."""
+
+    loc: Tensor
+    scale: Tensor
+    features: Tensor
+    limit: Tensor
 
 
 def shifted(g: Tensor, lag: int) -> Tensor:

@@ -8,42 +8,35 @@ Missing values are passed over: the last value that was observed takes the place
 or of the one a season ago. At the first value there is none: loc and scale are then those of the
 training data's values, so that every value has a density. Counts and labels are never scaled.
 
+A *wild* value, |y_t| > `limit`_t, has a density like any other, but what follows is scaled and
+predicted as if it had been missing: it says that something broke, not where the series goes. A
+series that moved to another level is followed there: after three wild values in a row, the next
+ones count.
+
 Networks may see the past on the same scale: the values some seasons ago, the level and the scale of
 the series, its age.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seqlatent.data.batch import SequenceBatch, collate
+from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
-from seqlatent.data.sequence import Sequence as Series
 from seqlatent.errors import InputError
 from seqlatent.nn.chains import MOVING, base_scale, parse_chain, spread_of
-from seqlatent.nn.layers import soft_clip
+from seqlatent.nn.layers import OUTLIER
 from seqlatent.nn.limits import Limits
-from seqlatent.nn.memory import Before, Memory, carried, discounted, shifted
+from seqlatent.nn.memory import Before, Memory, Scaled, carried, discounted, shifted
+from seqlatent.nn.past import past_features
 
 WINDOW = 50  # steps after which a value's weight in running means has fallen to 1/e, at least
 MANY = 16  # channels above which networks see no features of the past: they would be too many
-OUTLIER = 10.0  # scaled values count as no larger, so that one does not spoil a series' scale
+ROW = 3  # wild values in a row, after which a series is followed
 NEW = 32  # values of paths that are kept apart from the values before them
 DOUBLE = torch.float64
-
-
-class Scaled(NamedTuple):
-    """The scaling of T steps: `loc` and `scale` are (B, T, D) or (1, 1, D), on the scale of g;
-    `features` (B, T, E) are what networks see of the past."""
-
-    loc: Tensor
-    scale: Tensor
-    features: Tensor
 
 
 class Scaler(nn.Module):
@@ -75,6 +68,7 @@ class Scaler(nn.Module):
     offset: Tensor
     rounding: Tensor
     free: Tensor
+    limit: Tensor
     logged: Tensor
     view_loc: Tensor
     view_scale: Tensor
@@ -127,10 +121,12 @@ class Scaler(nn.Module):
         buffer("offset", [c.offset for c in description.channels], 1.0)
         buffer("rounding", [c.resolution / math.sqrt(12) for c in description.channels], 0.0)
         self.register_buffer("free", torch.tensor(free), persistent=False)
+        limit = [math.inf if f else OUTLIER for f in free]
+        self.register_buffer("limit", torch.tensor(limit, dtype=DOUBLE), persistent=False)
         logged = ["log" in words and not f for f in free]
         self.register_buffer("logged", torch.tensor(logged), persistent=False)
         self.any_logged = any(logged)
-        ends = torch.tensor([[c.minimum, c.maximum] for c in description.channels], dtype=DOUBLE)
+        ends = torch.tensor([[c.low, c.high] for c in description.channels], dtype=DOUBLE)
         self.limits = Limits(description, spreads, self.to_scale(ends.T).T)
         # Features describe the channels that have a size, on a scale of their own if unscaled.
         labels = list(labels) or [False] * D
@@ -182,7 +178,9 @@ class Scaler(nn.Module):
         """The scaling of every step of a batch, given the steps before it."""
         if not self.moving and not self.num_features:
             none = self.loc.new_zeros(1, 1, 0)
-            return Scaled(self.loc[None, None], self.scale[None, None], none)
+            return Scaled(
+                self.loc[None, None], self.scale[None, None], none, self.limit[None, None]
+            )
         if batch.scaled:
             return Scaled(*batch.scaled)
         return self.scan(batch)[0]
@@ -209,22 +207,26 @@ class Scaler(nn.Module):
         D = len(self.loc)
         zero, none = self.loc.new_zeros(size, 1, D), self.loc.new_full((size, 1, D), torch.nan)
         past = none.expand(-1, self.longest, -1)
-        memory = Memory(none, past, none[:, :0], zero, zero, zero, zero, zero[..., :1], zero, zero)
-        return self.limits.begin(memory)
+        zeros = (zero, zero, zero, zero, zero, zero[..., :1], zero, zero)
+        return self.limits.begin(Memory(none, past, none[:, :0], *zeros))
 
     def next(self, memory: Memory) -> Scaled:
         """The scaling of the next step."""
-        return self._scaled(memory, *self._loc_base(memory))
+        followed = memory.row >= ROW
+        return self._scaled(memory, *self._loc_base(memory), followed)
 
     def after(self, memory: Memory, x: Tensor) -> Memory:
         """The memory after one more step of a path, (B, 1, D) values in data units, NaN where
         missing: its centre and room stay those of the values that `scan` read."""
-        return self._after(memory, x, *self._loc_base(memory))
+        loc, base = self._loc_base(memory)
+        return self._after(memory, x, loc, base, self._scale(memory, loc, base))
 
-    def _after(self, memory: Memory, x: Tensor, loc: Tensor, base: Tensor) -> Memory:
+    def _after(self, memory: Memory, x: Tensor, loc: Tensor, base: Tensor, scale: Tensor) -> Memory:
         if not self.moving and not self.num_features:
             return memory
-        g, seen = self._view(x), ~x.isnan()
+        beyond = self._beyond(x, loc, scale)
+        seen = ~x.isnan() & ~(beyond & (memory.row < ROW))
+        g = torch.where(seen, self._view(x), torch.nan)
         last = torch.where(seen, g, memory.last)
         level = self.decay * memory.level + torch.where(seen, g, 0.0)
         weight = self.decay * memory.weight + seen
@@ -233,7 +235,8 @@ class Scaler(nn.Module):
             own, counts = self._own(g, memory, loc, base)
             square, counted = self.decay * square + own, self.decay * counted + counts
         past, since = memory.push(g, NEW) if self.longest else (memory.past, memory.since)
-        new = (last, past, since, level, weight, square, counted, memory.age + 1)
+        row = torch.where(beyond, memory.row + 1, 0.0) if self.moving else memory.row
+        new = (last, past, since, level, weight, square, counted, row, memory.age + 1)
         return Memory(*new, *memory[len(new) :])
 
     def scan(self, batch: SequenceBatch) -> tuple[Scaled, Memory]:
@@ -245,10 +248,31 @@ class Scaler(nn.Module):
         if T == 0:
             none = self.loc.new_ones(B, 0, D)
             features = none[..., :1].expand(-1, -1, self.num_features)
-            return Scaled(none, none, features), self.begin(B)
-        g, seen = self._view(x), ~x.isnan()
+            return Scaled(none, none, features, none), self.begin(B)
         age = torch.arange(T + 1, dtype=DOUBLE, device=x.device)[None, :, None]
         age = (age + (batch.past_lengths - num_past)[:, None, None]).clamp(min=0)
+        # Which values are wild depends on the scale, and the scale on which were: the first step
+        # that is still wrong is right after one more pass, and wild values are few.
+        wild = torch.zeros_like(x, dtype=torch.bool)
+        while True:
+            scaled, memory = self._pass(torch.where(wild, torch.nan, x), age)
+            beyond = self._beyond(x, scaled.loc, scaled.scale)
+            followed = self._followed(beyond)
+            if bool((wild == (beyond & ~followed)).all()):
+                break
+            wild = beyond & ~followed
+        rows = beyond[:, -ROW:].flip(1).cumprod(1).sum(1, keepdim=True).to(DOUBLE)
+        limit = torch.where(followed, math.inf, self.limit)
+        scaled = scaled._replace(limit=limit)
+        if self.moving:
+            memory = memory._replace(row=rows)
+        return Scaled(*(part[:, num_past:] for part in scaled)), memory
+
+    def _pass(self, x: Tensor, age: Tensor) -> tuple[Scaled, Memory]:
+        """The scaling of the steps of (B, T, D) values, NaN where missing or wild, and the memory
+        after them; age (B, T + 1, 1) steps."""
+        B, T, D = x.shape
+        g, seen = self._view(x), ~x.isnan()
         level, weight = discounted([torch.where(seen, g, 0.0), seen.to(g)], self.decay)
         zero = torch.zeros_like(g)
         before_level, before_weight = (shifted(v, 1).nan_to_num(0.0) for v in (level, weight))
@@ -264,10 +288,10 @@ class Scaler(nn.Module):
         missing = g.new_full((B, max(0, self.longest - T), D), torch.nan)
         past = torch.cat([missing, g], 1)[:, max(0, T - self.longest) :][:, : self.longest]
         level, weight, square, counted = (v[:, -1:] for v in (level, weight, square, counted))
-        age = age[:, -1:]
-        memory = Memory(last, past, g[:, :0], level, weight, square, counted, age, level, level)
-        memory = self.limits.begin(memory, self._own_scale(memory))
-        return Scaled(*(part[:, num_past:] for part in scaled)), memory
+        row, age = torch.zeros_like(level), age[:, -1:]
+        sums = (level, weight, square, counted, row, age, level, level)
+        memory = Memory(last, past, g[:, :0], *sums)
+        return scaled, self.limits.begin(memory, self._own_scale(memory))
 
     def inverse(self, y: Tensor, memory: Memory, bounded: bool = False) -> tuple[Tensor, Memory]:
         """(B, T, D) scaled values of the next T steps -> values in data units, and the memory
@@ -277,17 +301,18 @@ class Scaler(nn.Module):
             y: scaled values.
             memory: before them.
             bounded: values beyond the limits (`seqlatent.nn.limits`) are brought back to them: a
-                path must not run away when one value from a tail sets the scale of those after it.
-                Chains whose scale does not move have none.
+                draw from a far tail must not spoil a mean, nor a path run away when it sets the
+                scale of those after it.
         """
         values = []
         for step in y.split(1, 1):
             loc, base = self._loc_base(memory)
-            g = loc + step.to(DOUBLE) * self._scale(memory, loc, base)
-            if bounded and self.moving:
+            scale = self._scale(memory, loc, base)
+            g = loc + step.to(DOUBLE) * scale
+            if bounded:
                 g = torch.where(self.free, g, self.limits.keep(g, memory))
             x = self.from_scale(g)
-            memory = self._after(memory, x, loc, base)
+            memory = self._after(memory, x, loc, base, scale)
             values.append(x)
         return torch.cat(values, 1), memory
 
@@ -325,11 +350,22 @@ class Scaler(nn.Module):
         ratio = (self.scale_weight + m.square) / (self.scale_weight + m.counted)
         return ratio.sqrt()
 
-    def _scaled(self, m: Memory | Before, loc: Tensor, base: Tensor) -> Scaled:
-        scale = self._scale(m, loc, base)
-        return Scaled(loc, scale, self._features(m, loc, scale))
+    def _beyond(self, x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        """(B, T, D) whether values in data units are too large for their scale."""
+        return ((self.to_scale(x) - loc) / scale).abs() > self.limit  # false where missing
+
+    def _followed(self, beyond: Tensor) -> Tensor:
+        """(B, T, D) whether so many values before each step were beyond their scale that the series
+        must have moved."""
+        followed = torch.full_like(beyond, self.moving)
+        for lag in range(1, ROW + 1):
+            before = torch.zeros_like(beyond)
+            before[:, lag:] = beyond[:, :-lag]
+            followed = followed & before
+        return followed
 
     def _scale(self, m: Memory | Before, loc: Tensor, base: Tensor) -> Tensor:
+        """scale_t of the step after a memory."""
         scale = base
         if "running" in self.words:
             scale = base * self._own_scale(m)
@@ -338,62 +374,18 @@ class Scaler(nn.Module):
             scale = torch.where(self.free, 1.0, (scale.square() + least.square()).sqrt())
         return scale
 
+    def _scaled(
+        self, m: Memory | Before, loc: Tensor, base: Tensor, followed: Tensor | None = None
+    ) -> Scaled:
+        scale = self._scale(m, loc, base)
+        limit = self.limit.expand_as(loc)
+        if followed is not None:
+            limit = torch.where(followed, math.inf, limit)
+        return Scaled(loc, scale, past_features(self, m, loc, scale), limit)
+
     def _view(self, x: Tensor) -> Tensor:
         """Values on the scale that is remembered: that of g, logarithmic where unscaled."""
         g = self.to_scale(x)
         if not self.num_features or not bool(self.free.any()):
             return g
         return torch.where(self.free, torch.asinh(x / (2 * self.view_offset)), g)
-
-    def _features(self, m: Memory | Before, loc: Tensor, scale: Tensor) -> Tensor:
-        """(B, T, E) what networks see of the past."""
-        if not self.num_features:
-            return loc[..., :0]
-        origin = torch.where(self.free, self.view_loc, loc)[..., self.seen]
-        size = torch.where(self.free, self.view_scale, scale)[..., self.seen]
-        parts = []
-        for lag in self.lags:
-            difference = m.lagged(lag)[..., self.seen] - origin
-            there = ~difference.isnan()
-            y = torch.where(there, difference, 0.0) / size
-            parts += [soft_clip(y), (~there).to(y)]
-        if self.describes:
-            known = m.weight[..., self.seen] > 0
-            mean = m.level / m.weight.clamp(min=1e-9)
-            level = ((mean - self.view_loc) / self.view_scale)[..., self.seen]
-            # Where values are scaled by something else than the level, how far they are from it.
-            distance = (mean[..., self.seen] - origin) / size
-            parts += [
-                # Bounded: the few largest series must not be read far beyond the others.
-                torch.where(known, level, 0.0).tanh(),
-                soft_clip(torch.where(known, distance, 0.0)),
-                (scale / self.scale).log()[..., self.seen],
-                torch.log1p(m.age).expand(*loc.shape[:2], -1) / 5,
-            ]
-        return torch.cat([p.expand(*loc.shape[:2], -1) for p in parts], -1)
-
-
-@torch.no_grad()
-def prepare(
-    scaler: Scaler, sequences: Sequence[Series], batch_size: int = 256
-) -> tuple[Series, ...]:
-    """The sequences with the scaling of every step, computed once for all uses.
-
-    Args:
-        scaler: of a model.
-        sequences: pieces know the values before them.
-        batch_size: sequences that are scanned together.
-    """
-    if not scaler.moving and not scaler.num_features:
-        return tuple(replace(s, scaled=None) for s in sequences)
-    order = np.argsort([len(s) + (0 if s.past is None else len(s.past)) for s in sequences])
-    result = list(sequences)
-    for start in range(0, len(order), batch_size):
-        places = order[start : start + batch_size]
-        part = [replace(sequences[i], scaled=None) for i in places]
-        scaled = scaler.scan(collate(part).to(scaler.loc.device))[0]
-        arrays = [a.cpu().numpy() for a in scaled]
-        for row, (i, s) in enumerate(zip(places, part, strict=True)):
-            own = tuple(np.ascontiguousarray(a[row, : len(s)]) for a in arrays)
-            result[i] = replace(s, scaled=own)
-    return tuple(result)

@@ -15,7 +15,7 @@ from seqlatent.distributions.choice import check_support
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.emission_model import EmissionModel
-from seqlatent.nn.scaling import prepare
+from seqlatent.nn.prepared import prepare
 
 logger = logging.getLogger("seqlatent")
 

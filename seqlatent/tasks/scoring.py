@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.wild import tell_wild
 from seqlatent.distributions.heads import Head
 from seqlatent.errors import InputError
 from seqlatent.inference.likelihood import SequenceScore, kind_of, more_particles, score_sequences
@@ -25,6 +26,7 @@ from seqlatent.text import shortened
 logger = logging.getLogger("seqlatent")
 
 MAX_PARTICLES = 8_192  # with `target_error`
+WORST = 3  # steps of `worst_share`
 
 
 def score(
@@ -53,8 +55,8 @@ def score(
 
     Returns:
         A frame with a row per sequence, `unique_id, log_prob, std_error, lower, upper, kind,
-        num_particles, num_observed, nats_per_step, ess, gap`, and a frame with a row per scored
-        step, `unique_id, ds, log_prob, sees_later, partial`; nats throughout.
+        num_particles, num_observed, nats_per_step, ess, gap, worst_share`, and a frame with a row
+        per scored step, `unique_id, ds, log_prob, sees_later, partial`; nats throughout.
 
         `lower` and `upper` are a 95 % interval for log p(x). It is not around `log_prob`, which is
         too low on average. Where no error can be told (inference/errors.py), `std_error` is NaN,
@@ -64,6 +66,9 @@ def score(
         sees them: the sum estimates log p(x), the step's own number not log p(x_t | x_{<t}).
         `partial` says that some channels were missing and the emission makes their being missing a
         condition: the number is then log p(seen channels | the others hidden), not the marginal.
+
+        `worst_share`, 0 to 1, is how much of a sequence's surprise its three worst steps make (see
+        the function): near 1, a few values decide its score.
 
     Raises:
         InputError: when an argument is out of range, or the data or the estimator do not fit the
@@ -85,6 +90,8 @@ def score(
             f"choose; leave estimator={estimator} out"
         )
     data = check_data(model, data)
+    channels = model.description.channels
+    tell_wild(data, [c.loc for c in channels], [c.scale for c in channels])
     scores = score_sequences(
         model, data, num_particles, seed, progress=progress, estimator=estimator
     )
@@ -157,6 +164,17 @@ def _warn_of_untold(
     )
 
 
+def worst_share(log_prob: np.ndarray) -> float:
+    """The share of a sequence's surprise that its three worst steps make.
+
+    What counts is by how many nats a step is worse than the sequence's median step, so that units
+    do not matter; NaN where no step is.
+    """
+    excess = np.sort(np.maximum(0.0, np.median(log_prob) - log_prob)) if len(log_prob) else log_prob
+    total = float(excess.sum())
+    return float(excess[-WORST:].sum()) / total if total > 0 else math.nan
+
+
 def _frames(
     model: SequenceModel, data: SequenceDataset, results: list[SequenceScore], estimator: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -183,6 +201,9 @@ def _frames(
             "nats_per_step": totals / np.maximum(1, counts),
             "ess": [r.ess for r in results],
             "gap": [r.gap for r in results],
+            "worst_share": [
+                worst_share(r.log_prob[k]) for r, k in zip(results, scored, strict=True)
+            ],
         }
     )
     steps = pd.DataFrame(

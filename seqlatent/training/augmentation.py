@@ -53,12 +53,17 @@ def check_augmentation(model: SequenceModel, options: TrainingOptions) -> None:
         )
 
 
+FORGOTTEN = 0.03  # of the values: enough for networks to learn what to do after one
+
+
 def augment(batch: SequenceBatch, options: TrainingOptions, model: SequenceModel) -> SequenceBatch:
-    """The batch with channels shifted, noise added and values hidden, according to the options."""
+    """The batch with channels shifted, noise added and values hidden, according to the options, and
+    a few values unread."""
     batch = shift_channels(batch, options.shift_channels)
     scales = [c.scale for c in model.description.channels]
     batch = hide(add_noise(batch, options.noise, torch.tensor(scales)), options.hide)
-    return end_past_covariates(forget_categories(batch, model), model)
+    batch = end_past_covariates(forget_categories(batch, model), model)
+    return forget(batch, model)
 
 
 def shift_channels(batch: SequenceBatch, most: int) -> SequenceBatch:
@@ -121,3 +126,20 @@ def end_past_covariates(batch: SequenceBatch, model: SequenceModel) -> SequenceB
     covariates = batch.covariates.clone()
     covariates[..., first:] = covariates[..., first:].masked_fill(ended[..., None], torch.nan)
     return replace(batch, covariates=covariates)
+
+
+def forget(batch: SequenceBatch, model: SequenceModel) -> SequenceBatch:
+    """Let networks read a few values as missing, as they will read wild ones (`nn/scaling.py`). The
+    values keep their densities: nothing is lost of them."""
+    can_be_wild = model.scaler.limit.isfinite()
+    if not bool(can_be_wild.any()):
+        return batch
+    unread = (torch.rand(batch.x.shape) < FORGOTTEN) & can_be_wild.cpu()
+    unread[:, :1] = False
+    unread[:, 1:] &= ~unread[:, :-1]
+    if batch.scaled is not None and "increments" in model.scaler.words:
+        # The next value is scaled as after a missing one: from the last value that was read.
+        loc, *rest = batch.scaled
+        carried = torch.where(unread[:, :-1], loc[:, :-1], loc[:, 1:])
+        batch = replace(batch, scaled=(torch.cat([loc[:, :1], carried], 1), *rest))
+    return replace(batch, unread=unread)

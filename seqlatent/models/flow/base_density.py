@@ -1,7 +1,9 @@
 """An autoregressive base density for the flow: p(z_t | z_{<t}) in place of N(0, I).
 
-    z_t = loc_t + scale_t e_t,    (loc_t, scale_t) = net(z_{<t}),    e_t ~ N(0, I)
-    log p(z_t | z_{<t}) = log N(e_t; 0, I) - sum_d log scale_td
+    z_t = loc_t + scale_t b(e_t),    (loc_t, scale_t) = net(z_{<t}),    e_t ~ N(0, I)
+    log p(z_t | z_{<t}) = log N(e_t; 0, I) - sum_d log b'(e_td) + log scale_td
+
+where b bends the tails (`seqlatent.distributions.tails`).
 
 This is a second, affine flow on top of the first (Papamakarios et al. 2017): it models the
 dependence over time that the maps f_t leave in z. The latents of a sequence are then e, which are
@@ -17,10 +19,13 @@ from torch import Tensor, nn
 from seqlatent.distributions.families import Family
 from seqlatent.distributions.heads import StepDistribution
 from seqlatent.distributions.noise import Noise
+from seqlatent.distributions.tails import bend, unbend
 from seqlatent.distributions.transformed import Transformed
 from seqlatent.nn.causal import State
 from seqlatent.nn.layers import soft_clip
 from seqlatent.nn.recurrent import Recurrent
+
+WILD = 10.0  # the network reads larger z as missing: values of their steps were wild
 
 
 class BaseState(NamedTuple):
@@ -52,6 +57,7 @@ class AutoregressiveBase(nn.Module):
         return BaseState(self.out.weight.new_zeros(size, 1, 2 * self.dim), None)
 
     def _embed(self, z: Tensor, observed: Tensor) -> Tensor:
+        observed = observed & (z.abs() <= WILD)
         return torch.cat([soft_clip(z) * observed, observed.to(z)], -1)
 
     def _loc_and_log_scale(self, before: Tensor, network: State) -> tuple[Tensor, Tensor, State]:
@@ -69,14 +75,15 @@ class AutoregressiveBase(nn.Module):
         embedding = self._embed(z, observed)
         before = torch.cat([state.last.expand(len(z), -1, -1), embedding[:, :-1]], 1)
         loc, log_scale, network = self._loc_and_log_scale(before, state.network)
-        return (z - loc) * (-log_scale).exp(), -log_scale, BaseState(embedding[:, -1:], network)
+        e, slope = unbend((z - loc) * (-log_scale).exp())
+        return e, slope - log_scale, BaseState(embedding[:, -1:], network)
 
     def inverse(self, e: Tensor, state: BaseState) -> tuple[Tensor, BaseState]:
         """(B, T, D) e -> (B, T, D) z, step by step, and the state after."""
         last, network, steps = state.last.expand(len(e), -1, -1), state.network, []
         for now in e.split(1, 1):
             loc, log_scale, network = self._loc_and_log_scale(last, network)
-            steps.append(loc + log_scale.exp() * now)
+            steps.append(loc + log_scale.exp() * bend(now))
             last = self._embed(steps[-1], torch.ones_like(now, dtype=torch.bool))
         return torch.cat(steps, 1), BaseState(last, network)
 

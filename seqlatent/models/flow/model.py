@@ -20,7 +20,7 @@ Papamakarios et al. 2017, and in the inverse direction Kingma et al. 2016.)
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -46,6 +46,7 @@ BASES = ("normal", "autoregressive")
 # In our measurements it lost fewer nats on heavy tails than spline or sinh-arcsinh alone, and no
 # more than the spline on two modes.
 DEFAULT_EMISSION = "sinh-arcsinh-spline"
+WILD_LATENT = 5.0  # of a wild value: one of two million standard normal latents is as large
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
             dropout=o.dropout,
             **own,
         )
+        # An autoregressive base bends the tails of its own latents instead.
+        self.value_distribution.bends = options.base == "normal"
         # As in the autoregressive models, the maps also depend on the last step directly.
         width = self.network.out_dim
         self.beside = Beside(width + self.input_dim, width if o.hidden_head else 0)
@@ -191,10 +194,11 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         return self.head(self.beside(h, u), observed), network
 
     def _pass(
-        self, given: Tensor, observed: Tensor, known: Tensor, state: ModelState
+        self, given: Tensor, observed: Tensor, known: Tensor, state: ModelState, limit: Any
     ) -> tuple[StepDistribution, ModelState]:
-        """The maps of all steps at once, each conditioned on `given` at the steps before it."""
-        embedding = self.embed(given, observed)
+        """The maps of all steps at once, each conditioned on `given` at the steps before it; those
+        beyond `limit` are wild."""
+        embedding = self.embed(given, observed, limit)
         last = torch.cat([state.last.expand(len(given), -1, -1), embedding[:, :-1]], 1)
         distributions, network = self._maps(last, known, observed, state.network)
         return distributions, ModelState(state.memory, embedding[:, -1:], network)
@@ -205,14 +209,17 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         known: Callable[[slice], Tensor],
         state: ModelState,
         result: Callable[[StepDistribution, Tensor], Tensor],
+        limit: Callable[[], Any],
     ) -> ModelState:
-        """Map x to z or z to x step by step, conditioning each step on the results before it."""
+        """Map x to z or z to x step by step, conditioning each step on the results before it; those
+        beyond the step's `limit` are wild."""
         last, network = state.last.expand(len(source), -1, -1), state.network
         for t in range(source.shape[1]):
             now = slice(t, t + 1)
             distributions, network = self._maps(last, known(now), None, network)
+            beyond = limit()
             value = result(distributions, source[:, now])
-            last = self.embed(value, torch.ones_like(value, dtype=torch.bool))
+            last = self.embed(value, torch.ones_like(value, dtype=torch.bool), beyond)
         return ModelState(state.memory, last, network)
 
     def _read(self, batch: SequenceBatch, state: ModelState | None) -> "_Reading":
@@ -223,7 +230,10 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         y, known = self.scaler.scale_values(batch.x, scaled), self.known(batch.covariates, scaled)
         distributions: list[StepDistribution] = []
         if self.in_parallel:
-            distribution, after = self._pass(y, batch.observed, known, within)
+            limit = scaled.limit
+            if batch.unread is not None:
+                limit = torch.where(batch.unread, -1.0, limit)  # as if wild
+            distribution, after = self._pass(y, batch.observed, known, within, limit)
             distributions.append(distribution)
             z, log_det = distribution.map(y)
         else:
@@ -234,7 +244,7 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
                 parts.append(distribution.map(now))
                 return parts[-1][0]
 
-            after = self._walk(y, lambda now: known[:, now], within, latents)
+            after = self._walk(y, lambda now: known[:, now], within, latents, lambda: WILD_LATENT)
             z, log_det = (torch.cat(part, 1) for part in zip(*parts, strict=True))
         log_det = log_det - self.scaler.log_scale(batch, scaled)
         slope = torch.zeros_like(z)
@@ -283,12 +293,12 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
                 steps.append(x)
                 return y
 
-            after = self._walk(z, known, within, value)
+            after = self._walk(z, known, within, value, lambda: self.scaler.next(memory).limit)
             x = torch.cat(steps, 1)
         else:
             everything = torch.ones_like(z, dtype=torch.bool)
             scaled = self.covariate_scaler(covariates)
-            distribution, after = self._pass(z, everything, scaled, within)
+            distribution, after = self._pass(z, everything, scaled, within, WILD_LATENT)
             x, memory = self.scaler.inverse(distribution.invert(z), memory, bounded)
         return x, after._replace(memory=memory, network=(after.network, base))
 
@@ -350,7 +360,7 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         else:
             base = base or self.base.begin(len(y))
             y, log_prob, base = self.base.fill(distributions, y, observed, base, noise)
-        last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
+        last = self.embed_next(y, state)
         return y, log_prob[:, 0], ModelState(state.memory, last, (network, base))
 
     def sample_steps(

@@ -348,7 +348,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         one_step = torch.ones(len(u), dtype=torch.int64, device=u.device)
 
         def seen(flags: Tensor) -> Tensor:
-            embedding = self.embed(y, flags.expand(y.shape))
+            embedding = self.embed(y, flags.expand(y.shape), self.scaler.next(state.memory).limit)
             both = torch.cat([embedding, known], -1)
             return self.guide_network.prepare(both, embedding, one_step)
 
@@ -372,5 +372,5 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         return y, total - math.log(size), self._filled(state, y, (summary, prior, guide))
 
     def _filled(self, state: ModelState, y: Tensor, network: State) -> ModelState:
-        last = self.embed(y, torch.ones_like(y, dtype=torch.bool))
+        last = self.embed_next(y, state)
         return ModelState(state.memory, last, network)
