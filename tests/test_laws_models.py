@@ -121,9 +121,12 @@ def test_a_score_does_not_depend_on_the_other_sequences(name: str):
     together = score(m, data)[0].set_index("unique_id")["log_prob"]
     shuffled = score(m, data[[4, 2, 6, 0, 5, 1, 3]])[0].set_index("unique_id")["log_prob"]
     for s in data:
-        alone = score(m, data[[int(s.unique_id)]])[0]["log_prob"][0]
-        assert together[s.unique_id] == pytest.approx(alone, abs=2e-5)
-        assert shuffled[s.unique_id] == pytest.approx(alone, abs=2e-5)
+        own = score(m, data[[int(s.unique_id)]])[0].iloc[0]
+        # In batches of another size the seventh digit differs, by which a filter may resample
+        # another particle.
+        near = max(2e-5, 0.01 * own["std_error"] if own["kind"] == "smc" else 0.0)
+        assert together[s.unique_id] == pytest.approx(own["log_prob"], abs=near)
+        assert shuffled[s.unique_id] == pytest.approx(own["log_prob"], abs=near)
     assert list(score(m, data[[3, 1]])[0]["unique_id"]) == ["3", "1"]
 
 
