@@ -56,6 +56,7 @@ def linear_emission(m: LatentModel, slope: float) -> None:
     """p(x_t | .) = N(slope x_{t-1} + LOADING z_t, NOISE^2)."""
     for p in (*m.from_latents.parameters(), *m.decoder.parameters(), *m.head.parameters()):
         p.data.zero_()
+    m.head.family.bends = False  # exact answers are those of normal tails
     m.from_latents.weight.data[0, 0] = 1
     put(m.head.linear.weight, (0, 0), LOADING)
     floor = scale_floor(m)
@@ -102,6 +103,7 @@ def autoregression() -> Autoregressive:
     assert isinstance(m, Autoregressive)
     for p in m.head.parameters():
         p.data.zero_()
+    m.head.family.bends = False  # exact answers are those of normal tails
     put(m.head.linear.weight, (0, m.network.out_dim), SLOPE)
     put(m.head.linear.bias, 1, softplus_inverse(NOISE - scale_floor(m)))
     return m
