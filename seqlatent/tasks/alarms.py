@@ -158,7 +158,7 @@ class Calibration:
             f"{self.false_alarms:g} per thousand steps; calibrated on {steps} of {self.source}"
         )
         if self.num_steps * self.false_alarms < 1000:
-            text += ", which are too few to count such alarms: by a fitted tail"
+            text += ", too few to hold such an alarm: the threshold is extrapolated"
         return text
 
 

@@ -70,16 +70,16 @@ class Detection:
 
     def to_json(self) -> dict[str, Any]:
         """The threshold with its origin, and the alarms."""
-        c = self.calibration
+        c, alarms = self.calibration, self.alarms
+        if alarms["start"].dtype.kind == "M":
+            alarms = alarms.astype({name: str for name in ("start", "end", "peak")})
         return {
             "threshold": c.threshold,
             "false_alarms": c.false_alarms,
             "half_life": c.half_life,
             "calibrated_on": c.source,
             "calibration_steps": c.num_steps,
-            "alarms": self.alarms.astype({k: str for k in ("start", "end", "peak")}).to_dict(
-                "records"
-            ),
+            "alarms": alarms.to_dict("records"),
         }
 
     def __repr__(self) -> str:
