@@ -344,6 +344,15 @@ def test_arguments_out_of_range(arguments, words, fitted):
         fitted.detect(list(ar(1, 100, 0)), **arguments)
 
 
+def test_data_that_have_changed_are_warned_of(fitted, caplog):
+    """Five times as much noise; nothing is said of data like those of the calibration."""
+    fitted.detect(list(ar(2, 400, 5)))
+    assert not caplog.records
+    fitted.detect(list(5 * ar(2, 400, 5)))
+    (record,) = caplog.records
+    assert "of a thousand steps are alarmed, and the threshold stands for 1" in record.getMessage()
+
+
 def test_no_alarm_is_an_empty_table_of_the_same_types(fitted):
     none = fitted.detect(list(np.zeros((1, 100))), half_life=20)
     some = fitted.detect(list(100 * ar(1, 100, 0)))

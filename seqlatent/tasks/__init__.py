@@ -60,6 +60,10 @@ held out, where they are known, or others (`calibrate`). Give it data without an
 raise the threshold. `seqlatent.tasks.alarms` has the formulas. The first steps of a series that
 begins anew are often more surprising than those of held-out data that continue a series.
 
+The threshold stays what it is: where the data drift away from those of the calibration, false
+alarms come more often, and a warning says so from ten times the rate on. Calibrate again then, or
+fit again.
+
 The surprise of a step is high where the values are unlikely *or* the model expects them to spread
 widely. A series of which both calm and noisy stretches are ordinary has its alarms in the noisy
 ones.

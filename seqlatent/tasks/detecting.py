@@ -5,6 +5,7 @@ smoothing, the threshold and the intervals of alarm. `seqlatent.tasks.watching` 
 row at a time.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ from seqlatent.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+MANY_ALARMS, MANY_TIMES = 20, 10  # steps, and times the rate, from which on there is a warning
+logger = logging.getLogger("seqlatent")
 
 ALARMS = ("unique_id", "start", "end", "length", "peak", "surprise")
 
@@ -134,7 +138,25 @@ def detect(
             {"unique_id": pd.Series([], dtype=str), "start": none, "end": none,
              "length": np.zeros(0, int), "peak": none, "surprise": np.zeros(0)}
         )  # fmt: skip
-    return Detection(data, table, pd.concat(parts, ignore_index=True), calibrated)
+    found = Detection(data, table, pd.concat(parts, ignore_index=True), calibrated)
+    _warn_of_drift(found)
+    return found
+
+
+def _warn_of_drift(found: Detection) -> None:
+    """Say so where alarms are so many that the data are not those of the calibration any more."""
+    asked = found.calibration.false_alarms / 1000
+    alarmed = int(found.steps["alarm"].to_numpy().sum())
+    scored = int(found.steps["surprise"].notna().to_numpy().sum())
+    if alarmed >= MANY_ALARMS and alarmed > MANY_TIMES * asked * scored:
+        logger.warning(
+            "%s: %.3g of a thousand steps are alarmed, and the threshold stands for %g: the data "
+            "differ from those that it was calibrated on; calibrate it on more or on later data "
+            "(calibrate, --calibrate), or fit again",
+            found.data.name,
+            1000 * alarmed / scored,
+            found.calibration.false_alarms,
+        )
 
 
 def calibrate(
