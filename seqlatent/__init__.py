@@ -18,6 +18,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Auto": "seqlatent.several.auto",
+    "Detection": "seqlatent.tasks.detecting",
+    "Detector": "seqlatent.tasks.watching",
     "Evaluation": "seqlatent.tasks.evaluation",
     "Forecast": "seqlatent.tasks.forecasting",
     "Imputation": "seqlatent.tasks.imputing",
@@ -34,6 +36,8 @@ _HOMES = {
 }
 __all__ = [
     "Auto",
+    "Detection",
+    "Detector",
     "Evaluation",
     "Forecast",
     "Imputation",
@@ -60,9 +64,11 @@ if TYPE_CHECKING:
     from seqlatent.nn.build import register_network
     from seqlatent.several.auto import Auto
     from seqlatent.several.combining import combine
+    from seqlatent.tasks.detecting import Detection
     from seqlatent.tasks.evaluation import Evaluation
     from seqlatent.tasks.forecasting import Forecast
     from seqlatent.tasks.imputing import Imputation
+    from seqlatent.tasks.watching import Detector
 
 
 def __getattr__(name: str) -> Any:

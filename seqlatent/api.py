@@ -43,6 +43,7 @@ from seqlatent.training.facts import facts_of, score_text
 from seqlatent.training.fitting import FitResult, check_device
 from seqlatent.training.fitting import fit as train_model
 from seqlatent.training.folder import is_finished, load_finished, run_folder
+from seqlatent.training.held_out import held_out_again, held_out_part
 from seqlatent.training.messages import announce, warn
 from seqlatent.training.progress import progress_bar
 from seqlatent.training.trainer import is_main_process
@@ -192,7 +193,7 @@ class Model(Fitted, Summary):
             if folder is not None and resume and not overwrite and is_finished(folder):
                 asked = {"seed": seed, **training}
                 self._module, self.fitted = load_finished(folder, self.family, asked)
-                self.result = None
+                self.result, self._held_out = None, None
                 return self
             divided = divide(
                 data, valid, {**training, "prediction_length": prediction_length},
@@ -275,10 +276,10 @@ class Model(Fitted, Summary):
                     **common,
                 )
                 mixed, own = module, {}
-        self._module = mixed
+        self._module, self._held_out = mixed, divided.held_out
         self.fitted = own | facts_of(
-            mixed, self.result, data=divided.whole, train=train, valid=held_out, options=options,
-            seed=seed,
+            mixed, self.result, data=divided.whole, train=train, valid=held_out,
+            held_out=divided.origin, options=options, seed=seed,
         )  # fmt: skip
         if choice.tried:
             self.fitted["tried"] = choice.to_json()["tried"]
@@ -295,6 +296,15 @@ class Model(Fitted, Summary):
                 "flatter it; fit to an earlier part, or evaluate with refit=True (--refit)",
                 data.name,
             )
+
+    def _calibration_data(self, data: SequenceDataset | None) -> tuple[SequenceDataset, str]:
+        module, of = self.module, f"the held-out data of the fit to {self.fitted.get('data')}"
+        if data is not None:
+            part = held_out_part(module, self.fitted, data)
+            return (data, data.name) if part is None else (part, of)
+        if self._held_out is not None:
+            return self._held_out, of
+        return held_out_again(module, self.fitted), of
 
     def _fitted_again(self, data: SequenceDataset) -> SequenceModel:
         if isinstance(self._module, MixtureModel):  # the same weights of members fitted again

@@ -11,7 +11,9 @@ from seqlatent.data.readers import load, load_future, load_like
 from seqlatent.errors import InputError
 from seqlatent.inference.imputation import LAG
 from seqlatent.models.base import SequenceModel
+from seqlatent.tasks.alarms import HALF_LIFE, Calibration
 from seqlatent.tasks.decoding import decode
+from seqlatent.tasks.detecting import Detection, calibrate, detect
 from seqlatent.tasks.encoding import Latents, infer_latents
 from seqlatent.tasks.evaluating import evaluate
 from seqlatent.tasks.evaluation import Evaluation
@@ -21,6 +23,7 @@ from seqlatent.tasks.inspecting import inspect, reconstruct
 from seqlatent.tasks.inspection import Inspection
 from seqlatent.tasks.progress import counting
 from seqlatent.tasks.scoring import score
+from seqlatent.tasks.watching import Detector
 
 
 class Fitted(ABC):
@@ -28,6 +31,7 @@ class Fitted(ABC):
     `seqlatent.load` reads."""
 
     _module: SequenceModel | None = None
+    _held_out: SequenceDataset | None = None  # of a fit in this process
 
     @property
     def module(self) -> SequenceModel:
@@ -102,6 +106,62 @@ class Fitted(ABC):
                 estimator=estimator,
                 target_error=target_error,
             )
+
+    def detect(
+        self,
+        data: Any,
+        *,
+        calibrate: Any = None,
+        false_alarms: float = 1.0,
+        half_life: float = HALF_LIFE,
+        gap: int = 0,
+        num_particles: int = 64,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> Detection:
+        """Find anomalies, intervals of steps that surprise the model; see
+        `seqlatent.tasks.detecting.detect`.
+
+        Args:
+            data: whatever `seqlatent.load` reads, with the training data's channels.
+            calibrate: data that set the threshold; of the file or bundled set that the model was
+                fitted to, the part that was held out. By default that part, where it is known: of
+                a fit in this process, or to a bundled data set.
+            false_alarms: alarmed steps per thousand of the calibration's data.
+            half_life: of the smoothing of surprise, in steps; 0: none.
+            gap: the most steps without alarm, side by side, that one interval may span.
+            num_particles, seed: of an estimated density.
+            progress: show a bar.
+
+        Raises:
+            InputError: when an argument is out of range, there is nothing to calibrate on, or the
+                data do not fit the model.
+        """
+        data, estimate = self._load(data), {"num_particles": num_particles, "seed": seed}
+        found = self._calibration(calibrate, false_alarms, half_life, **estimate)
+        with counting("detecting", len(data), progress) as count:
+            return detect(self.module, data, found, gap=gap, progress=count, **estimate)
+
+    def detector(
+        self, *, calibrate: Any = None, false_alarms: float = 1.0, half_life: float = HALF_LIFE
+    ) -> Detector:
+        """`detect` online, for one series: `update(row)` reads its next row; see
+        `seqlatent.tasks.watching`. The arguments are those of `detect`."""
+        return Detector(self.module, self._calibration(calibrate, false_alarms, half_life))
+
+    @abstractmethod
+    def _calibration_data(self, data: SequenceDataset | None) -> tuple[SequenceDataset, str]:
+        """The data that set a threshold, by default held-out ones, and what they are in words."""
+
+    def _calibration(
+        self, data: Any, false_alarms: float, half_life: float, **estimate: int
+    ) -> Calibration:
+        given = None if data is None else self._load(data)
+        held_out, source = self._calibration_data(given)
+        return calibrate(
+            self.module, held_out, source=source, false_alarms=false_alarms, half_life=half_life,
+            **estimate,
+        )  # fmt: skip
 
     def forecast(
         self,

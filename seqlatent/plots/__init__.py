@@ -4,6 +4,7 @@ No module here knows a model or a task. Every function returns the figure and, g
 `.pdf` or `.svg`), writes it. matplotlib is imported only when something is drawn.
 """
 
+from seqlatent.plots.alarms import plot_alarms
 from seqlatent.plots.evaluation import plot_evaluation
 from seqlatent.plots.inspection import plot_inspection
 from seqlatent.plots.latents import (
@@ -18,6 +19,7 @@ from seqlatent.plots.training import plot_training_curve
 
 __all__ = [
     "has_exact_latents",
+    "plot_alarms",
     "plot_evaluation",
     "plot_exact_latents",
     "plot_forecast",

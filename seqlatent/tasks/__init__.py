@@ -55,6 +55,26 @@ A score is log p(x_{1:T}) of a sequence, in nats.
 - *Grids*: on values that are recorded on a grid, a density can become arbitrarily high. Therefore
   scales have a floor tied to the grid, and a warning says when it determines a likelihood.
 
+Anomalies
+---------
+`detect` raises an alarm where the moving mean of the surprise -log p(x_t | x_{<t}) is above a
+threshold, and gives the intervals of alarm. `false_alarms` is the number of alarmed steps per
+thousand that the threshold stands for on the data that it was calibrated on: those that the fit
+held out, where they are known, or others (`calibrate`). Give it data without anomalies: those in it
+raise the threshold. `seqlatent.tasks.alarms` has the formulas. The first steps of a series that
+begins anew are often more surprising than those of held-out data that continue a series.
+
+The threshold stays what it is: where the data drift away from those of the calibration, false
+alarms come more often, and a warning says so from ten times the rate on. Calibrate again then, or
+fit again.
+
+The surprise of a step is high where the values are unlikely *or* the model expects them to spread
+widely. A series of which both calm and noisy stretches are ordinary has its alarms in the noisy
+ones.
+
+`detector` reads one row after another, and gives the same numbers. Steps that are missing between
+two rows are read as such, whatever their number; tables fill them in only where they are few.
+
 Forecasts
 ---------
 Joint sample paths of the steps after each sequence, sampled step by step.
@@ -110,7 +130,9 @@ emission is then `subset`. Pictures show more than eight channels as rolls. Help
 average of the parameters, and with `recall_heads=4` a model can read passages that return.
 """
 
+from seqlatent.tasks.alarms import Calibration
 from seqlatent.tasks.decoding import decode
+from seqlatent.tasks.detecting import Detection, calibrate, detect
 from seqlatent.tasks.encoding import Latents, encode
 from seqlatent.tasks.evaluating import evaluate
 from seqlatent.tasks.evaluation import Evaluation
@@ -119,14 +141,21 @@ from seqlatent.tasks.imputing import Imputation, impute
 from seqlatent.tasks.inspecting import inspect, reconstruct
 from seqlatent.tasks.inspection import Inspection
 from seqlatent.tasks.scoring import score
+from seqlatent.tasks.watching import Detector, Watched
 
 __all__ = [
+    "Calibration",
+    "Detection",
+    "Detector",
     "Evaluation",
     "Forecast",
     "Imputation",
     "Inspection",
     "Latents",
+    "Watched",
+    "calibrate",
     "decode",
+    "detect",
     "encode",
     "evaluate",
     "forecast",

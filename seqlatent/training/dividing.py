@@ -18,6 +18,8 @@ from seqlatent.errors import InputError
 from seqlatent.options import make
 from seqlatent.training.options import TrainingOptions
 
+SPLIT, GIVEN = "split", "given"
+
 
 @dataclass(frozen=True)
 class Division:
@@ -27,12 +29,14 @@ class Division:
         whole: what was given to be fitted to, with its calendar.
         train, held_out: the parts. The held-out one may be data of its own.
         options: of training.
+        origin: of the held-out part: `split` off the data, or `given`.
     """
 
     whole: SequenceDataset
     train: SequenceDataset
     held_out: SequenceDataset
     options: TrainingOptions
+    origin: str = SPLIT
 
 
 def divide(
@@ -73,4 +77,4 @@ def divide(
         )
     held_out = load_like(valid, data)  # it gets its context where it is checked
     parts = known_categories(with_context(data, context_length), held_out)
-    return Division(data, *parts, options)
+    return Division(data, *parts, options, GIVEN)

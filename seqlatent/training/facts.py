@@ -22,13 +22,16 @@ def facts_of(
     data: SequenceDataset,
     train: SequenceDataset,
     valid: SequenceDataset,
+    held_out: str,
     options: TrainingOptions,
     seed: int,
 ) -> dict[str, Any]:
-    """How a model was fitted to `data`, which was split into `train` and `valid`."""
+    """How a model was fitted to `data`, which was split into `train` and `valid`, unless what was
+    held out was given (`held_out`)."""
     return {
         "data": data.name,
         "seed": seed,
+        "held_out": held_out,
         "num_sequences": {"train": len(train), "valid": len(valid)},
         "training": dataclasses.asdict(options),
         "steps": result.steps,

@@ -1,0 +1,105 @@
+"""`seqlatent detect`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seqlatent.cli.common import (
+    Data,
+    IdColumn,
+    Json,
+    Quiet,
+    Run,
+    Seed,
+    SpreadsheetSafe,
+    Threads,
+    TimeColumn,
+    check_outputs,
+    say,
+    set_up,
+    show,
+)
+
+
+def detect(
+    run: Run,
+    data: Data,
+    *,
+    false_alarms: Annotated[
+        float, typer.Option(help="Alarmed steps per thousand of ordinary data.")
+    ] = 1.0,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Data that set the threshold; of the training data the held-out part. "
+            "(default: that part, where the training data are bundled)",
+        ),
+    ] = None,
+    half_life: Annotated[
+        float, typer.Option(help="Half-life of the smoothing, in steps; 0: none.")
+    ] = 2.0,
+    gap: Annotated[
+        int, typer.Option(help="Steps without alarm that an interval of alarm may span.")
+    ] = 0,
+    num_particles: Annotated[
+        int, typer.Option(help="Particles of the estimate, if the likelihood is not exact.")
+    ] = 64,
+    out: Annotated[Path | None, typer.Option(help="Table of alarms, one row per interval.")] = None,
+    steps_out: Annotated[
+        Path | None, typer.Option(help="Table of surprise and alarm, one row per step.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Picture of the series with their alarms.")
+    ] = None,
+    seed: Seed = 0,
+    id_column: IdColumn = None,
+    time_column: TimeColumn = None,
+    spreadsheet_safe: SpreadsheetSafe = False,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Find anomalies: intervals of steps that surprise the model.
+
+    Surprise is -log p(x_t | x_{<t}), in nats. An alarm is raised where its moving mean is above a
+    threshold that held-out data exceed at the rate of --false-alarms.
+    """
+    from seqlatent.api import load_model
+    from seqlatent.data.readers import load_like
+    from seqlatent.data.tables import write_table
+    from seqlatent.text import text_table
+
+    set_up(quiet, threads, as_json)
+    check_outputs([out, steps_out], [plot])
+    model = load_model(run)
+    described = model.module.description
+    held_out = calibrate and load_like(calibrate, described, id_column, time_column)
+    found = model.detect(
+        load_like(data, described, id_column, time_column),
+        calibrate=held_out,
+        false_alarms=false_alarms,
+        half_life=half_life,
+        gap=gap,
+        num_particles=num_particles,
+        seed=seed,
+        progress=show(quiet or as_json),
+    )
+    if out:
+        write_table(found.alarms, out, spreadsheet_safe)
+    if steps_out:
+        write_table(found.steps, steps_out, spreadsheet_safe)
+    if plot:
+        found.plot(plot)
+    if as_json:
+        print(json.dumps(found.to_json(), indent=2))
+        return
+    say(found.to_text().split("\n")[0] if quiet else found.to_text())
+    if len(found.alarms) and not quiet:
+        say("\nmost surprising:")
+        worst = found.alarms.nlargest(12, "surprise").astype(
+            {"start": str, "end": str, "peak": str}
+        )
+        say(text_table(worst.to_numpy(dtype=object).tolist(), list(worst.columns)))
