@@ -47,3 +47,14 @@ def test_levels_outside_their_range(level):
 def test_number_of_panels_is_a_count():
     with pytest.raises(sl.InputError, match="series must be a whole number"):
         made(1).plot(series=1.5)
+
+
+def test_the_table_has_each_quantile():
+    fc = made(50)
+    rows = fc.to_frame()
+    for f in fc:
+        own = rows[(rows["unique_id"] == f.unique_id) & (rows["target"] == fc.data.targets[0])]
+        for level in (0.05, 0.25, 0.5, 0.9):
+            found = own[f"q{level}"].to_numpy()
+            np.testing.assert_allclose(found, f.quantile(level)[:, 0], rtol=1e-12)
+    assert (rows["q0.05"] < rows["q0.95"]).all()

@@ -367,3 +367,19 @@ def test_paths_do_not_run_away(name: str):
     levels = np.stack([x.mean(0) for x in logs])[:, None, None]
     widest = max(float(np.ptp(x)) for x in logs)
     assert (np.abs(np.arcsinh(paths / (2 * c)) - levels) < 8 * widest).all()
+
+
+@every_chain
+def test_missing_values_have_no_determinant(chain: str):
+    """In units a thousand times smaller, the density falls by log 1000 for each observed value."""
+    data = with_gaps(series(channels=2, steps=9))
+    batch = collate(data.sequences)
+    small = SequenceDataset.from_list([1000 * s.x for s in data])
+    ours, theirs = scaler(chain, data), scaler(chain, small)
+    finer = collate(small.sequences)
+    change = theirs.log_scale(finer, theirs(finer)) - ours.log_scale(batch, ours(batch))
+    assert (~batch.observed).any()
+    expected = math.log(1000) * batch.observed.sum(-1)
+    if chain == "none":
+        expected = 0.0 * expected
+    torch.testing.assert_close(change, expected.to(change), rtol=0, atol=2e-4)

@@ -10,6 +10,7 @@ from cases import dataset, model
 import seqlatent as sl
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
+from seqlatent.inference.likelihood import mean_log_prob
 from seqlatent.tasks.scoring import score
 
 
@@ -100,3 +101,13 @@ def test_steps_observed_in_part_are_marked_where_they_are_no_marginals(
 def test_seeds_out_of_range_are_refused(seed: int):
     with pytest.raises(sl.InputError, match="seed"):
         sl.RNN().fit(dataset(), seed=seed)
+
+
+def test_the_mean_is_flat_over_steps():
+    """Long sequences count by their steps, not once each."""
+    m, data = model("rnn"), dataset(num=4, steps=12)
+    data = data[[0, 1]].sequences + tuple(s.slice(0, 3) for s in data[[2, 3]])
+    mixed = SequenceDataset(data, ("y",))
+    scores, steps = score(m, mixed)
+    assert mean_log_prob(m, mixed, 1) == pytest.approx(steps["log_prob"].mean(), abs=1e-6)
+    assert abs(steps["log_prob"].mean() - scores["nats_per_step"].mean()) > 1e-3
