@@ -185,3 +185,15 @@ def test_two_particles_can_be_resampled():
     trace = Trace(2, 1, torch.device("cpu"))
     particle_filter(lambda t, state: (weights, torch.zeros(2, 1)), torch.rand(1, 3), 2, trace)
     assert trace.moves.item() == 3
+
+
+def test_resampled_particles_count_alike():
+    trace = Trace(4, 2, torch.device("cpu"))
+    weights = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.4, 0.3, 0.2, 0.1]]).log().T
+    own = torch.arange(4)[:, None]
+    trace(weights, torch.cat([torch.tensor([[0], [0], [0], [2]]), own], 1))
+    assert trace.moves.tolist() == [1, 0]
+    even = torch.full((4,), -math.log(4))
+    torch.testing.assert_close(trace.log_weights, torch.stack([even, weights[:, 1]], 1))
+    expected = torch.tensor([0.52 + 0.25, 0.3])  # the sums of squared weights, then and now
+    torch.testing.assert_close(trace.inverse_ess(), expected)
