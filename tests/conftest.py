@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from cases import H, dataset, model
 from command_line import TINY
 
@@ -26,6 +27,17 @@ def fitted(folder: Path, data: str, *options: str) -> Path:
     """A model fitted through the command line in two steps of training."""
     assert run_command(["fit", data, "--out", str(folder), *TINY, *options]) == 0
     return folder
+
+
+@pytest.fixture
+def precise(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Double precision for models whose random maps are so wide that the seventh digit decides: it
+    makes a filter resample another particle, or moves an outlying value by more than 1e-4."""
+    usual = torch.get_default_dtype()
+    if request.getfixturevalue("name") in ("flow", "vrnn-bent"):
+        torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(usual)
 
 
 @pytest.fixture(scope="session")

@@ -81,10 +81,9 @@ Joint sample paths of the steps after each sequence, sampled step by step.
 
 `future` holds what is known of these steps: covariates, and values of targets, empty where they are
 not known ("what if sales of one article are 40 on Friday?"). All paths have the known values, and
-the others are sampled given these: exactly for `linear-gaussian`, elsewhere by 1024
-weighted paths or, where fewer than 100 of these count, by up to 16384. A warning says where that is
-not enough. Mixtures, and flows
-that are conditioned on latents, cannot be given values.
+the others are sampled given these: exactly for `linear-gaussian`, elsewhere by 1024 weighted paths
+or, where fewer than 100 of these count, by up to 16384. A warning says where that is not enough.
+Mixtures, and flows that are conditioned on latents, cannot be given values.
 
 `aggregate` sums paths over series, of all (`"total"`) or of groups, at several levels at once: the
 children's paths sum to the parent's. The model takes series as independent given their own pasts,

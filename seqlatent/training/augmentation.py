@@ -3,8 +3,9 @@
 Each is a function of the batch and of torch's global generator, which the trainer seeds for every
 step. Validation and scores use unchanged data.
 
-Where the data have them, past covariates are missing from a random step on in some sequences, as
-they are in forecasts of several steps, and some categories are replaced by "not seen in training".
+A few values are read as missing, as wild ones will be. Where the data have them, past covariates
+are missing from a random step on in some sequences, as in forecasts of several steps, and some
+categories are replaced by "not seen in training".
 """
 
 from dataclasses import replace
@@ -18,6 +19,7 @@ from seqlatent.models.base import SequenceModel
 from seqlatent.models.emission_model import EmissionModel
 from seqlatent.training.options import TrainingOptions
 
+FORGOTTEN = 0.03  # of the values: enough for networks to learn what to do after one
 UNKNOWN = 0.05  # share of the categories that count as not seen
 CUT_OFF = 0.5  # share of the sequences whose past covariates end before the sequence does
 
@@ -51,9 +53,6 @@ def check_augmentation(model: SequenceModel, options: TrainingOptions) -> None:
             f"shift_channels={options.shift_channels} must be below the number of channels, "
             f"{model.description.num_channels}"
         )
-
-
-FORGOTTEN = 0.03  # of the values: enough for networks to learn what to do after one
 
 
 def augment(batch: SequenceBatch, options: TrainingOptions, model: SequenceModel) -> SequenceBatch:
