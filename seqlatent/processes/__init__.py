@@ -31,6 +31,8 @@ from seqlatent.processes.continuous import (
     SkewedAutoregressive,
 )
 from seqlatent.processes.discrete import CoupledBinary, OrderTwoChain, PoissonCounts
+from seqlatent.processes.dynamics import Pendulum
+from seqlatent.processes.hidden import StateProcess
 from seqlatent.processes.linear_gaussian import LinearGaussianProcess
 from seqlatent.processes.regimes import HiddenMarkov, SwitchingAutoregressive
 
@@ -43,9 +45,11 @@ __all__ = [
     "HiddenMarkov",
     "LinearGaussianProcess",
     "OrderTwoChain",
+    "Pendulum",
     "PoissonCounts",
     "Process",
     "SkewedAutoregressive",
+    "StateProcess",
     "SwitchingAutoregressive",
 ]
 
@@ -60,4 +64,5 @@ PROCESSES: dict[str, type[Process]] = {
     "garch": Garch,
     "skewed-ar": SkewedAutoregressive,
     "banana": Banana,
+    "pendulum": Pendulum,
 }

@@ -1,0 +1,81 @@
+"""Simulated processes with nonlinear hidden dynamics, inferred by particles."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from seqlatent.processes.base import normal_log_prob, require, require_scale
+from seqlatent.processes.particles import ParticleProcess
+
+
+@dataclass(frozen=True)
+class Pendulum(ParticleProcess):
+    """A noisy pendulum, seen by sensors around it that fire when it is near.
+
+        a_t = a_{t-1} + v_{t-1} + shake e_t
+        v_t = (1 - damping) v_{t-1} - gravity sin(a_{t-1} + v_{t-1}) + push f_t
+        x_td = exp(kappa (cos(a_t - c_d) - 1)) + noise g_td,    c_d = 2 pi d / D
+
+    with the angle a, the velocity v, in radians and radians a step, and independent standard
+    normal e, f and g. The D sensors are nonlinear functions of the angle; the velocity shows only in how they
+    follow one another. With the defaults small swings take 20 steps, and the pendulum seldom goes
+    over the top. States: the angle's sine and cosine, and the velocity.
+    """
+
+    gravity: float = 0.1
+    damping: float = 0.05
+    push: float = 0.09
+    shake: float = 0.03
+    kappa: float = 2.0
+    noise: float = 0.2
+    num_sensors: int = 6
+    num_particles: int = 2000
+    particle_seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._check_particles()
+        for name in ("gravity", "push", "shake", "kappa", "noise"):
+            require_scale(f"Pendulum: {name}", getattr(self, name))
+        require(
+            0 < self.damping < 1, f"Pendulum: damping must lie between 0 and 1, not {self.damping}"
+        )
+        require(
+            self.num_sensors >= 1,
+            f"Pendulum: num_sensors must be at least 1, not {self.num_sensors}",
+        )
+
+    @property
+    def num_channels(self) -> int:
+        return self.num_sensors
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return ("sine", "cosine", "velocity")
+
+    @property
+    def _scale(self) -> np.ndarray:
+        return np.array([self.shake, self.push])
+
+    def _start(self, e: np.ndarray) -> np.ndarray:
+        # About where the pendulum dwells in the long run, which has no closed form.
+        speed = self.push / np.sqrt(2 * self.damping)
+        return e * np.array([speed / np.sqrt(self.gravity), speed])
+
+    def _move(self, z: np.ndarray) -> np.ndarray:
+        angle = z[..., 0] + z[..., 1]
+        return np.stack([angle, (1 - self.damping) * z[..., 1] - self.gravity * np.sin(angle)], -1)
+
+    def _sensors(self, z: np.ndarray) -> np.ndarray:
+        """(..., D) what the sensors show of z (..., 2), but for their noise."""
+        places = 2 * np.pi * np.arange(self.num_sensors) / self.num_sensors
+        return np.exp(self.kappa * (np.cos(z[..., :1] - places) - 1))
+
+    def _emit(self, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        shown = self._sensors(z)
+        return shown + self.noise * rng.standard_normal(shown.shape)
+
+    def _log_emission(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+        return normal_log_prob(x[:, None], self._sensors(z), self.noise).sum(-1)
+
+    def _states(self, z: np.ndarray) -> np.ndarray:
+        return np.stack([np.sin(z[..., 0]), np.cos(z[..., 0]), z[..., 1]], -1)
