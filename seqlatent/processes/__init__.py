@@ -31,10 +31,10 @@ from seqlatent.processes.continuous import (
     SkewedAutoregressive,
 )
 from seqlatent.processes.discrete import CoupledBinary, OrderTwoChain, PoissonCounts
-from seqlatent.processes.dynamics import Pendulum
+from seqlatent.processes.dynamics import Lorenz, Pendulum
 from seqlatent.processes.hidden import StateProcess
-from seqlatent.processes.linear_gaussian import LinearGaussianProcess
-from seqlatent.processes.regimes import HiddenMarkov, SwitchingAutoregressive
+from seqlatent.processes.linear_gaussian import LinearGaussianProcess, SlowTrend
+from seqlatent.processes.regimes import HiddenMarkov, SwitchingAutoregressive, SwitchingRegimes
 
 __all__ = [
     "PROCESSES",
@@ -44,13 +44,16 @@ __all__ = [
     "Garch",
     "HiddenMarkov",
     "LinearGaussianProcess",
+    "Lorenz",
     "OrderTwoChain",
     "Pendulum",
     "PoissonCounts",
     "Process",
     "SkewedAutoregressive",
+    "SlowTrend",
     "StateProcess",
     "SwitchingAutoregressive",
+    "SwitchingRegimes",
 ]
 
 PROCESSES: dict[str, type[Process]] = {
@@ -65,4 +68,7 @@ PROCESSES: dict[str, type[Process]] = {
     "skewed-ar": SkewedAutoregressive,
     "banana": Banana,
     "pendulum": Pendulum,
+    "switching-regimes": SwitchingRegimes,
+    "lorenz": Lorenz,
+    "slow-trend": SlowTrend,
 }

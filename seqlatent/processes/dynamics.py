@@ -17,9 +17,9 @@ class Pendulum(ParticleProcess):
         x_td = exp(kappa (cos(a_t - c_d) - 1)) + noise g_td,    c_d = 2 pi d / D
 
     with the angle a, the velocity v, in radians and radians a step, and independent standard
-    normal e, f and g. The D sensors are nonlinear functions of the angle; the velocity shows only in how they
-    follow one another. With the defaults small swings take 20 steps, and the pendulum seldom goes
-    over the top. States: the angle's sine and cosine, and the velocity.
+    normal e, f and g. The D sensors are nonlinear functions of the angle; the velocity shows only
+    in how they follow one another. With the defaults small swings take 20 steps, and the pendulum
+    seldom goes over the top. States: the angle's sine and cosine, and the velocity.
     """
 
     gravity: float = 0.1
@@ -79,3 +79,63 @@ class Pendulum(ParticleProcess):
 
     def _states(self, z: np.ndarray) -> np.ndarray:
         return np.stack([np.sin(z[..., 0]), np.cos(z[..., 0]), z[..., 1]], -1)
+
+
+@dataclass(frozen=True)
+class Lorenz(ParticleProcess):
+    """The chaotic system of Lorenz (1963), of which one coordinate is seen, with noise.
+
+        da/dt = 10 (b - a),    db/dt = a (28 - c) - b,    dc/dt = a b - 8/3 c
+        x_t = a_t + noise e_t
+
+    A move is one step of Runge and Kutta's fourth-order rule over the time `step`, then noise with
+    the scale `shake` in every coordinate. It starts near the attractor, which it reaches within a
+    few steps. The sign of b is much like that of a; c shows only in time. States: a, b and c.
+    """
+
+    step: float = 0.05
+    shake: float = 0.3
+    noise: float = 2.0
+    num_particles: int = 2000
+    particle_seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._check_particles()
+        require(
+            0 < self.step <= 0.1,
+            f"Lorenz: step must lie in (0, 0.1], where the rule is stable, not {self.step}",
+        )
+        require_scale("Lorenz: shake", self.shake)
+        require_scale("Lorenz: noise", self.noise)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return ("a", "b", "c")
+
+    @property
+    def _scale(self) -> np.ndarray:
+        return np.full(3, self.shake)
+
+    def _start(self, e: np.ndarray) -> np.ndarray:
+        # About the mean and the spread of the attractor, a and b close to each other.
+        a = 8 * e[..., 0]
+        return np.stack([a, a + 4 * e[..., 1], 24 + 6 * e[..., 2]], -1)
+
+    def _move(self, z: np.ndarray) -> np.ndarray:
+        h = self.step
+        k1 = _lorenz(z)
+        k2 = _lorenz(z + h / 2 * k1)
+        k3 = _lorenz(z + h / 2 * k2)
+        return z + h / 6 * (k1 + 2 * k2 + 2 * k3 + _lorenz(z + h * k3))
+
+    def _emit(self, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return z[..., :1] + self.noise * rng.standard_normal((*z.shape[:-1], 1))
+
+    def _log_emission(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+        return normal_log_prob(x, z[..., 0], self.noise)
+
+
+def _lorenz(z: np.ndarray) -> np.ndarray:
+    """dz/dt of z (..., 3)."""
+    a, b, c = z[..., 0], z[..., 1], z[..., 2]
+    return np.stack([10 * (b - a), a * (28 - c) - b, a * b - 8 / 3 * c], -1)

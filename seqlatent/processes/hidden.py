@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
 
 import numpy as np
 
@@ -18,7 +17,10 @@ class StateProcess(Process):
     `smooth`, their posterior means; none recovers regimes more often than the most probable one.
     """
 
-    num_regimes: ClassVar[int] = 0
+    @property
+    def num_regimes(self) -> int:
+        """K, or 0 where states are numbers."""
+        return 0
 
     @property
     @abstractmethod

@@ -132,7 +132,7 @@ class ParticleProcess(StateProcess):
             z, w = steps[t].z, steps[t].w
             u = self._rng(start, t, backwards=True).random((CHUNK, PATHS, 1))[: len(x)]
             if path:
-                # p(z_t^k | z_{t+1}, x_{1:T}) is proportional to w_t^k N(z_{t+1}; f(z_t^k), scale^2).
+                # Given z_{t+1}, particle k has probability prop. to w_t^k N(z_{t+1}; f(z_t^k), .).
                 ahead, here = path[-1] / self._scale, self._move(z) / self._scale
                 log_move = ahead @ here.mT - 0.5 * (here**2).sum(-1)[:, None]
                 log_move = log_move - log_move.max(-1, keepdims=True)
