@@ -10,8 +10,11 @@ A recovery of 1 equals these, 0 is no better than a constant:
     regimes    skill of the probe / skill of the process, skill = (accuracy - base) / (1 - base),
                base the share of the most frequent regime
 
-Beside it stand nats per step on the fresh sequences and how far they are below the truth. Every fit
-has the same budget in processor time of one thread.
+A model with regimes of its own is also judged by these, renamed (`own`). The table's `share` is the
+recovery by the best of the probes and the model's own regimes. Beside it stand nats per step on the
+fresh sequences, and how far they are below the truth; where the truth is scored by particles
+(`truth_kind`), that is known but for their error. Every fit has the same budget in processor time
+of one thread.
 """
 
 import argparse
@@ -20,8 +23,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from benchmark_tools import commit, parse_model, processor_time, say, show
-from state_probes import PROBES, explained, predict_numbers, predict_regimes, skill
+from state_probes import PROBES, explained, predict_numbers, predict_regimes, rename, skill
 
 from seqlatent.api import CLASSES, Model
 from seqlatent.data.dataset import SequenceDataset
@@ -57,13 +61,21 @@ class Truth:
         codes = predicted if predicted.ndim == 1 else predicted.argmax(1)
         return [skill(states, codes)]
 
-    def probed(self, train: np.ndarray, test: np.ndarray, degree: int) -> list[float]:
-        """The score of a probe from latents (n, Z) of the first training sequences and of all
-        fresh ones."""
-        states, K = flat(self.train_states)[: len(train)], self.process.num_regimes
+    def probed(self, train: pd.DataFrame, test: pd.DataFrame, degree: int) -> list[float]:
+        """The score of a probe from the latents of the first training sequences and of all fresh
+        ones."""
+        u, v, K = latents(train), latents(test), self.process.num_regimes
+        states = flat(self.train_states)[: len(train)]
         if K:
-            return self.score(predict_regimes(train, states, test, degree, K))
-        return self.score(predict_numbers(train, states, test, degree))
+            return self.score(predict_regimes(u, states, v, degree, K))
+        return self.score(predict_numbers(u, states, v, degree))
+
+    def own(self, train: pd.DataFrame, test: pd.DataFrame) -> list[float] | None:
+        """The score of the model's own regimes, if it and the process have some."""
+        if not self.process.num_regimes or "regime" not in train:
+            return None
+        codes, fresh = (part["regime"].to_numpy(dtype=np.int64) - 1 for part in (train, test))
+        return self.score(rename(codes, flat(self.train_states)[: len(train)], fresh))
 
 
 def flat(x: np.ndarray) -> np.ndarray:
@@ -127,13 +139,14 @@ def measure(truth: Truth, entry: str, args: argparse.Namespace) -> Iterator[dict
         row["oracle"] = of_oracle
         for probe, degree in PROBES.items():
             row[probe] = truth.probed(train, test, degree)
+        row["own"] = truth.own(train, test)
         yield row
 
 
 def encoded(
     model: Model, truth: Truth, probe_sequences: int
-) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
-    """For each posterior that the model has: its name, latents (n, Z) of the first training
+) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame, float]]:
+    """For each posterior that the model has: its name, the frames of `encode` of the first training
     sequences and of the fresh ones, and processor seconds. Invertible models have one, `exact`,
     which like filtering sees no later values."""
     parts = [first(truth.train, probe_sequences), truth.test]
@@ -143,7 +156,7 @@ def encoded(
             return
         start = time.process_time()
         try:
-            train, test = (columns(model, part, posterior) for part in parts)
+            train, test = (model.encode(part, posterior=posterior) for part in parts)
         except InputError:
             if posterior == "auto":
                 say(f"{truth.name}: {model.family} has no latents to encode")
@@ -157,25 +170,26 @@ def first(data: SequenceDataset, number: int) -> SequenceDataset:
     return SequenceDataset(data.sequences[:number], data.targets)
 
 
-def columns(model: Model, data: SequenceDataset, posterior: str) -> np.ndarray:
-    """(n, Z) latents of all steps: the columns of `encode` but names, steps and scales."""
-    frame = model.encode(data, posterior=posterior)
-    names = [c for c in frame if c not in ("unique_id", "ds") and not c.endswith("_scale")]
+def latents(frame: pd.DataFrame) -> np.ndarray:
+    """(n, Z) latents of all steps: the columns of `encode` but names, steps, scales and the codes
+    of regimes."""
+    left_out = ("unique_id", "ds", "regime")
+    names = [c for c in frame if c not in left_out and not c.endswith("_scale")]
     return frame[names].to_numpy(dtype=np.float64)
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    header = ["process", "model", "posterior", "state", "oracle", "linear", "quadratic",
-              "linear share", "quadratic share", "nats/step", "kind", "regret", "s.e.", "seconds",
-              "steps"]  # fmt: skip
+    header = ["process", "model", "posterior", "state", "oracle", "linear", "quadratic", "own",
+              "share", "nats/step", "kind", "regret", "s.e.", "seconds", "steps"]  # fmt: skip
     lines = []
     for r in rows:
         for i, state in enumerate(r["states"]):
-            oracle, linear, quadratic = r["oracle"][i], r["linear"][i], r["quadratic"][i]
+            own = "" if r["own"] is None else f"{r['own'][i]:.3f}"
+            best = max(r[key][i] for key in (*PROBES, "own") if r[key] is not None)
             lines.append(
-                [r["process"], r["model"], r["posterior"], state, f"{oracle:.3f}",
-                 f"{linear:.3f}", f"{quadratic:.3f}", f"{linear / oracle:.2f}",
-                 f"{quadratic / oracle:.2f}", f"{r['log_prob']:.4f}", r["kind"],
+                [r["process"], r["model"], r["posterior"], state, f"{r['oracle'][i]:.3f}",
+                 f"{r['linear'][i]:.3f}", f"{r['quadratic'][i]:.3f}", own,
+                 f"{best / r['oracle'][i]:.2f}", f"{r['log_prob']:.4f}", r["kind"],
                  f"{r['regret']:.4f}", f"{r['std_error']:.4f}", f"{r['seconds']:.0f}",
                  str(r["steps"])]
             )  # fmt: skip

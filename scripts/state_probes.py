@@ -2,8 +2,11 @@
 
 A probe is fitted on steps of training sequences and predicts the states of steps that it has not
 seen. Latents are standardised; a quadratic probe adds all their squares and products. Numbers are
-predicted by ridge regression, regimes by multinomial logistic regression.
+predicted by ridge regression, regimes by multinomial logistic regression. A model's own regimes
+need no probe: each is given the name of a true one.
 """
+
+import itertools
 
 import numpy as np
 import torch
@@ -63,6 +66,20 @@ def predict_regimes(
     optimizer.step(closure)
     with torch.no_grad():
         return (v @ weights + bias).argmax(1).numpy()
+
+
+def rename(codes: np.ndarray, regimes: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Codes (n',) of a model's regimes under the one-to-one renaming that agrees most often with
+    the true regimes (n,) where the model has `codes` (n,). Codes without a partner become -1."""
+    ours, true = int(max(codes.max(), test.max())) + 1, int(regimes.max()) + 1
+    counts = np.zeros((ours, max(ours, true)), dtype=np.int64)
+    np.add.at(counts, (codes, regimes), 1)
+    names = max(
+        itertools.permutations(range(counts.shape[1]), ours),
+        key=lambda names: counts[range(ours), names].sum(),
+    )
+    renamed = np.array(names)[test]
+    return np.where(renamed < true, renamed, -1)
 
 
 def explained(states: np.ndarray, predicted: np.ndarray) -> np.ndarray:
