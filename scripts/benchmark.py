@@ -50,7 +50,7 @@ from benchmark_regret import TABLES, run_regret, run_regret_table
 from benchmark_seeds import run_seeds
 from benchmark_speed import run_speed
 from benchmark_states import MODELS as STATE_MODELS
-from benchmark_states import STATE_PROCESSES, run_states
+from benchmark_states import POSTERIORS, STATE_PROCESSES, run_states
 from benchmark_tools import FAMILIES, add_row
 
 from seqlatent.errors import InputError
@@ -95,6 +95,7 @@ def main() -> int:
     states.add_argument(
         "--probe-sequences", type=int, default=50, help="of these, to fit the probes on"
     )
+    states.add_argument("--posteriors", nargs="+", default=list(POSTERIORS), choices=POSTERIORS)
     states.add_argument("--fresh", type=int, default=100, help="sequences to judge by")
     states.add_argument("--num-particles", type=int, default=64, help="of estimated scores")
     coverage = commands.add_parser("coverage", help="how often stated intervals hold the truth")

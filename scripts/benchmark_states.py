@@ -1,8 +1,8 @@
 """`scripts/benchmark states`: what a model's latents tell of hidden states that are known.
 
 A simulated process with hidden states is sampled; a model is fitted to its values alone. Its
-latents given the values so far (filtering) and given all values (smoothing) are read by a linear
-and a quadratic probe (state_probes.py), fitted on training sequences and judged on fresh ones. No
+latents given the values so far (filtering), given all values (smoothing) and by its guide, if it has
+one, are read by a linear and a quadratic probe (state_probes.py), fitted on training sequences and judged on fresh ones. No
 function of the same values predicts the states better than the process's own filter and smoother.
 A recovery of 1 equals these, 0 is no better than a constant:
 
@@ -35,7 +35,7 @@ from seqlatent.processes import PROCESSES, StateProcess
 STEPS = 100  # of a sequence
 MODELS = ["latent", "dmm", "vrnn", "srnn", "linear-gaussian"]
 STATE_PROCESSES = [name for name, kind in PROCESSES.items() if issubclass(kind, StateProcess)]
-POSTERIORS = ("filtering", "smoothing")
+POSTERIORS = ("guide", "filtering", "smoothing")
 
 
 class Truth:
@@ -124,7 +124,7 @@ def measure(truth: Truth, entry: str, args: argparse.Namespace) -> Iterator[dict
         "process": truth.name,
         "model": entry,
         "commit": commit(),
-        "log_prob": float(scores["log_prob"].sum()) / num_steps,
+        "log_prob": float(scores["log_prob"].to_numpy().sum()) / num_steps,
         "kind": str(scores["kind"].iloc[0]),
         "truth_kind": truth.process.kind,
         "regret": float(difference.sum()) / num_steps,
@@ -132,8 +132,8 @@ def measure(truth: Truth, entry: str, args: argparse.Namespace) -> Iterator[dict
         "seconds": model.result.seconds,
         "steps": model.result.steps,
     }
-    for posterior, train, test, seconds in encoded(model, truth, args.probe_sequences):
-        of_oracle = truth.scores["filtering" if posterior == "exact" else posterior]
+    for posterior, train, test, seconds in encoded(model, truth, args):
+        of_oracle = truth.scores[seen(model, posterior)]
         row = {**fitted, "posterior": posterior, "encode_seconds": seconds}
         row["states"] = list(truth.process.state_names)
         row["oracle"] = of_oracle
@@ -144,14 +144,13 @@ def measure(truth: Truth, entry: str, args: argparse.Namespace) -> Iterator[dict
 
 
 def encoded(
-    model: Model, truth: Truth, probe_sequences: int
+    model: Model, truth: Truth, args: argparse.Namespace
 ) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame, float]]:
     """For each posterior that the model has: its name, the frames of `encode` of the first training
-    sequences and of the fresh ones, and processor seconds. Invertible models have one, `exact`,
-    which like filtering sees no later values."""
-    parts = [first(truth.train, probe_sequences), truth.test]
+    sequences and of the fresh ones, and processor seconds. Invertible models have one, `exact`."""
+    parts = [first(truth.train, args.probe_sequences), truth.test]
     found = False
-    for posterior in (*POSTERIORS, "auto"):
+    for posterior in (*args.posteriors, "auto"):
         if posterior == "auto" and found:
             return
         start = time.process_time()
@@ -164,6 +163,12 @@ def encoded(
         found = True
         name = "exact" if posterior == "auto" else posterior
         yield name, train, test, time.process_time() - start
+
+
+def seen(model: Model, posterior: str) -> str:
+    """The inference by the process that sees the same values: `filtering` or `smoothing`."""
+    later = posterior == "guide" and getattr(model.module, "smoothing", False)
+    return "smoothing" if later or posterior == "smoothing" else "filtering"
 
 
 def first(data: SequenceDataset, number: int) -> SequenceDataset:

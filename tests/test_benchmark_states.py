@@ -27,7 +27,7 @@ def arguments(**changes) -> argparse.Namespace:
     options = {
         "process": ["slow-trend"], "models": ["linear-gaussian"], "seconds": 60.0, "steps": 2,
         "sequences": 12, "probe_sequences": 6, "fresh": 8, "num_particles": 4, "seed": 0,
-        "threads": 1,
+        "threads": 1, "posteriors": ["guide", "filtering", "smoothing"],
     }  # fmt: skip
     return argparse.Namespace(**{**options, **changes})
 
@@ -88,6 +88,13 @@ def test_models_without_latents_are_passed_over_and_exact_ones_have_one_row(stat
     rows = list(states.run_states(arguments(models=["rnn:scaling=global", "flow:scaling=global"])))
     assert [(r["model"], r["posterior"]) for r in rows] == [("flow:scaling=global", "exact")]
     assert "rnn has no latents" in capsys.readouterr().err
+
+
+def test_a_guide_is_held_against_what_sees_the_same_values(states, capsys):
+    models = ["latent:scaling=global", "dmm:scaling=global"]
+    rows = list(states.run_states(arguments(models=models, posteriors=["guide"])))
+    latent, dmm = (r["oracle"] for r in rows)
+    assert all(a < b for a, b in zip(latent, dmm, strict=True))  # dmm's guide sees later values
 
 
 def test_what_cannot_be_measured_is_refused(states):

@@ -48,9 +48,10 @@ class ChainProcess(StateProcess):
 def forward(chain: Chain) -> tuple[np.ndarray, np.ndarray]:
     """(N, T) log p(x_t | x_{<t}) and (N, T, K) log p(s_t | x_{<=t})."""
     log_emission = chain.log_emission
-    log_prob, log_filter = np.empty(log_emission.shape[:2]), np.empty(log_emission.shape)
-    log_state = np.broadcast_to(chain.log_start, log_emission[:, 0].shape)  # log p(s_t | x_{<t})
-    for t in range(log_emission.shape[1]):
+    N, T, K = log_emission.shape
+    log_prob, log_filter = np.empty((N, T)), np.empty((N, T, K))
+    log_state = np.broadcast_to(chain.log_start, (N, K))  # log p(s_t | x_{<t})
+    for t in range(T):
         log_joint = log_state + log_emission[:, t]
         log_prob[:, t] = np.logaddexp.reduce(log_joint, axis=1)
         log_filter[:, t] = log_joint - log_prob[:, t, None]
@@ -61,8 +62,9 @@ def forward(chain: Chain) -> tuple[np.ndarray, np.ndarray]:
 
 def backward(chain: Chain) -> np.ndarray:
     """(N, T, K) log p(x_{t+1:T} | x_{<=t}, s_t)."""
-    log_future = np.zeros(chain.log_emission.shape)
-    for t in range(log_future.shape[1] - 2, -1, -1):
+    N, T, K = chain.log_emission.shape
+    log_future = np.zeros((N, T, K))
+    for t in range(T - 2, -1, -1):
         log_ahead = chain.log_emission[:, t + 1] + log_future[:, t + 1]
         log_future[:, t] = np.logaddexp.reduce(chain.log_transition + log_ahead[:, None], axis=2)
     return log_future
