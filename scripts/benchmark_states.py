@@ -1,9 +1,10 @@
 """`scripts/benchmark states`: what a model's latents tell of hidden states that are known.
 
 A simulated process with hidden states is sampled; a model is fitted to its values alone. Its
-latents given the values so far (filtering), given all values (smoothing) and by its guide, if it has
-one, are read by a linear and a quadratic probe (state_probes.py), fitted on training sequences and judged on fresh ones. No
-function of the same values predicts the states better than the process's own filter and smoother.
+latents given the values so far (filtering), given all values (smoothing) and by its guide, if it
+has one, are read by a linear and a quadratic probe (state_probes.py), fitted on training sequences
+and judged on fresh ones. No function of the same values predicts the states better than the
+process's own filter and smoother; a guide is held against the one that sees what it sees.
 A recovery of 1 equals these, 0 is no better than a constant:
 
     numbers    R^2 of the probe / R^2 of the process, for each state
