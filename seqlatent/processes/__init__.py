@@ -19,8 +19,8 @@ The differences are paired, so the standard error of the regret comes from their
 that of the log-likelihoods themselves. If a model reports a lower bound, its regret is overstated
 by the gap of the bound.
 
-A `StateProcess` has hidden states. It samples them with the values (`sample_with_states`) and infers
-them from the values (`filter`, `smooth`): what a model's latents can be held against.
+A `StateProcess` has hidden states. It samples them with the values (`sample_with_states`) and
+infers them from the values (`filter`, `smooth`): what a model's latents can be held against.
 
 Every process is causal: it gives log p(x_t | x_{<t}) for each step, and these sum to
 log p(x_{1:T}). A new process needs one subclass of `Process` with `_sample` and
