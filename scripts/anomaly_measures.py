@@ -1,8 +1,8 @@
 """Measures of anomaly scores: NAB's, and areas under the curves of ROC and of precision and recall.
 
-NAB (Lavin and Ahmad 2015; its `sweeper.py`, `optimizer.py` and `runner.py`). An alarm in a labelled
-window earns the more the earlier it comes, and only the best counts; a missed window costs A_FN; every
-alarmed row outside costs up to A_FP, less shortly after a window:
+NAB (Lavin and Ahmad 2015; its `sweeper.py`, `optimizer.py` and `runner.py`). An alarm in a
+labelled window earns the more the earlier it comes, and only the best counts; a missed window costs
+A_FN; every alarmed row outside costs up to A_FP, less shortly after a window:
 
     sigma(y) = 2 / (1 + e^{5 y}) - 1,  and -1 for y > 3
     in a window of w rows, k rows before its end:  sigma(-(k + 1) / w) / sigma(-1)
@@ -11,9 +11,7 @@ alarmed row outside costs up to A_FP, less shortly after a window:
 
 A row is alarmed where its score is at least a threshold: one for all files, the one that gives the
 highest sum. The sum is scaled so that silence has 0 and the first row of every window, without any
-other alarm, 100. The first 15 % of the rows, at most 750, are not scored. Of the scores that NAB's
-repository holds of its own detectors (commit ea702d7) these functions give its published figures to
-1e-6: `check_published` of this file.
+other alarm, 100. The first 15 % of the rows, at most 750, are not scored.
 """
 
 from dataclasses import dataclass
@@ -30,7 +28,7 @@ class Profile(NamedTuple):
 
 
 STANDARD = Profile(0.11, 1.0)
-PROFILES = {"standard": STANDARD, "low FP": Profile(0.22, 1.0), "low FN": Profile(0.11, 2.0)}
+PROFILES = {"NAB": STANDARD, "low FP": Profile(0.22, 1.0), "low FN": Profile(0.11, 2.0)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +82,7 @@ def nab_score(
     threshold: float | None = None,
     profile: Profile = STANDARD,
 ) -> float:
-    """NAB's score of all files together, 100 at best.
+    """NAB's score of all files together, 100 at best; NaN of files without windows.
 
     Args:
         files: the labels of each, and the (T,) scores of its rows; no alarm where NaN or -inf.
@@ -112,7 +110,7 @@ def nab_score(
         ends = last_of_equals(score[order])
         ends = ends[np.isfinite(score[order][ends])]
         earned = gain[order].cumsum()[ends].max(initial=0.0)
-    return float(100 * earned / ((1 + profile.missed) * total))
+    return float(100 * earned / ((1 + profile.missed) * total)) if total else np.nan
 
 
 def areas(anomalous: np.ndarray, score: np.ndarray) -> tuple[float, float]:

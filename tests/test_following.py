@@ -1,4 +1,4 @@
-"""A threshold that follows surprise: the rate of alarms holds under drift, and anomalies are found."""
+"""A threshold that follows surprise: the rate holds under drift, and anomalies are found."""
 
 import numpy as np
 import pytest
@@ -22,8 +22,8 @@ def runs(alarm: np.ndarray) -> int:
 @pytest.mark.parametrize("change", ["none", "growth", "shift"])
 def test_the_rate_holds_where_surprise_drifts(change):
     """Asked 5 per thousand of 20,000 steps whose noise grows to three times what it was, or doubles
-    at once. Steps move k by 0.3, which a rate of 5 within 0.5 leaves room for 3 to differ by; alarms
-    have about the length that one step gives them. A threshold that stays sounds at hundreds."""
+    at once. Realised within 0.5, which is k within 3 of where it began; alarms have about the
+    length that one step gives them. A threshold that stays sounds at hundreds."""
     for seed in range(2):
         v = drifting(20_000, change, seed)
         c = calibration([v[:2_000]], 5.0, 2.0, "noise", 2_000)

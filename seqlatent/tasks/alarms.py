@@ -22,7 +22,7 @@ The rate is right on average where there is enough to calibrate on: for 1 alarme
 of an AR(1), thresholds from 20,000 steps gave 1.05 on fresh steps (standard deviation 0.36 between
 calibrations), thresholds from 2,000 steps 1.4 (1.5), because too low a threshold costs more alarms
 than one that is as much too high saves. That holds for data like those of the calibration; where
-surprise drifts, the threshold has to follow it, as it does by default (`seqlatent.tasks.following`).
+surprise drifts, the threshold has to follow it (`seqlatent.tasks.following`), as by default.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,9 @@
 """A threshold that follows the surprise of a stream, so that the rate of alarms holds.
 
 What surprises a model drifts with the data: a level that is wandering away, or noise that grows,
-raises the surprise of every step, and a threshold from the past then sounds at all of them. With the
-smoothed surprise s_t, the share q = 5 % that the tail has (more for higher rates r), and m steps of
-memory:
+raises the surprise of every step, and a threshold from the past then sounds at all of them. With
+the smoothed surprise s_t, the share q = 5 % that the tail has (more for higher rates r), and m
+steps of memory:
 
     h_t = u_t + k_t w_t                                       the threshold; an alarm is s_t > h_t
     u  += (w / m q) (1[s > u] - q)                            the tail's level, a quantile
@@ -21,7 +21,6 @@ hence the rate is r in the long run where k is bounded. For rates below q it sto
 which alarms of data without any surprise would begin: there are fewer then than were asked for.
 """
 
-from math import log
 from typing import NamedTuple
 
 import numpy as np
