@@ -57,9 +57,12 @@ def relative_entropy(table: pd.DataFrame) -> np.ndarray:
 
 
 def seasonal_naive(table: pd.DataFrame) -> np.ndarray:
-    """|x_t - x_{t-d}|, d rows a day; the row before where two days are longer than probation."""
+    """|x_t - x_{t-d}|, d rows a day; the row before where two days are longer than probation, and
+    where rows have no time."""
     x, num = pd.Series(table["y"].to_numpy(dtype=float)), probation(len(table))
-    steps = np.diff(table["ds"].to_numpy()) / np.timedelta64(1, "D")
-    day = round(1 / float(np.median(steps)))
-    lag = day if 0 < 2 * day <= num else 1
+    lag = 1
+    if table["ds"].dtype.kind == "M":
+        steps = np.diff(table["ds"].to_numpy()) / np.timedelta64(1, "D")
+        day = round(1 / float(np.median(steps)))
+        lag = day if 0 < 2 * day <= num else 1
     return (x - x.shift(lag)).abs().to_numpy()

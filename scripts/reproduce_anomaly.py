@@ -168,7 +168,7 @@ def over_rows(judged: Judged) -> tuple[float, float]:
 def highest_of_the_last(score: np.ndarray) -> np.ndarray:
     """(T,) the score where it is above those of the rows before it, up to APART; -inf elsewhere."""
     filled = pd.Series(score).fillna(-np.inf)
-    before = filled.shift(1, fill_value=-np.inf).rolling(APART, min_periods=1).max()
+    before = filled.shift(1).rolling(APART, min_periods=1).max().fillna(-np.inf)
     return np.where(filled > before, filled, -np.inf)
 
 

@@ -8,8 +8,8 @@ With p(x | c) the model fitted to the training sequences of class c alone, and p
 
 FOLDER holds `.npz` files with `train_values`, `train_lengths`, `train_labels`, and the same of
 `test`: here `japanesevowels.npz` (Kudo et al. 1999) and `basicmotions.npz` (UEA). No option is
-chosen by the test part. Beside it stands the nearest training sequence (1-NN) by Euclidean distance,
-of channels scaled by the training data, sequences stretched to the length of the longest.
+chosen by the test part. Beside it stands the nearest training sequence (1-NN) by Euclidean
+distance, of channels scaled by the training data, sequences stretched to the length of the longest.
 """
 
 import argparse
