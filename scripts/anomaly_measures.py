@@ -1,23 +1,34 @@
 """Measures of anomaly scores: NAB's, and areas under the curves of ROC and of precision and recall.
 
-NAB (Lavin and Ahmad 2015, standard profile). An alarm in a labelled window earns the more the
-earlier it comes, and only the earliest counts; a missed window costs 1; every alarmed row outside
-costs up to 0.11, less shortly after a window:
+NAB (Lavin and Ahmad 2015; its `sweeper.py`, `optimizer.py` and `runner.py`). An alarm in a
+labelled window earns the more the earlier it comes, and only the best counts; a missed window costs
+A_FN; every alarmed row outside costs up to A_FP, less shortly after a window:
 
-    sigma(y) = 2 / (1 + e^{5 y}) - 1
+    sigma(y) = 2 / (1 + e^{5 y}) - 1,  and -1 for y > 3
     in a window of w rows, k rows before its end:  sigma(-(k + 1) / w) / sigma(-1)
-    k rows after a window of w rows:               0.11 sigma(min(k / (w - 1), 3))
-    before any window:                             -0.11
+    k rows after a window of w rows:               A_FP sigma(k / (w - 1))
+    before any window:                             -A_FP
 
-The score is 0 for a detector that is silent and 100 for one that finds the first row of every
-window and raises no other alarm. The first 15 % of the rows, at most 750, are not scored.
+A row is alarmed where its score is at least a threshold: one for all files, the one that gives the
+highest sum. The sum is scaled so that silence has 0 and the first row of every window, without any
+other alarm, 100. The first 15 % of the rows, at most 750, are not scored.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-FALSE_ALARM, MISSED = 0.11, 1.0  # the standard profile
+
+class Profile(NamedTuple):
+    """A_FP and A_FN; A_TP is 1."""
+
+    false_alarm: float
+    missed: float
+
+
+STANDARD = Profile(0.11, 1.0)
+PROFILES = {"NAB": STANDARD, "low FP": Profile(0.22, 1.0), "low FN": Profile(0.11, 2.0)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +37,7 @@ class Labels:
 
     Attributes:
         window: (T,) the window that a row is in; -1 outside.
-        worth: (T,) what an alarm at the row earns, or costs where below 0.
+        worth: (T,) what an alarm at the row earns in a window; sigma, to be weighted, outside.
         scored: (T,) bool, the rows after the probationary period.
     """
 
@@ -51,27 +62,32 @@ def probation(num_rows: int) -> int:
 
 def labels(num_rows: int, windows: list[tuple[int, int]]) -> Labels:
     """Of a file with windows from one row to another, both within them, in order."""
-    window, worth = np.full(num_rows, -1), np.full(num_rows, -FALSE_ALARM)
+    window, worth = np.full(num_rows, -1), np.full(num_rows, -1.0)
     rows = np.arange(num_rows)
     for i, (first, last) in enumerate(windows):
         inside, after, width = slice(first, last + 1), slice(last + 1, None), last - first + 1
-        past = np.minimum((rows[after] - last) / max(1, width - 1), 3.0)
-        worth[after] = FALSE_ALARM * sigma(past)
+        worth[after] = sigma((rows[after] - last) / max(1, width - 1))
         window[inside] = i
         worth[inside] = sigma(-(last - rows[inside] + 1) / width) / sigma(-1.0)
     return Labels(window, worth, rows >= probation(num_rows))
 
 
 def sigma(y: np.ndarray | float) -> np.ndarray | float:
-    return 2 / (1 + np.exp(5 * np.asarray(y))) - 1
+    y = np.asarray(y, dtype=float)
+    return np.where(y > 3, -1.0, 2 / (1 + np.exp(5 * np.minimum(y, 3.0))) - 1)
 
 
-def nab_score(files: list[tuple[Labels, np.ndarray]], threshold: float | None) -> float:
-    """NAB's score of all files together, 100 at best.
+def nab_score(
+    files: list[tuple[Labels, np.ndarray]],
+    threshold: float | None = None,
+    profile: Profile = STANDARD,
+) -> float:
+    """NAB's score of all files together, 100 at best; NaN of files without windows.
 
     Args:
-        files: the labels of each, and the (T,) scores of its rows; no alarm where NaN.
-        threshold: that alarms exceed; None: the one that gives the highest score, as NAB has it.
+        files: the labels of each, and the (T,) scores of its rows; no alarm where NaN or -inf.
+        threshold: of alarms; None: the one that gives the highest score, as NAB has it.
+        profile: what alarms and their absence cost.
     """
     scores, gains, total = [], [], 0
     for known, score in files:
@@ -79,22 +95,22 @@ def nab_score(files: list[tuple[Labels, np.ndarray]], threshold: float | None) -
         total += known.num_windows
         outside = known.scored & ~known.anomalous
         scores.append(score[outside])
-        gains.append(known.worth[outside])
+        gains.append(profile.false_alarm * known.worth[outside])
         for i in range(known.num_windows):
             rows = np.flatnonzero(known.scored & (known.window == i))
             rows = rows[np.argsort(-score[rows], kind="stable")]
             best = np.maximum.accumulate(known.worth[rows])
             scores.append(score[rows])
-            gains.append(np.diff(best, prepend=-MISSED))
+            gains.append(np.diff(best, prepend=-profile.missed))
     score, gain = np.concatenate(scores), np.concatenate(gains)
     if threshold is not None:
-        raw = -MISSED * total + gain[score > threshold].sum()
+        earned = gain[score >= threshold].sum()
     else:
         order = np.argsort(-score, kind="stable")
         ends = last_of_equals(score[order])
         ends = ends[np.isfinite(score[order][ends])]
-        raw = -MISSED * total + gain[order].cumsum()[ends].max(initial=0.0)
-    return float(100 * (raw + MISSED * total) / ((1 + MISSED) * total))
+        earned = gain[order].cumsum()[ends].max(initial=0.0)
+    return float(100 * earned / ((1 + profile.missed) * total)) if total else np.nan
 
 
 def areas(anomalous: np.ndarray, score: np.ndarray) -> tuple[float, float]:

@@ -1,26 +1,29 @@
-"""Anomalies in streams of one value: the Numenta Anomaly Benchmark (NAB; Lavin and Ahmad 2015).
+"""Anomalies in streams of one value: the Numenta Anomaly Benchmark (NAB; Lavin and Ahmad 2015), and
+beats of a heart.
 
-    scripts/reproduce anomaly --data FOLDER [--files realKnownCause/nyc_taxi ...] [--seconds 20]
+    scripts/reproduce anomaly --data FOLDER [--files realKnownCause/nyc_taxi ...] [--seconds 10]
 
 FOLDER holds `nab.zip`, or `data/` and `labels/combined_windows.json` as in NAB's repository. Each
-file with a labelled window has a model of its own, fitted to its first 15 % of rows (at most 750),
-without labels; NAB does not score these. `detect` with its defaults then reads the whole file. The
-part of the probationary rows that the fit holds out (`VALID`) sets the threshold.
+of the 58 files has a model of its own, fitted without labels to its first 15 % of rows (at most
+750), which NAB does not score. The surprise of the whole file is then judged as `detect` does by
+default: the rows that the fit holds out (`VALID`) set the first threshold, and it follows.
+`--keep FOLDER` stores surprises and reads those that are there in place of a fit.
 
-Beside it stand, with thresholds by the same rows and rate:
+Beside it stand simple detectors (`anomaly_simple.py`), each as it is and `followed`: its score in
+the place of surprise, judged in the same way.
 
-    z-score             (x_t - m)^2 / 2 s^2, m and s those of as many rows before as probation has
-    seasonal naive      (x_t - x_{t-d})^2, d rows a day; the row before where a day is too long
+Measures (`anomaly_measures.py`), of all files together:
 
-Measures (`anomaly_measures.py`):
+    NAB, low FP, low FN NAB's three profiles, each with the one threshold that is best, chosen by
+                        the labels as in all published figures; a row's score is its excess
+    peaks               NAB, where a row counts only if its score is the highest of the last 100
+    own                 NAB without any choice by labels: an alarm is the first row of an interval
+                        of alarm at one false alarm per thousand rows
+    ROC, PR             areas under the curves over rows, means over files with windows
+    alarmed, intervals  per thousand rows outside windows, at the detector's own threshold
 
-    NAB                 by the threshold of each file, one false alarm per thousand rows
-    NAB, best           by one threshold for all files that gives the highest score, as published
-                        figures have it: it is chosen by the labels. Scores are made comparable by
-                        (score - mean) / (threshold - mean), both of the calibration
-    ROC, PR             areas under the curves over rows, means over files
-
-Published figures are of the whole corpus of 58 files, ours of the files that were read.
+`--heart FILE` is the excerpt of MIT-BIH, `data,label`: fitted to the first 15 % of rows, ROC and PR
+of the others.
 """
 
 import argparse
@@ -30,96 +33,150 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from anomaly_measures import Labels, areas, labels, nab_score, probation
+from anomaly_measures import PROFILES, Labels, areas, labels, nab_score, probation
+from anomaly_simple import relative_entropy, seasonal_naive, windowed_gaussian
 from benchmark_tools import add_row, parse_model, processor_time, say, show
 
 from seqlatent.api import CLASSES
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.errors import InputError
-from seqlatent.tasks.alarms import Calibration, calibration, smooth
+from seqlatent.tasks.alarms import HALF_LIFE, MEMORY, calibration
+from seqlatent.tasks.following import follow
 
 VALID = 0.3  # share of the probationary rows that is held out
 RATE = 1.0  # false alarms per thousand rows
-PUBLISHED = {  # NAB, best; standard profile
-    "Numenta HTM (Lavin and Ahmad 2015)": 64.7,
-    "Twitter ADVec (Lavin and Ahmad 2015)": 47.1,
-    "windowed Gaussian (NAB's scoreboard)": 39.6,
-    "Etsy Skyline (Lavin and Ahmad 2015)": 35.7,
-    "Bayesian changepoints (Ahmad and Purdy 2016)": 17.7,
-    "random (Lavin and Ahmad 2015)": 16.8,
+APART = 100  # rows, of which a peak is the highest
+SIMPLE = {"windowed Gaussian": windowed_gaussian, "seasonal naive": seasonal_naive}
+AREAS = ("ROC", "PR")
+PUBLISHED = {  # NAB's repository at ea702d7, results/final_results.json and README.md
+    "ARTime": (74.9, 65.2, 80.4),
+    "Numenta HTM": (70.1, 63.1, 74.3),
+    "CAD OSE": (69.9, 67.0, 73.2),
+    "KNN-CAD": (58.0, 43.4, 64.8),
+    "relative entropy": (54.6, 47.6, 58.8),
+    "random cut forest": (51.7, 38.4, 59.7),
+    "Twitter ADVec": (47.1, 33.6, 53.5),
+    "windowed Gaussian": (39.6, 20.9, 47.4),
+    "Etsy Skyline": (35.7, 27.1, 44.5),
+    "EXPoSE": (16.4, 3.2, 26.9),
+    "random, mean of seeds": (11.0, 1.2, 19.5),
 }
+
+
+class Judged(NamedTuple):
+    """Of a file: its labels, the (T,) score of its rows, and the (T,) bool alarms."""
+
+    known: Labels
+    score: np.ndarray
+    alarm: np.ndarray
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Anomalies of NAB.")
     parser.add_argument("--data", type=Path, required=True, help="folder with nab.zip, or NAB's")
+    parser.add_argument("--heart", type=Path, help="mitdb_segment.csv.gz")
     parser.add_argument("--files", nargs="+", help="such as realKnownCause/nyc_taxi (default: all)")
-    parser.add_argument("--models", nargs="+", default=["rnn"], help="NAME:option=value,...")
-    parser.add_argument("--seconds", type=float, default=20, help="of processor time for a fit")
+    parser.add_argument("--models", nargs="*", default=["rnn"], help="NAME:option=value,...")
+    parser.add_argument("--seconds", type=float, default=10, help="of processor time for a fit")
     parser.add_argument("--seed", type=int, default=0, help="of the fits")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--keep", type=Path, help="folder of surprises, written and read")
     parser.add_argument(
         "--out", type=Path, default=Path("reproduce.json"), help="JSON file of rows"
     )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    found: dict[str, list[tuple[Labels, np.ndarray]]] = {}
+    found: dict[str, list[Judged]] = {}
     try:
         for name, table, known in read(args.data, args.files):
             start = time.process_time()
-            simple = {"z-score": z_score, "seasonal naive": seasonal_naive}
-            scores = {method: excess_of(score(table), table) for method, score in simple.items()}
-            for entry in args.models:
-                scores[entry] = excess(table, entry, args.seed, args.seconds)
-            for method, score in scores.items():
-                found.setdefault(method, []).append((known, score))
-                row = {"file": name, "method": method, **measures([(known, score)])}
+            for method, judged in of_file(name, table, known, args):
+                found.setdefault(method, []).append(judged)
+                row = {"file": name, "method": method, **measures([judged])}
                 add_row(args.out, "anomaly", {**row, "seed": args.seed, "seconds": args.seconds})
             say(f"anomaly: {name}, {time.process_time() - start:.0f} s")
+        heart = [("mitdb", *read_heart(args.heart))] if args.heart else []
+        beats = {method: judged for one in heart for method, judged in of_file(*one, args)}
     except (InputError, OSError, json.JSONDecodeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     rows = {method: measures(files) for method, files in found.items()}
-    columns = ["NAB", "NAB, best", "ROC", "PR", "alarmed per thousand outside windows"]
-    show(
-        ["method", *columns],
-        [[method, *(f"{row[c]:.3f}" if c in ("ROC", "PR") else f"{row[c]:.1f}" for c in columns)]
-         for method, row in rows.items()]
-        + [[f"published: {method}", "", f"{v:.1f}", "", "", ""] for method, v in PUBLISHED.items()],
-    )  # fmt: skip
+    columns = list(next(iter(rows.values())))
+    blank = [""] * (len(columns) - len(PROFILES))
+    lines = [table_row(method, row) for method, row in rows.items()]
+    for name, three in PUBLISHED.items():
+        lines.append([f"published: {name}", *(f"{v:.1f}" for v in three), *blank])
+    show(["method", *columns], lines)
+    if beats:
+        lines = [[m, *(f"{a:.3f}" for a in over_rows(judged))] for m, judged in beats.items()]
+        show(["mitdb", *AREAS], lines)
     files = next(iter(found.values()))
-    windows = sum(known.num_windows for known, _ in files)
+    windows = sum(judged.known.num_windows for judged in files)
     say(f"{len(files)} files, {windows} windows; published figures are of 58 files, 116 windows")
     return 0
 
 
-def measures(files: list[tuple[Labels, np.ndarray]]) -> dict[str, float]:
-    """Of the excess of every file, 1 at its threshold."""
-    pairs, alarmed, outside = [], 0, 0
-    for known, score in files:
-        rows = known.scored & ~np.isnan(score)
-        pairs.append(areas(known.anomalous[rows], score[rows]))
-        ordinary = rows & ~known.anomalous
-        alarmed, outside = alarmed + int((score[ordinary] > 1).sum()), outside + int(ordinary.sum())
-    roc, pr = np.mean(pairs, axis=0)
+def of_file(name: str, table: pd.DataFrame, known: Labels, args: argparse.Namespace):
+    """Every method, and what it makes of a file."""
+    yield "relative entropy", plain(known, relative_entropy(table))
+    for method, score in SIMPLE.items():
+        yield method, plain(known, score(table))
+        yield f"{method}, followed", followed(known, score(table))
+    for entry in args.models:
+        yield entry, followed(known, surprise(name, table, entry, args))
+
+
+def table_row(method: str, row: dict[str, float]) -> list[str]:
+    return [method, *(f"{v:.3f}" if c in AREAS else f"{v:.1f}" for c, v in row.items())]
+
+
+def measures(files: list[Judged]) -> dict[str, float]:
+    """Of some files together, by name."""
+    scores = [(known, score) for known, score, _ in files]
+    peaks = [(known, highest_of_the_last(score)) for known, score in scores]
+    first = [alarm & ~np.append(False, alarm[:-1]) for _, _, alarm in files]
+    pairs = [over_rows(judged) for judged in files if judged.known.num_windows]
+    roc, pr = np.mean(pairs, axis=0).tolist() if pairs else (np.nan, np.nan)
+    outside = [known.scored & ~known.anomalous for known, _, _ in files]
+    thousands = sum(int(rows.sum()) for rows in outside) / 1000
+
+    def rate(alarms: list[np.ndarray]) -> float:
+        return sum(int((a & o).sum()) for a, o in zip(alarms, outside, strict=True)) / thousands
+
+    onsets = [(known, alarm.astype(float)) for (known, _), alarm in zip(scores, first, strict=True)]
     return {
-        "NAB": nab_score(files, 1.0),
-        "NAB, best": nab_score(files, None),
-        "ROC": float(roc),
-        "PR": float(pr),
-        "alarmed per thousand outside windows": 1000 * alarmed / max(1, outside),
+        **{name: nab_score(scores, None, profile) for name, profile in PROFILES.items()},
+        "peaks": nab_score(peaks),
+        "own": nab_score(onsets, 1.0),
+        "ROC": roc,
+        "PR": pr,
+        "alarmed": rate([alarm for _, _, alarm in files]),
+        "intervals": rate(first),
     }
+
+
+def over_rows(judged: Judged) -> tuple[float, float]:
+    rows = judged.known.scored & ~np.isnan(judged.score)
+    return areas(judged.known.anomalous[rows], judged.score[rows])
+
+
+def highest_of_the_last(score: np.ndarray) -> np.ndarray:
+    """(T,) the score where it is above those of the rows before it, up to APART; -inf elsewhere."""
+    filled = pd.Series(score).fillna(-np.inf)
+    before = filled.shift(1).rolling(APART, min_periods=1).max().fillna(-np.inf)
+    return np.where(filled > before, filled, -np.inf)
 
 
 # -- data ------------------------------------------------------------------------------------------
 
 
 def read(folder: Path, files: list[str] | None) -> list[tuple[str, pd.DataFrame, Labels]]:
-    """The name of every labelled file, its rows `ds, y`, and its labels.
+    """The name of every file, its rows `ds, y`, and its labels.
 
     Raises:
         InputError: where the benchmark is not there, or has no such file.
@@ -129,12 +186,12 @@ def read(folder: Path, files: list[str] | None) -> list[tuple[str, pd.DataFrame,
     if not (root / "labels/combined_windows.json").is_file():
         raise InputError(f"{folder}: neither nab.zip nor labels/combined_windows.json (--data)")
     text = (root / "labels/combined_windows.json").read_text(encoding="utf-8")
-    windows = {k.removesuffix(".csv"): v for k, v in json.loads(text).items() if v}
+    windows = {k.removesuffix(".csv"): v for k, v in json.loads(text).items()}
     found = []
     for name in files or sorted(windows):
         name = name.removesuffix(".csv")
         if name not in windows:
-            raise InputError(f"{folder}: '{name}' is no file with labelled windows (--files)")
+            raise InputError(f"{folder}: '{name}' is no file of the benchmark (--files)")
         text = (root / f"data/{name}.csv").read_text(encoding="utf-8")
         table = pd.read_csv(io.StringIO(text), parse_dates=["timestamp"])
         table = table.rename(columns={"timestamp": "ds", "value": "y"})
@@ -151,18 +208,53 @@ def with_steps(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(ds=np.arange(len(table)))
 
 
-# -- scores: (T,), 1 at the threshold of the file --------------------------------------------------
+def read_heart(path: Path) -> tuple[pd.DataFrame, Labels]:
+    """The rows `ds, y`, and labels that every anomalous row is a window of, for areas alone."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file (--heart)")
+    table = pd.read_csv(path)
+    anomalous = table["label"].to_numpy() == 1
+    known = labels(len(table), [(int(row), int(row)) for row in np.flatnonzero(anomalous)])
+    return pd.DataFrame({"ds": np.arange(len(table)), "y": table["data"].to_numpy()}), known
 
 
-def excess(table: pd.DataFrame, entry: str, seed: int, seconds: float) -> np.ndarray:
-    """Of `detect`, its smoothed surprise not cut at the top, so that it has an order there too."""
+# -- scores ----------------------------------------------------------------------------------------
+
+
+def plain(known: Labels, score: np.ndarray) -> Judged:
+    """By a threshold that stays, from the rows that a model would hold out; without a tail where
+    these are all alike."""
+    held_out = score[held_out_rows(len(score))]
+    c = calibration([held_out], RATE, 0.0, "the rows held out")
+    return Judged(known, score, score > max(c.threshold, float(np.nanmax(held_out))))
+
+
+def followed(known: Labels, score: np.ndarray) -> Judged:
+    """By the threshold of `detect` with its defaults."""
+    held_out = score[held_out_rows(len(score))]
+    c = calibration([held_out], RATE, HALF_LIFE, "the rows held out", MEMORY)
+    excess = follow(c, score).excess
+    return Judged(known, excess, excess > 0)
+
+
+def held_out_rows(num_rows: int) -> slice:
+    num = probation(num_rows)
+    return slice(num - round(VALID * num), num)
+
+
+def surprise(name: str, table: pd.DataFrame, entry: str, args: argparse.Namespace) -> np.ndarray:
+    """(T,) -log p(x_t | x_{<t}), nats, by a model of the first rows."""
     family, options, training = parse_model(entry)
+    file = f"{entry} {args.seed} {args.seconds:g} {name}.npy".replace("/", " ")
+    kept = args.keep and args.keep / file
+    if kept and kept.is_file():
+        return np.load(kept)
     table, num = with_steps(table), probation(len(table))
-    training = {"max_minutes": seconds / 60, "valid": VALID, **training}
+    training = {"max_minutes": args.seconds / 60, "valid": VALID, **training}
     with processor_time():
         model = CLASSES[family](**options).fit(
             SequenceDataset.from_frame(table.head(num), name="probation"),
-            seed=seed,
+            seed=args.seed,
             device="cpu",
             progress=False,
             **training,
@@ -171,40 +263,10 @@ def excess(table: pd.DataFrame, entry: str, seed: int, seconds: float) -> np.nda
     surprise = found.steps["surprise"].to_numpy()
     if len(surprise) != len(table):
         raise InputError(f"{len(table)} rows have {len(surprise)} scores")
-    c = found.calibration
-    return scaled(smooth(surprise, c.half_life, c.mean), c)
-
-
-def excess_of(score: np.ndarray, table: pd.DataFrame) -> np.ndarray:
-    """Of a simple detector, calibrated on the rows that a model would hold out."""
-    num = probation(len(table))
-    held_out = score[num - round(VALID * num) : num]
-    return scaled(score, calibration([held_out], RATE, 0.0, "the rows held out"))
-
-
-def scaled(score: np.ndarray, c: Calibration) -> np.ndarray:
-    return (score - c.mean) / max(c.threshold - c.mean, 1e-9)
-
-
-def z_score(table: pd.DataFrame) -> np.ndarray:
-    x = values(table)
-    num = probation(len(x))
-    before = x.rolling(num, min_periods=2)
-    mean, sd = pd.Series(before.mean()).shift(1), pd.Series(before.std()).shift(1)
-    floor = 1e-6 * (float(np.std(x.to_numpy()[:num])) + 1e-9)  # of a constant past
-    return (0.5 * ((x - mean) / sd.clip(lower=floor)) ** 2).to_numpy()
-
-
-def seasonal_naive(table: pd.DataFrame) -> np.ndarray:
-    x, num = values(table), probation(len(table))
-    steps = np.diff(table["ds"].to_numpy()) / np.timedelta64(1, "D")
-    day = round(1 / float(np.median(steps)))
-    lag = day if 0 < 2 * day <= num else 1
-    return ((x - x.shift(lag)) ** 2).to_numpy()
-
-
-def values(table: pd.DataFrame) -> pd.Series:
-    return pd.Series(table["y"].to_numpy(dtype=float))
+    if kept:
+        args.keep.mkdir(parents=True, exist_ok=True)
+        np.save(kept, surprise)
+    return surprise
 
 
 if __name__ == "__main__":

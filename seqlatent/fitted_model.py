@@ -11,7 +11,7 @@ from seqlatent.data.readers import load, load_future, load_like
 from seqlatent.errors import InputError
 from seqlatent.inference.imputation import LAG
 from seqlatent.models.base import SequenceModel
-from seqlatent.tasks.alarms import HALF_LIFE, Calibration
+from seqlatent.tasks.alarms import HALF_LIFE, MEMORY, Calibration
 from seqlatent.tasks.decoding import decode
 from seqlatent.tasks.detecting import Detection, calibrate, detect
 from seqlatent.tasks.encoding import Latents, infer_latents
@@ -114,6 +114,7 @@ class Fitted(ABC):
         calibrate: Any = None,
         false_alarms: float = 1.0,
         half_life: float = HALF_LIFE,
+        memory: float = MEMORY,
         gap: int = 0,
         num_particles: int = 64,
         seed: int = 0,
@@ -129,6 +130,8 @@ class Fitted(ABC):
                 a fit in this process, or to a bundled data set.
             false_alarms: alarmed steps per thousand of the calibration's data.
             half_life: of the smoothing of surprise, in steps; 0: none.
+            memory: steps that the threshold remembers as it follows the surprise of each series,
+                so that the rate of alarms holds where surprise drifts; 0: it stays.
             gap: the most steps without alarm, side by side, that one interval may span.
             num_particles, seed: of an estimated density.
             progress: show a bar.
@@ -138,29 +141,35 @@ class Fitted(ABC):
                 data do not fit the model.
         """
         data, estimate = self._load(data), {"num_particles": num_particles, "seed": seed}
-        found = self._calibration(calibrate, false_alarms, half_life, **estimate)
+        found = self._calibration(calibrate, false_alarms, half_life, memory, **estimate)
         with counting("detecting", len(data), progress) as count:
             return detect(self.module, data, found, gap=gap, progress=count, **estimate)
 
     def detector(
-        self, *, calibrate: Any = None, false_alarms: float = 1.0, half_life: float = HALF_LIFE
+        self,
+        *,
+        calibrate: Any = None,
+        false_alarms: float = 1.0,
+        half_life: float = HALF_LIFE,
+        memory: float = MEMORY,
     ) -> Detector:
         """`detect` online, for one series: `update(row)` reads its next row; see
         `seqlatent.tasks.watching`. The arguments are those of `detect`."""
-        return Detector(self.module, self._calibration(calibrate, false_alarms, half_life))
+        found = self._calibration(calibrate, false_alarms, half_life, memory)
+        return Detector(self.module, found)
 
     @abstractmethod
     def _calibration_data(self, data: SequenceDataset | None) -> tuple[SequenceDataset, str]:
         """The data that set a threshold, by default held-out ones, and what they are in words."""
 
     def _calibration(
-        self, data: Any, false_alarms: float, half_life: float, **estimate: int
+        self, data: Any, false_alarms: float, half_life: float, memory: float, **estimate: int
     ) -> Calibration:
         given = None if data is None else self._load(data)
         held_out, source = self._calibration_data(given)
         return calibrate(
             self.module, held_out, source=source, false_alarms=false_alarms, half_life=half_life,
-            **estimate,
+            memory=memory, **estimate,
         )  # fmt: skip
 
     def forecast(

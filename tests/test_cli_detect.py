@@ -14,11 +14,20 @@ CALIBRATED = ["--calibrate", "elnino:test"]
 
 
 def test_tables_and_picture(run, rnn_run, place):
-    out, _ = run("detect", rnn_run, "elnino:test", *CALIBRATED, "--false-alarms", 200, "--out",
-                   "a.csv", "--steps-out", "t.parquet", "--plot", "a.png")  # fmt: skip
+    out, _ = run("detect", rnn_run, "elnino:test", *CALIBRATED, "--false-alarms", 200, "--memory",
+                   0, "--out", "a.csv", "--steps-out", "t.parquet", "--plot", "a.png")  # fmt: skip
     alarms, steps = pd.read_csv("a.csv"), pd.read_parquet("t.parquet")
     assert list(alarms) == ["unique_id", "start", "end", "length", "peak", "surprise"]
-    assert list(steps) == ["unique_id", "ds", "surprise", "smoothed", "alarm"]
+    assert list(steps) == [
+        "unique_id",
+        "ds",
+        "surprise",
+        "smoothed",
+        "threshold",
+        "excess",
+        "alarm",
+    ]
+    assert (steps["alarm"] == (steps["excess"] > 0)).all()
     assert len(alarms) > 0
     assert alarms["length"].sum() == steps["alarm"].sum()
     assert steps["alarm"].mean() == pytest.approx(0.2, abs=1 / len(steps) + 1e-9)
@@ -32,12 +41,13 @@ def test_tables_and_picture(run, rnn_run, place):
 
 def test_json_holds_the_threshold_and_its_origin(run, rnn_run):
     out, err = run("detect", rnn_run, "elnino:test", "--false-alarms", 30, "--half-life", 0,
-                   "--json", "--out", "a.csv")  # fmt: skip
+                   "--memory", 0, "--json", "--out", "a.csv")  # fmt: skip
     assert err == ""
     found = json.loads(out)
     assert found["calibrated_on"] == "the held-out data of the fit to elnino:train"
     assert found["false_alarms"] == 30
     assert found["half_life"] == 0
+    assert found["memory"] == 0
     alarms = pd.read_csv("a.csv")
     assert [a["surprise"] for a in found["alarms"]] == pytest.approx(alarms["surprise"].tolist())
     assert (alarms["surprise"] > found["threshold"]).all()
@@ -61,6 +71,7 @@ def test_alarms_of_rolls_are_drawn(run, shared, place):
     [
         (["--false-alarms", "0"], "false_alarms=0 above 0"),
         (["--half-life", "-1"], "half_life=-1 0 or more"),
+        (["--memory", "5"], "memory=5 50 or more"),
         (["--gap", "-1"], "gap=-1 must be at least 0"),
         (["--calibrate", "missing.csv"], "missing.csv neither a file"),
         (["--out", "a.xyz"], "a.xyz"),

@@ -21,6 +21,7 @@ from seqlatent.tasks.alarms import (
     weight_of,
 )
 from seqlatent.tasks.detecting import calibrate, detect
+from seqlatent.tasks.following import follow
 from seqlatent.tasks.watching import Detector
 
 PHI, SIGMA = 0.8, 1.0
@@ -131,7 +132,9 @@ def test_one_step_sounds_the_alarm_for_about_a_half_life():
     c = calibration([rng.exponential(size=5_000)], 1.0, 2.0, "noise")
     v = np.full(100, c.mean - 0.1)
     v[50] = 1e6
-    assert np.flatnonzero(c.smooth(v) > c.threshold).tolist() == [50, 51]
+    assert np.flatnonzero(follow(c, v).excess > 0).tolist() == [50, 51]
+    c = calibration([rng.exponential(size=5_000)], 1.0, 2.0, "noise", 2_000)
+    assert np.flatnonzero(follow(c, v).excess > 0).tolist() == [50, 51]
 
 
 # -- false alarms ----------------------------------------------------------------------------------
@@ -144,8 +147,8 @@ def test_false_alarms_come_at_the_rate_that_was_asked_for(rate):
     realised = []
     for seed in range(40):
         c = calibration(true_surprise(ar(40, 500, 2 * seed)), rate, 2.0, "the process")
-        fresh = [c.smooth(v) for v in true_surprise(ar(40, 500, 2 * seed + 1))]
-        realised.append(1000 * float((np.concatenate(fresh) > c.threshold).mean()))
+        fresh = [follow(c, v).excess for v in true_surprise(ar(40, 500, 2 * seed + 1))]
+        realised.append(1000 * float((np.concatenate(fresh) > 0).mean()))
     error = np.std(realised) / np.sqrt(len(realised))
     assert error < 0.08 * rate
     assert np.mean(realised) == pytest.approx(rate, abs=3 * error)
@@ -205,8 +208,9 @@ ONLINE = [
 ]
 
 
+@pytest.mark.parametrize("memory", [0, 100])
 @pytest.mark.parametrize("name", ONLINE)
-def test_online_is_batch(name):
+def test_online_is_batch(name, memory):
     """Two channels with missing values, if the model reads any; state is carried along."""
     data = dataset(channels=2, num=4, steps=60)
     module = model(name, data=data)
@@ -214,11 +218,11 @@ def test_online_is_batch(name):
         for s in data:
             s.x[10:12] = np.nan
             s.x[20, 1] = np.nan
-    c = calibrate(module, data, source="noise", false_alarms=300)
+    c = calibrate(module, data, source="noise", false_alarms=300, memory=memory)
     found = detect(module, data[:1], c).steps
     detector = Detector(module, c)
     rows = [detector.update(row) for row in data.sequences[0].x]
-    for column in ("surprise", "smoothed"):
+    for column in ("surprise", "smoothed", "threshold", "excess"):
         online = [getattr(row, column) for row in rows]
         np.testing.assert_allclose(online, found[column], rtol=1e-5, atol=1e-5)
     assert [row.alarm for row in rows] == found["alarm"].tolist()
@@ -335,6 +339,9 @@ def test_other_data_are_calibrated_on_whole(shop):
         ({"false_alarms": np.nan}, "false_alarms=nan"),
         ({"half_life": -1}, "half_life=-1"),
         ({"half_life": np.inf}, "half_life=inf"),
+        ({"memory": -1}, "memory=-1"),
+        ({"memory": 10}, "50 or more, or 0"),
+        ({"memory": np.inf}, "memory=inf"),
         ({"gap": -1}, "gap=-1"),
         ({"calibrate": [np.zeros(20)]}, "at least 50 held-out steps, and there are 20"),
     ],
@@ -346,9 +353,9 @@ def test_arguments_out_of_range(arguments, words, fitted):
 
 def test_data_that_have_changed_are_warned_of(fitted, caplog):
     """Five times as much noise; nothing is said of data like those of the calibration."""
-    fitted.detect(list(ar(2, 400, 5)))
+    fitted.detect(list(ar(2, 400, 5)), memory=0)
     assert not caplog.records
-    fitted.detect(list(5 * ar(2, 400, 5)))
+    fitted.detect(list(5 * ar(2, 400, 5)), memory=0)
     (record,) = caplog.records
     assert "of a thousand steps are alarmed, and the threshold stands for 1" in record.getMessage()
 

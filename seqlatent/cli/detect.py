@@ -41,6 +41,13 @@ def detect(
     half_life: Annotated[
         float, typer.Option(help="Half-life of the smoothing, in steps; 0: none.")
     ] = 2.0,
+    memory: Annotated[
+        float,
+        typer.Option(
+            help="Steps that the threshold remembers as it follows the surprise of each series; "
+            "0: it stays as calibrated."
+        ),
+    ] = 2000.0,
     gap: Annotated[
         int, typer.Option(help="Steps without alarm that an interval of alarm may span.")
     ] = 0,
@@ -65,7 +72,8 @@ def detect(
     """Find anomalies: intervals of steps that surprise the model.
 
     Surprise is -log p(x_t | x_{<t}), in nats. An alarm is raised where its moving mean is above a
-    threshold that held-out data exceed at the rate of --false-alarms.
+    threshold that held-out data exceed at the rate of --false-alarms, and which then follows the
+    surprise of each series, so that the rate holds where surprise drifts.
     """
     from seqlatent.api import load_model
     from seqlatent.data.readers import load_like
@@ -82,6 +90,7 @@ def detect(
         calibrate=held_out,
         false_alarms=false_alarms,
         half_life=half_life,
+        memory=memory,
         gap=gap,
         num_particles=num_particles,
         seed=seed,

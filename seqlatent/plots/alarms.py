@@ -22,7 +22,6 @@ def plot_alarms(
     data: SequenceDataset,
     steps: pd.DataFrame,
     alarms: pd.DataFrame,
-    threshold: float,
     path: str | Path | None = None,
 ) -> "Figure":
     """The series with the most surprising alarms, at most four, and then the first ones.
@@ -30,7 +29,6 @@ def plot_alarms(
     Args:
         data: what was looked at.
         steps, alarms: as `seqlatent.tasks.detecting.Detection` holds them.
-        threshold: of the smoothed surprise, nats.
         path: where to write the picture.
     """
     worst = alarms.sort_values("surprise", ascending=False)["unique_id"].unique().tolist()
@@ -43,7 +41,7 @@ def plot_alarms(
         mine = steps[steps["unique_id"] == name]
         spans = alarms[alarms["unique_id"] == name]
         top.set_title(f"{data.name} {name}: {_counted(len(spans))}", fontsize=9, loc="left")
-        _surprise(bottom, s, pd.DataFrame(mine), threshold, rolled=limits is not None)
+        _surprise(bottom, s, pd.DataFrame(mine), rolled=limits is not None)
         if limits is None:
             for d, target in enumerate(data.targets):
                 color = INK if data.num_channels == 1 else None
@@ -64,12 +62,13 @@ def plot_alarms(
     return finish(figure, path)
 
 
-def _surprise(ax: "Axes", s: Sequence, steps: pd.DataFrame, threshold: float, rolled: bool) -> None:
+def _surprise(ax: "Axes", s: Sequence, steps: pd.DataFrame, rolled: bool) -> None:
     ds = np.asarray(steps["ds"])
     at = np.searchsorted(s.ds, ds.astype(s.ds.dtype)) if rolled else ds
     ax.plot(at, np.asarray(steps["surprise"]), color=SOFT, linewidth=0.6, label="surprise")
     ax.plot(at, np.asarray(steps["smoothed"]), color=INK, linewidth=1.0, label="smoothed")
-    ax.axhline(threshold, color=ALERT, linewidth=0.8, linestyle="--", label="threshold")
+    threshold = np.asarray(steps["threshold"])
+    ax.plot(at, threshold, color=ALERT, linewidth=0.8, linestyle="--", label="threshold")
     ax.set_ylabel("surprise, nats", fontsize=8)
     ax.legend(fontsize=7, frameon=False, ncols=3)
 

@@ -59,14 +59,19 @@ Anomalies
 ---------
 `detect` raises an alarm where the moving mean of the surprise -log p(x_t | x_{<t}) is above a
 threshold, and gives the intervals of alarm. `false_alarms` is the number of alarmed steps per
-thousand that the threshold stands for on the data that it was calibrated on: those that the fit
-held out, where they are known, or others (`calibrate`). Give it data without anomalies: those in it
-raise the threshold. `seqlatent.tasks.alarms` has the formulas. The first steps of a series that
-begins anew are often more surprising than those of held-out data that continue a series.
+thousand. The threshold begins where the data that it is calibrated on exceed it at that rate:
+those that the fit held out, where they are known, or others (`calibrate`). Give it data without
+anomalies: those in it raise the threshold. `seqlatent.tasks.alarms` has the formulas. The first
+steps of a series that begins anew are often more surprising than those of held-out data that
+continue a series.
 
-The threshold stays what it is: where the data drift away from those of the calibration, false
-alarms come more often, and a warning says so from ten times the rate on. Calibrate again then, or
-fit again.
+From there on the threshold follows the surprise of each series (`seqlatent.tasks.following`), about
+that of the last `memory` steps, so that the rate of alarms holds where surprise drifts. What stays
+anomalous therefore becomes ordinary within some dozens of steps: an alarm says that something has
+changed, and not for how long. With `memory=0` the threshold stays; where the data drift away from
+those of the calibration, false alarms come more often then, and a warning says so from ten times
+the rate on. `excess` of the table of steps is a score that can be compared along a series and
+between series.
 
 The surprise of a step is high where the values are unlikely *or* the model expects them to spread
 widely. A series of which both calm and noisy stretches are ordinary has its alarms in the noisy
@@ -74,6 +79,17 @@ ones.
 
 `detector` reads one row after another, and gives the same numbers. Steps that are missing between
 two rows are read as such, whatever their number; tables fill them in only where they are few.
+
+Classification
+--------------
+A model of each class makes a classifier: with `models`, a dictionary of fits, and the shares of the
+classes `prior`,
+
+    score = {c: m.log_prob(data)["log_prob"] + np.log(prior[c]) for c, m in models.items()}
+    classes = pd.DataFrame(score).idxmax(axis=1)
+
+`scripts/reproduce_classes.py` does so, and `tests/test_reproduce_classes.py` holds it to the best
+rule of known processes.
 
 Forecasts
 ---------

@@ -21,7 +21,8 @@ fitted by probability-weighted moments in closed form (Hosking and Wallis 1987).
 The rate is right on average where there is enough to calibrate on: for 1 alarmed step per thousand
 of an AR(1), thresholds from 20,000 steps gave 1.05 on fresh steps (standard deviation 0.36 between
 calibrations), thresholds from 2,000 steps 1.4 (1.5), because too low a threshold costs more alarms
-than one that is as much too high saves.
+than one that is as much too high saves. That holds for data like those of the calibration; where
+surprise drifts, the threshold has to follow it (`seqlatent.tasks.following`), as by default.
 """
 
 from dataclasses import dataclass
@@ -33,9 +34,11 @@ from seqlatent.errors import InputError
 from seqlatent.text import counted
 
 HALF_LIFE = 2.0  # steps
+MEMORY = 2000.0  # steps
 TAIL = 0.05  # share of steps that the tail is fitted to
 FEWEST = 50  # steps to calibrate on
 FEWEST_EXCESSES = 20
+SMALLEST = 1e-3  # mean excess, in nats and in standard deviations of the smoothed surprise
 HIGHEST = 2.0  # thresholds, above the mean, that one step can lift the smoothed surprise to
 
 
@@ -129,49 +132,64 @@ class Calibration:
     Attributes:
         false_alarms: alarmed steps per thousand that it stands for.
         half_life: of the smoothing, in steps; 0: none.
-        threshold: nats.
+        memory: steps that the threshold remembers as it follows the surprise; 0: it stays.
+        threshold: nats; the first one, where it follows.
         mean: of the surprise, nats: what smoothing begins with.
         highest: surprise that enters the smoothing is cut here, so that one step, however
-            surprising, sounds the alarm for about a half-life and not for much longer.
+            surprising, sounds the alarm for about a half-life and not for much longer; of a
+            threshold that stays.
         num_steps: steps that it was found on.
         source: what these are, in words.
-        tail: the law of their smoothed surprise.
+        share: of the steps that are above the level of the tail.
+        level, scale: that level and the mean excess above it, nats.
+        least_scale: below which the mean excess does not go, nats.
     """
 
     false_alarms: float
     half_life: float
+    memory: float
     threshold: float
     mean: float
     highest: float
     num_steps: int
     source: str
-    tail: Tail
-
-    def smooth(self, surprise: np.ndarray) -> np.ndarray:
-        """(T,) surprise, NaN where missing -> (T,) smoothed surprise, NaN there too."""
-        return smooth(np.minimum(surprise, self.highest), self.half_life, self.mean)
+    share: float
+    level: float
+    scale: float
+    least_scale: float
 
     def to_text(self) -> str:
         steps = counted(self.num_steps, "step")
+        first = " at first" if self.memory else ""
         text = (
-            f"threshold {self.threshold:.3f} nats, for a rate of false alarms of "
+            f"threshold {self.threshold:.3f} nats{first}, for a rate of false alarms of "
             f"{self.false_alarms:g} per thousand steps; calibrated on {steps} of {self.source}"
         )
         if self.num_steps * self.false_alarms < 1000:
             text += ", too few to hold such an alarm: the threshold is extrapolated"
+        if self.memory:
+            text += f"; it follows the surprise of about the last {self.memory:g} steps"
         return text
 
 
 def calibration(
-    surprise: list[np.ndarray], false_alarms: float, half_life: float, source: str
+    surprise: list[np.ndarray],
+    false_alarms: float,
+    half_life: float,
+    source: str,
+    memory: float = 0.0,
 ) -> Calibration:
     """The threshold above which the smoothed surprise of held-out series is at the given rate.
+
+    One that stays has a Pareto tail. One that follows begins with an exponential tail, and corrects
+    itself.
 
     Args:
         surprise: (T,) nats of every series, NaN where missing.
         false_alarms: alarmed steps per thousand, in (0, 1000).
         half_life: of the smoothing, steps.
         source: what the series are, for messages.
+        memory: steps that the threshold remembers as it follows the surprise; 0: it stays.
 
     Raises:
         InputError: for too few steps.
@@ -184,10 +202,19 @@ def calibration(
         tail = Tail.of(smoothed[~np.isnan(smoothed)])
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
-    threshold = tail.quantile(false_alarms / 1000)
+    rate = false_alarms / 1000
+    share = max(TAIL, rate)
+    level = float(np.quantile(tail.values, 1 - share))
+    least = SMALLEST * (1 + float(tail.values.std()))
+    excess = tail.values[tail.values > level] - level
+    scale = max(float(excess.mean()) if len(excess) else 0.0, least)
+    threshold = level + scale * float(np.log(share / rate)) if memory else tail.quantile(rate)
     above = HIGHEST * max(threshold - mean, 0.0) / weight_of(half_life)
     highest = max(mean + above, float(tail.values[-1])) if half_life else np.inf
-    return Calibration(false_alarms, half_life, threshold, mean, highest, len(seen), source, tail)
+    return Calibration(
+        false_alarms, half_life, memory, threshold, mean, highest, len(seen), source, share, level,
+        scale, least,
+    )  # fmt: skip
 
 
 def weight_of(half_life: float) -> float:

@@ -1,8 +1,9 @@
-"""Anomalies: steps whose smoothed surprise is above a threshold that held-out data have set.
+"""Anomalies: steps whose smoothed surprise is above a threshold, which held-out data have set and
+which follows the surprise of the steps before.
 
 The surprise of a step is -log p(x_t | x_{<t}), in nats; `seqlatent.tasks.alarms` has the
-smoothing, the threshold and the intervals of alarm. `seqlatent.tasks.watching` does the same one
-row at a time.
+smoothing, the first threshold and the intervals of alarm, `seqlatent.tasks.following` what becomes
+of the threshold. `seqlatent.tasks.watching` does the same one row at a time.
 """
 
 import logging
@@ -21,7 +22,15 @@ from seqlatent.inference.protocols import Density, EstimatedDensity
 from seqlatent.models.base import SequenceModel
 from seqlatent.options import check_count, check_seed, is_number
 from seqlatent.plots.alarms import plot_alarms
-from seqlatent.tasks.alarms import HALF_LIFE, Calibration, calibration, intervals
+from seqlatent.tasks.alarms import (
+    FEWEST,
+    HALF_LIFE,
+    MEMORY,
+    Calibration,
+    calibration,
+    intervals,
+)
+from seqlatent.tasks.following import follow
 from seqlatent.tasks.prepare import check_data
 from seqlatent.text import counted
 
@@ -42,9 +51,11 @@ class Detection:
         data: what was looked at.
         alarms: a row per interval of alarm: `unique_id, start, end`, `length` in scored steps,
             `peak`, the step of the greatest surprise, and that `surprise` in nats.
-        steps: a row per step: `unique_id, ds, surprise, smoothed, alarm`; nats, NaN where nothing
-            was scored.
-        calibration: the threshold, and what it was found on.
+        steps: a row per step: `unique_id, ds, surprise, smoothed, threshold, excess, alarm`; nats,
+            NaN where nothing was scored. `excess` is that of the smoothed surprise over the
+            threshold, in mean excesses of the tail at that time: a score that can be compared
+            where surprise drifts; alarms have it above 0.
+        calibration: the threshold to begin with, and what it was found on.
     """
 
     data: SequenceDataset
@@ -54,12 +65,12 @@ class Detection:
 
     @property
     def threshold(self) -> float:
-        """Of the smoothed surprise, nats."""
+        """Of the smoothed surprise, nats; the first one, where it follows."""
         return self.calibration.threshold
 
     def plot(self, path: str | Path | None = None) -> "Figure":
         """Draw the series with the most surprising alarms, shaded, over their surprise."""
-        return plot_alarms(self.data, self.steps, self.alarms, self.threshold, path)
+        return plot_alarms(self.data, self.steps, self.alarms, path)
 
     def to_text(self) -> str:
         """How many alarms there are, and by which threshold."""
@@ -81,6 +92,7 @@ class Detection:
             "threshold": c.threshold,
             "false_alarms": c.false_alarms,
             "half_life": c.half_life,
+            "memory": c.memory,
             "calibrated_on": c.source,
             "calibration_steps": c.num_steps,
             "alarms": alarms.to_dict("records"),
@@ -105,7 +117,7 @@ def detect(
     Args:
         model: a fitted model with a likelihood.
         data: sequences with the training data's channels.
-        calibrated: the threshold, from `calibrate`.
+        calibrated: the threshold and whether it follows, from `calibrate`.
         gap: the most steps without alarm, side by side, that one interval may span.
         num_particles: K of the estimate, for models whose density is estimated.
         seed: of the estimate's noise.
@@ -120,15 +132,16 @@ def detect(
     alarms: list[tuple[Any, ...]] = []
     parts: list[pd.DataFrame] = []
     for s, v in zip(data, surprise, strict=True):
-        smoothed = calibrated.smooth(v)
-        alarm = smoothed > calibrated.threshold  # NaN is not
+        smoothed, threshold, excess = follow(calibrated, v)
+        alarm = excess > 0  # NaN is not
         seen = ~np.isnan(v)
         for start, end in intervals(alarm, seen, gap):
             peak = start + int(np.nanargmax(v[start : end + 1]))
             length = int(seen[start : end + 1].sum())
             alarms.append((s.unique_id, s.ds[start], s.ds[end], length, s.ds[peak], v[peak]))
         kept = s.recorded
-        part = {"ds": s.ds, "surprise": v, "smoothed": smoothed, "alarm": alarm}
+        part = {"ds": s.ds, "surprise": v, "smoothed": smoothed, "threshold": threshold,
+                "excess": excess, "alarm": alarm}  # fmt: skip
         columns = {name: column[kept] for name, column in part.items()}
         parts.append(pd.DataFrame({"unique_id": s.unique_id, **columns}))
     table = pd.DataFrame(alarms, columns=pd.Index(ALARMS))
@@ -152,7 +165,7 @@ def _warn_of_drift(found: Detection) -> None:
         logger.warning(
             "%s: %.3g of a thousand steps are alarmed, and the threshold stands for %g: the data "
             "differ from those that it was calibrated on; calibrate it on more or on later data "
-            "(calibrate, --calibrate), or fit again",
+            "(calibrate, --calibrate), let it follow them (memory, --memory), or fit again",
             found.data.name,
             1000 * alarmed / scored,
             found.calibration.false_alarms,
@@ -166,6 +179,7 @@ def calibrate(
     source: str,
     false_alarms: float = 1.0,
     half_life: float = HALF_LIFE,
+    memory: float = MEMORY,
     num_particles: int = 64,
     seed: int = 0,
 ) -> Calibration:
@@ -177,6 +191,8 @@ def calibrate(
         source: what the data are, for messages.
         false_alarms: alarmed steps per thousand.
         half_life: of the smoothing, in steps; 0: none.
+        memory: steps that the threshold remembers as it follows the surprise of each series, see
+            `seqlatent.tasks.following`; 0: it stays.
         num_particles, seed: of an estimated density.
 
     Raises:
@@ -190,8 +206,10 @@ def calibrate(
         )
     if not is_number(half_life) or not 0 <= half_life < np.inf:
         raise InputError(f"half_life={half_life} is a number of steps, 0 or more")
+    if not is_number(memory) or not (memory == 0 or FEWEST <= memory < np.inf):
+        raise InputError(f"memory={memory} is a number of steps, {FEWEST} or more, or 0")
     _, found = surprises(model, data, num_particles, seed)
-    return calibration(found, float(false_alarms), float(half_life), source)
+    return calibration(found, float(false_alarms), float(half_life), source, float(memory))
 
 
 def surprises(

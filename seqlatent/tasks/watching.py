@@ -22,7 +22,8 @@ from seqlatent.errors import InputError
 from seqlatent.inference.protocols import ExactDensity
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.mixture import MixtureModel
-from seqlatent.tasks.alarms import Calibration, weight_of
+from seqlatent.tasks.alarms import Calibration
+from seqlatent.tasks.following import Follower
 from seqlatent.tasks.prepare import check_values
 
 MAX_GAP = 1000  # absent steps between two rows
@@ -35,12 +36,16 @@ class Watched(NamedTuple):
         ds: the step.
         surprise: -log p(x_t | x_{<t}), nats; NaN where nothing was scored.
         smoothed: the same, smoothed.
+        threshold: nats.
+        excess: of the smoothed surprise over it, in mean excesses of the tail.
         alarm: whether it is above the threshold.
     """
 
     ds: Any
     surprise: float
     smoothed: float
+    threshold: float
+    excess: float
     alarm: bool
 
 
@@ -49,7 +54,7 @@ class Detector:
 
     Args:
         model: fitted, with an exact likelihood.
-        calibrated: the threshold.
+        calibrated: the threshold and whether it follows.
 
     Raises:
         InputError: for a model that cannot score one step after the other.
@@ -70,14 +75,14 @@ class Detector:
             )
         self.model, self.calibrated = model.eval(), calibrated
         self._state = model.begin(None)
-        self._smoothed = calibrated.mean
+        self._follower = Follower(calibrated)
         self._num_steps = 0
         self._last: np.ndarray | None = None  # (1,) the step before
 
     @property
     def threshold(self) -> float:
-        """Of the smoothed surprise, nats."""
-        return self.calibrated.threshold
+        """Of the next step's smoothed surprise, nats."""
+        return self._follower.threshold
 
     def update(self, row: Any) -> Watched:
         """Read the next row.
@@ -99,11 +104,9 @@ class Detector:
         surprise = self._read(x, covariates)
         self._last = ds
         if np.isnan(surprise):
-            return Watched(ds[0], np.nan, np.nan, False)
-        c, weight = self.calibrated, weight_of(self.calibrated.half_life)
-        self._smoothed += weight * (min(surprise, c.highest) - self._smoothed)
-        alarm = self._smoothed > c.threshold
-        return Watched(ds[0], surprise, float(self._smoothed), bool(alarm))
+            return Watched(ds[0], np.nan, np.nan, np.nan, np.nan, False)
+        smoothed, threshold, excess = map(float, self._follower.update(surprise))
+        return Watched(ds[0], surprise, smoothed, threshold, excess, excess > 0)
 
     # -- reading ----------------------------------------------------------------------------------
 
