@@ -91,9 +91,10 @@ def chain(**options) -> LatentModel:
     assert isinstance(transition, GatedTransition)
     for p in m.prior.parameters():
         p.data.zero_()
-    transition.gate[-1].bias.data.fill_(-40.0)
+    gate, _, raw = transition.out.bias.data  # of one latent
+    gate.fill_(-40.0)
+    raw.fill_(softplus_inverse(STEP - FLOOR))
     transition.linear.weight.data.fill_(SLOPE)
-    transition.raw_scale.bias.data.fill_(softplus_inverse(STEP - FLOOR) - SOFTPLUS_ONE)
     return m
 
 

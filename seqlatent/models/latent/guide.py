@@ -3,8 +3,9 @@
     q(z_{1:T} | x_{1:T}) = prod_t q(z_t | x_{1:t}, z_{1:t-1})
     z_t = loc_t + scale_t f_t^{-1}(eps_t),    eps_t ~ N(0, I)
 
-The guide has two forms of one family; f_t is the identity or an increasing map of each latent
-(guide_distribution.py). With `latents`, (loc_t, scale_t, f_t) = net(x_{1:t}, z_{<t}), and samples
+f_t is the identity or an increasing map of each latent (guide_distribution.py). With `prior`, loc_t
+and scale_t correct those of p(z_t | z_{<t}, .) by what x_t says (prior_guide.py). The other two are
+forms of one family. With `latents`, (loc_t, scale_t, f_t) = net(x_{1:t}, z_{<t}), and samples
 are computed step by step. With `noise`, the network sees eps_{<t} instead of z_{<t}: given x there
 is a bijection between the two, and all T steps are sampled in one parallel pass. One direction of
 each form is parallel and the other sequential:
@@ -16,6 +17,7 @@ Either way log q(z) is the sum over the steps of log q(z_t | .). A smoothing gui
 x_{t:T}, through a second network that reads the sequence backwards.
 """
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
@@ -30,39 +32,24 @@ from seqlatent.models.latent.priors import PriorDistribution
 from seqlatent.nn.causal import CausalNetwork, State
 from seqlatent.nn.layers import SOFTPLUS_ONE
 
-CONDITIONINGS = ("noise", "latents")
+CONDITIONINGS = ("auto", "prior", "noise", "latents")
 
 
-class Guide(nn.Module):
-    """A causal network over what is known of x_t and the previous z or eps.
+class Guide(nn.Module, ABC):
+    """What all guides share: a summary of later values, samples and densities.
 
     Args:
-        network: with inputs of size F + Z.
         latent_dim: Z.
-        conditioning: `noise` or `latents`.
         backward: for a smoothing guide, a network that reads the sequence backwards.
-        distribution: one of `GUIDE_DISTRIBUTIONS`.
+        distribution: of each latent, one of `GUIDE_DISTRIBUTIONS`.
     """
 
     def __init__(
-        self,
-        network: CausalNetwork,
-        latent_dim: int,
-        conditioning: str,
-        backward: CausalNetwork | None = None,
-        distribution: str = "normal",
+        self, latent_dim: int, backward: CausalNetwork | None = None, distribution: str = "normal"
     ):
         super().__init__()
         self.shape = GUIDE_DISTRIBUTIONS[distribution]
-        self.network, self.latent_dim, self.conditioning = network, latent_dim, conditioning
-        self.backward_network = backward
-        # The distributions also depend on each step's inputs directly, because a recurrent network
-        # is slow to learn to pass x_t through.
-        num_params = 2 + self.shape.num_params
-        self.out = nn.Linear(network.out_dim + network.in_dim, num_params * latent_dim)
-        with torch.no_grad():  # start near N(0, I)
-            self.out.weight.mul_(0.1)
-            self.out.bias.zero_()
+        self.latent_dim, self.backward_network = latent_dim, backward
 
     def prepare(self, seen: Tensor, ahead: Tensor, lengths: Tensor) -> Tensor:
         """What the guide sees of each step.
@@ -84,6 +71,81 @@ class Guide(nn.Module):
         reverse = torch.where(step < lengths[:, None], reverse, step)[..., None]
         h, _ = self.backward_network(ahead.gather(1, reverse.expand(ahead.shape)))
         return torch.cat([seen, h.gather(1, reverse.expand(h.shape))], -1)
+
+    @abstractmethod
+    def distributions(
+        self, seen: Tensor, eps: Tensor, state: State = None
+    ) -> tuple[TransformedNormal, State]:
+        """The distributions of each step's z, given the earlier latents that `eps` yields.
+
+        Args:
+            seen: (B, T, F) what is known of each step (`prepare`).
+            eps: (..., B, T, Z) standard normal noise.
+            state: what an earlier call returned, to continue with the next steps.
+
+        Returns:
+            the distributions with batch shape (..., B, T), and the state after.
+        """
+
+    @abstractmethod
+    def given(
+        self, seen: Tensor, z: Tensor, state: State = None
+    ) -> tuple[TransformedNormal, State]:
+        """The distributions of given latents (..., B, T, Z), and the state after them."""
+
+    def sample(
+        self, seen: Tensor, eps: Tensor, state: State = None, branched: bool = False
+    ) -> tuple[Tensor, Tensor, State]:
+        """Sample z from noise.
+
+        Args:
+            seen, eps, state: see `distributions`.
+            branched: sample the K latents of a step given the past of the *first* particle, so that
+                the network runs once and not K times. This suits estimates by step
+                (inference/bounds.py), but does not give samples of whole sequences. Gradients of
+                log q then pass through z only, as `doubly_reparametrised` requires.
+
+        Returns:
+            z (..., B, T, Z), log q(z_t | x_{1:t}, z_{<t}) (..., B, T) in nats, and the state after.
+        """
+        distribution, state = self.distributions(seen, eps[:1] if branched else eps, state)
+        if branched:
+            z = distribution.z(eps)
+            return z, distribution.detach().log_prob(z), state
+        return *distribution.sample(eps), state
+
+    def log_prob(self, seen: Tensor, z: Tensor) -> Tensor:
+        """(..., B, T) log q(z_t | x_{1:t}, z_{<t}) of given latents (..., B, T, Z), in nats."""
+        return self.given(seen, z)[0].log_prob(z)
+
+
+class NetworkGuide(Guide):
+    """A causal network over what is known of x_t and the previous z or eps.
+
+    Args:
+        network: with inputs of size F + Z.
+        latent_dim: Z.
+        conditioning: `noise` or `latents`.
+        backward, distribution: see `Guide`.
+    """
+
+    def __init__(
+        self,
+        network: CausalNetwork,
+        latent_dim: int,
+        conditioning: str,
+        backward: CausalNetwork | None = None,
+        distribution: str = "normal",
+    ):
+        super().__init__(latent_dim, backward, distribution)
+        self.network, self.conditioning = network, conditioning
+        # The distributions also depend on each step's inputs directly, because a recurrent network
+        # is slow to learn to pass x_t through.
+        num_params = 2 + self.shape.num_params
+        self.out = nn.Linear(network.out_dim + network.in_dim, num_params * latent_dim)
+        with torch.no_grad():  # start near N(0, I)
+            self.out.weight.mul_(0.1)
+            self.out.bias.zero_()
 
     def _distribution(
         self, seen: Tensor, given: Tensor, state: State
@@ -123,49 +185,13 @@ class Guide(nn.Module):
     def distributions(
         self, seen: Tensor, eps: Tensor, state: State = None
     ) -> tuple[TransformedNormal, State]:
-        """The distributions of each step's z, given the earlier latents that `eps` yields.
-
-        Args:
-            seen: (B, T, F) what is known of each step (`prepare`).
-            eps: (..., B, T, Z) standard normal noise.
-            state: what an earlier call returned, to continue with the next steps.
-
-        Returns:
-            the distributions with batch shape (..., B, T), and the state after.
-        """
         if self.conditioning == "noise":
             return self._pass(seen, eps, state)
         return self._walk(seen, eps, state, invert=False)
 
-    def sample(
-        self, seen: Tensor, eps: Tensor, state: State = None, branched: bool = False
-    ) -> tuple[Tensor, Tensor, State]:
-        """Sample z from noise.
-
-        Args:
-            seen, eps, state: see `distributions`.
-            branched: sample the K latents of a step given the past of the *first* particle, so that
-                the network runs once and not K times. This suits estimates by step
-                (inference/bounds.py), but does not give samples of whole sequences. Gradients of
-                log q then pass through z only, as `doubly_reparametrised` requires.
-
-        Returns:
-            z (..., B, T, Z), log q(z_t | x_{1:t}, z_{<t}) (..., B, T) in nats, and the state after.
-        """
-        distribution, state = self.distributions(seen, eps[:1] if branched else eps, state)
-        if branched:
-            z = distribution.z(eps)
-            return z, distribution.detach().log_prob(z), state
-        return *distribution.sample(eps), state
-
-    def log_prob(self, seen: Tensor, z: Tensor) -> Tensor:
-        """(..., B, T) log q(z_t | x_{1:t}, z_{<t}) of given latents (..., B, T, Z), in nats."""
-        return self.given(seen, z)[0].log_prob(z)
-
     def given(
         self, seen: Tensor, z: Tensor, state: State = None
     ) -> tuple[TransformedNormal, State]:
-        """The distributions of given latents (..., B, T, Z), and the state after them."""
         if self.conditioning == "latents":
             return self._pass(seen, z, state)
         return self._walk(seen, z, state, invert=True)

@@ -36,10 +36,11 @@ from seqlatent.inference.protocols import EstimatedDensity, Fillable, ModelState
 from seqlatent.inference.smc import systematic
 from seqlatent.models.emission_model import EmissionModel
 from seqlatent.models.latent.filtering import filter_reading, filtered_paths
-from seqlatent.models.latent.guide import Guide, GuideDistribution
+from seqlatent.models.latent.guide import Guide, GuideDistribution, NetworkGuide
 from seqlatent.models.latent.options import LatentOptions
 from seqlatent.models.latent.parts import LatentSample, Reading
-from seqlatent.models.latent.priors import PriorDistribution, build_prior
+from seqlatent.models.latent.prior_guide import PriorGuide
+from seqlatent.models.latent.priors import PriorDistribution, SequentialPrior, build_prior
 from seqlatent.models.latent.sites import Sites, register, sequences_and_steps, unchecked
 from seqlatent.nn.build import build_network
 from seqlatent.nn.causal import State, map_state
@@ -70,8 +71,8 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         # The recurrent transition of a conditional prior reads x_{<t} itself. An emission with
         # history=all uses that network's summary of (x_{<t}, z_{<t}).
         recurrent = o.prior == "conditional" and o.transition == "rnn"
-        self.shares = recurrent and o.history == "all"
-        summarised = (o.history == "all" or o.prior == "conditional") and not recurrent
+        self.shares = recurrent and o.seen_history == "all"
+        summarised = o.seen_history == "all" and not recurrent
         self.summary = Recurrent(self.input_dim, hidden) if summarised else None
         known_dim = self.input_dim + (hidden if self.summary else 0)
         self.prior = build_prior(
@@ -84,7 +85,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
             hidden_dim=hidden,
         )
         emission_dim = {"none": self.num_known, "last": self.input_dim, "all": known_dim}
-        self.context_dim = emission_dim[o.history]
+        self.context_dim = emission_dim[o.seen_history]
         self.from_context = nn.Linear(self.context_dim, hidden) if self.context_dim else None
         self.from_past = nn.Linear(hidden, hidden, bias=False) if self.shares else None
         self.from_latents = nn.Linear(o.latent_dim, hidden)
@@ -92,16 +93,28 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         self.head = self.build_head(hidden)
         seen_dim = self.embedding_dim + known_dim
         backward = Recurrent(self.embedding_dim, hidden) if o.smoothing else None
-        network = build_network(
-            o.guide,
-            seen_dim + (hidden if backward else 0) + o.latent_dim,
-            hidden,
-            num_layers=o.guide_layers,
-            dropout=o.dropout,
-        )
-        self.guide_network = Guide(
-            network, o.latent_dim, o.guide_conditioning, backward, o.guide_distribution
-        )
+        seen_dim += hidden if backward else 0
+        if o.conditioning == "prior":
+            assert isinstance(self.prior, SequentialPrior)
+            # `seen` holds the embedding of x_t, and what is known before: see `_contexts`.
+            first = self.embedding_dim
+            context = slice(first, first + known_dim)
+            if o.prior != "conditional":
+                context = slice(2 * first, first + self.input_dim)
+            self.guide_network: Guide = PriorGuide(
+                self.prior, seen_dim, context, hidden, backward, o.guide_distribution
+            )
+        else:
+            network = build_network(
+                o.guide,
+                seen_dim + o.latent_dim,
+                hidden,
+                num_layers=o.guide_layers,
+                dropout=o.dropout,
+            )
+            self.guide_network = NetworkGuide(
+                network, o.latent_dim, o.conditioning, backward, o.guide_distribution
+            )
 
     @classmethod
     def unused_options(cls, options: LatentOptions) -> dict[str, str]:
@@ -120,7 +133,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         """(B, T, .) the parts of `known` that the emission and the prior see. `known` begins with
         u_t, which is the embedding of x_{t-1} and the covariates."""
         covariates = known[..., self.embedding_dim : self.input_dim]
-        emission = covariates if self.options.history == "none" else known[..., : self.context_dim]
+        emission = covariates if self.options.seen_history == "none" else known[..., : self.context_dim]
         return emission, known if self.options.prior == "conditional" else covariates
 
     def _emission(

@@ -10,17 +10,17 @@ from seqlatent.models.latent.priors import PRIORS
 from seqlatent.models.latent.transitions import TRANSITIONS
 from seqlatent.nn.build import network_names
 
-HISTORIES = ("last", "none", "all")
+HISTORIES = ("auto", "last", "none", "all")
 OBJECTIVES = ("auto", "elbo", "iwae", "fivo")
 
 
 @dataclass(frozen=True)
 class LatentOptions(EmissionModelOptions):
     latent_dim: int = field(
-        default=4, metadata={"help": "number of latents of each step", "min": 1}
+        default=8, metadata={"help": "number of latents of each step", "min": 1}
     )
     prior: str = field(
-        default="independent",
+        default="conditional",
         metadata={
             "help": "prior of z_t: independent, N(0, I); mixture, of normals; autoregressive, "
             "p(z_t | z_{<t}); or conditional, p(z_t | z_{<t}, x_{<t})",
@@ -35,18 +35,18 @@ class LatentOptions(EmissionModelOptions):
         metadata={"help": "whether a mixture prior is learned; else it stays as initialised"},
     )
     transition: str = field(
-        default="rnn",
+        default="gated",
         metadata={
             "help": "transition of an autoregressive or conditional prior: rnn, a GRU over all of "
-            "z_{<t}; or gated, a gated step from z_{t-1}",
+            "z_{<t}; or gated, a gated step from z_{t-1} (and x_{t-1} or, with history=all, x_{<t})",
             "choices": TRANSITIONS,
         },
     )
     history: str = field(
-        default="all",
+        default="auto",
         metadata={
             "help": "past values that the emission p(x_t | history, z_t) sees: last, x_{t-1}; all, "
-            "through a GRU; or none",
+            "through a GRU; none; or auto: none with a conditional prior, else last",
             "choices": HISTORIES,
         },
     )
@@ -58,10 +58,11 @@ class LatentOptions(EmissionModelOptions):
         },
     )
     guide_conditioning: str = field(
-        default="noise",
+        default="auto",
         metadata={
-            "help": "what the guide sees of earlier steps: noise (it samples all steps in "
-            "parallel) or latents (it samples step by step)",
+            "help": "what the guide knows of earlier latents: prior, what the prior makes of them, "
+            "which it corrects step by step; noise (it samples all steps in parallel) or latents "
+            "(it samples step by step); auto: prior if the latents depend on each other, else noise",
             "choices": CONDITIONINGS,
         },
     )
@@ -121,6 +122,21 @@ class LatentOptions(EmissionModelOptions):
     )
 
     @property
+    def seen_history(self) -> str:
+        """The history, with `auto` resolved: latents that the emission depends on alone cannot
+        leave the state to a summary of the past."""
+        if self.history != "auto":
+            return self.history
+        return "none" if self.prior == "conditional" else "last"
+
+    @property
+    def conditioning(self) -> str:
+        """The guide's conditioning, with `auto` resolved."""
+        if self.guide_conditioning != "auto":
+            return self.guide_conditioning
+        return "prior" if self.dependent else "noise"
+
+    @property
     def dependent(self) -> bool:
         """Whether the prior of z_t depends on earlier latents."""
         return self.prior in ("autoregressive", "conditional")
@@ -143,6 +159,11 @@ class LatentOptions(EmissionModelOptions):
             raise InputError(
                 f"history=none with prior={self.prior} has no memory at all: every step would be "
                 "independent of the others; use prior=autoregressive, or history=last"
+            )
+        if self.conditioning == "prior" and not self.dependent:
+            raise InputError(
+                f"guide_conditioning=prior has nothing to correct with prior={self.prior}, which "
+                "is the same at every step; use guide_conditioning=noise"
             )
         if self.smoothing and not self.dependent:
             raise InputError(
@@ -172,6 +193,8 @@ class LatentOptions(EmissionModelOptions):
             unused |= dict.fromkeys(("prior_components", "learn_prior"), "prior=mixture")
         if not self.dependent:
             unused["transition"] = "prior=autoregressive or conditional"
+        if self.conditioning == "prior":
+            unused |= dict.fromkeys(("guide", "guide_layers"), "guide_conditioning=noise or latents")
         if self.bound == "elbo":
             unused["objective_particles"] = "objective=iwae or fivo"
         return unused

@@ -25,30 +25,29 @@ def _default(name: str, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class VRNNOptions(LatentOptions):
-    prior: str = _default("prior", "conditional")
+    transition: str = _default("transition", "rnn")
+    history: str = _default("history", "all")
+    guide_conditioning: str = _default("guide_conditioning", "noise")
     guide: str = _default("guide", "rnn")
-    latent_dim: int = _default("latent_dim", 8)
     kl_anneal_steps: int = _default("kl_anneal_steps", 200)
 
 
 @dataclass(frozen=True)
 class SRNNOptions(LatentOptions):
-    prior: str = _default("prior", "conditional")
-    transition: str = _default("transition", "gated")
+    history: str = _default("history", "all")
     guide: str = _default("guide", "rnn")
-    latent_dim: int = _default("latent_dim", 8)
     kl_anneal_steps: int = _default("kl_anneal_steps", 200)
+    guide_conditioning: str = _default("guide_conditioning", "noise")
     smoothing: bool = _default("smoothing", True)
 
 
 @dataclass(frozen=True)
 class DMMOptions(LatentOptions):
     prior: str = _default("prior", "autoregressive")
-    transition: str = _default("transition", "gated")
     history: str = _default("history", "none")
     guide: str = _default("guide", "rnn")
-    latent_dim: int = _default("latent_dim", 8)
     kl_anneal_steps: int = _default("kl_anneal_steps", 200)
+    guide_conditioning: str = _default("guide_conditioning", "noise")
     smoothing: bool = _default("smoothing", True)
 
 
