@@ -40,12 +40,12 @@ def test_estimated_score_says_so(run, latent_run):
     out, _ = run("score", latent_run, "elnino:test", "--num-particles", 32, "--out", "s.csv")
     scores = pd.read_csv("s.csv")
     assert list(scores) == SCORES
-    assert set(scores["kind"]) == {"iwae"}
+    assert set(scores["kind"]) == {"smc"}
     assert set(scores["num_particles"]) == {32}
     assert min(scores["std_error"]) > 0
     assert (scores["lower"] < scores["log_prob"]).all()
     assert (scores["upper"] > scores["log_prob"]).all()
-    assert "iwae, 32 particles, standard error" in out
+    assert "smc, 32 particles, standard error" in out
     share = scores["ess"] / 32
     assert f"effective sample size {share.mean():.1%} of the particles on average" in out
     assert f"{share.min():.1%} at the least" in out

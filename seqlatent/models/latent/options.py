@@ -22,9 +22,9 @@ class LatentOptions(EmissionModelOptions):
     prior: str = field(
         default="conditional",
         metadata={
-            "help": "prior of z_t: independent, N(0, I) at every step (by default with history last, "
-            "p(x_t | x_{t-1}, z_t)); mixture, of normals; autoregressive, p(z_t | z_{<t}); or "
-            "conditional, p(z_t | z_{<t}, x_{<t})",
+            "help": "prior of z_t: independent, N(0, I) at every step (by default with history "
+            "last, p(x_t | x_{t-1}, z_t)); mixture, of normals; autoregressive, p(z_t | z_{<t}); "
+            "or conditional, p(z_t | z_{<t}, x_{<t})",
             "choices": PRIORS,
         },
     )
@@ -87,7 +87,7 @@ class LatentOptions(EmissionModelOptions):
     )
     guide_layers: int = field(
         default=1,
-        metadata={"help": "number of layers of that network", "min": 1, "max": 20},
+        metadata={"help": "number of layers of the guide's network", "min": 1, "max": 20},
     )
     dropout: float = field(
         default=0.0,
