@@ -24,6 +24,8 @@ from seqlatent.models.latent.guide_distribution import TransformedNormal
 from seqlatent.models.latent.priors import SequentialPrior
 from seqlatent.nn.causal import CausalNetwork, State
 
+MAX_GAIN = 1 - 1e-4  # so that the scale is positive where the sigmoid rounds to 1
+
 
 class PriorGuide(Guide):
     """q(z_t | z_{<t}, x) as a correction of p(z_t | z_{<t}, .).
@@ -72,10 +74,9 @@ class PriorGuide(Guide):
         """q(z_t | .) from the evidence (B, T, H), and the prior's loc and scale (..., B, T, Z)."""
         hidden = F.silu(evidence + self.from_loc(loc))
         params = self.out(hidden).unflatten(-1, (-1, self.latent_dim))
-        gain = torch.sigmoid(params[..., 1, :])
+        gain = MAX_GAIN * torch.sigmoid(params[..., 1, :])
         loc = torch.addcmul(loc, gain, params[..., 0, :])
-        # The scale stays positive where the gain rounds to 1.
-        scale = scale * (1 - (1 - 1e-4) * gain).sqrt()
+        scale = scale * (1 - gain).sqrt()
         return TransformedNormal(loc, scale, params[..., 2:, :].movedim(-2, -1), self.shape)
 
     def distributions(
