@@ -141,8 +141,8 @@ def linear_guide(m: LatentModel, now: float, before: float, bias: float, scale: 
 
 
 def kalman_guide(m: LatentModel) -> None:
-    """q(z_t | .) = p(z_t | z_{t-1}, x_t), for a model of `chain` whose guide corrects the prior: the
-    innovation is x_t / LOADING - m_t, and the gain Kalman's."""
+    """q(z_t | .) = p(z_t | z_{t-1}, x_t), for a model of `chain` whose guide corrects the prior:
+    the innovation is x_t / LOADING - m_t, and the gain Kalman's."""
     guide = m.guide_network
     assert isinstance(guide, PriorGuide)
     for p in guide.parameters():
