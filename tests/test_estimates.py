@@ -360,6 +360,18 @@ def test_the_target_error_is_reached_or_there_is_a_warning(caplog, monkeypatch):
         score(m, data, target_error=0)
 
 
+@pytest.mark.parametrize("name", ["latent", "latent-last", "vrnn"])
+def test_one_particle_has_no_error_and_is_never_resampled(name: str):
+    data = dataset(num=2)
+    m = model(name, data=data)
+    one, joint = (score(m, data, num_particles=1, estimator=e)[0] for e in ("smc", "joint"))
+    assert one["log_prob"].tolist() == joint["log_prob"].tolist()
+    assert set(one["kind"]) == {"elbo"}
+    assert one["std_error"].isna().all()
+    np.testing.assert_allclose(one["gap"], 0, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(one["ess"], 1, rtol=1e-6)
+
+
 def test_estimators_that_do_not_fit_are_refused():
     data = dataset(num=2)
     with pytest.raises(InputError, match="estimator=per-step needs latents that are independent"):
