@@ -12,6 +12,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.models.autoregressive import Autoregressive
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.latent.model import LatentModel
+from seqlatent.models.latent.network_guide import NetworkGuide
 from seqlatent.models.latent.prior_guide import MAX_GAIN, PriorGuide
 from seqlatent.models.latent.transitions import FLOOR, GatedTransition
 from seqlatent.nn.causal import CausalNetwork, State
@@ -131,6 +132,7 @@ class Identity(CausalNetwork):
 def linear_guide(m: LatentModel, now: float, before: float, bias: float, scale: float) -> None:
     """q(z_t | .) = N(now x_t + before x_{t-1} + bias, scale^2), for a model of `last_value`."""
     guide = m.guide_network
+    assert isinstance(guide, NetworkGuide)
     guide.network = Identity(guide.network.in_dim)
     guide.out = torch.nn.Linear(2 * guide.network.in_dim, 2)  # features and inputs, here the same
     for p in guide.out.parameters():
@@ -191,6 +193,7 @@ def guided_chain(shift: float, width: float) -> tuple[LatentModel, Sample, LogPr
     m = chain(smoothing=False, guide_conditioning="latents")
     sd = (STEP**-2 + LOADING**2 / NOISE**2) ** -0.5
     guide = m.guide_network
+    assert isinstance(guide, NetworkGuide)
     linear_guide(m, sd**2 * LOADING / NOISE**2, 0.0, shift * sd, width * sd)
     guide.out.weight.data[0, guide.network.in_dim - 1] = sd**2 * SLOPE / STEP**2
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from cases import dataset, model, without_gradient
-from exact import CHAIN, LOADING, NOISE, SLOPE, STEP, chain, kalman_guide
+from exact import CHAIN, LOADING, NOISE, SLOPE, STEP, chain, kalman_guide, put
 from torch.autograd.functional import jacobian
 from torch.distributions import Normal
 
@@ -85,7 +85,7 @@ def test_with_the_kalman_gain_few_particles_estimate_well():
     errors = []
     for gain in (None, -40.0):
         if gain is not None:
-            m.guide_network.out.bias.data[1] = gain
+            put(m.get_parameter("guide_network.out.bias"), 1, gain)
         frame = score(m, data, num_particles=64)[0]
         errors.append(frame["std_error"].mean())
         assert (np.abs(frame["log_prob"] - truth) < 4 * frame["std_error"]).all()
