@@ -55,8 +55,8 @@ def test_estimated_score_says_so(run, latent_run):
 
 @pytest.mark.parametrize(("estimator", "kind"), [("joint", "iwae"), ("smc", "smc")])
 def test_estimator_by_name(estimator, kind, run, independent_run):
-    out, _ = run("score", independent_run, "elnino:test", "--estimator", estimator, "--num-particles",
-                 64, "--out", "s.csv")  # fmt: skip
+    out, _ = run("score", independent_run, "elnino:test", "--estimator", estimator,
+                 "--num-particles", 64, "--out", "s.csv")  # fmt: skip
     scores = pd.read_csv("s.csv")
     assert set(scores["kind"]) == {kind}
     assert f"({kind}, 64 particles, standard error" in out

@@ -47,9 +47,9 @@ class LatentOptions(EmissionModelOptions):
     history: str = field(
         default="auto",
         metadata={
-            "help": "past values that the emission p(x_t | history, z_t) sees besides those of lags: "
-            "last, x_{t-1}; all, through a GRU; none; or auto: none with a conditional prior, else "
-            "last",
+            "help": "past values that the emission p(x_t | history, z_t) sees, besides those of "
+            "lags: last, x_{t-1}; all, through a GRU; none; or auto: none with a conditional "
+            "prior, else last",
             "choices": HISTORIES,
         },
     )
