@@ -51,7 +51,7 @@ FILL_SAMPLES = 16  # of a step's latents, if the posterior factorises
 
 
 class LatentModel(EmissionModel, EstimatedDensity, Fillable):
-    """Latents and an autoregressive guide: likelihood by importance sampling.
+    """A latent state, inferred by a guide: likelihood by sequential Monte Carlo.
 
         p(z_t | z_{t-1}, x_{t-1}) p(x_t | z_t),    guide q(z_t | x, z_{<t})
 
