@@ -60,6 +60,8 @@ MUTATIONS = [
     Mutation("the per-step bound is a sum of weights", "inference/bounds.py",
              "log_mean = log_weights.logsumexp(0) - math.log(k)",
              "log_mean = log_weights.logsumexp(0)", ("estimates",)),
+    Mutation("a gain leaves the guide as wide as the prior", "models/latent/prior_guide.py",
+             "scale * (1 - gain).sqrt()", "scale * 1", ("prior_guide",)),
     Mutation("errors of filters take resampled particles to be as unequal as before",
              "inference/smc.py", "torch.where(moved, -math.log(len(weights)), weights)", "weights",
              ("estimates", "coverage")),

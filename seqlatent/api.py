@@ -1,6 +1,6 @@
 """The models as a user holds them: `Latent`, `Flow`, `RNN`, `Transformer`, `CNN`, `LinearGaussian`.
 
-    model = sl.Latent(guide="cnn", latent_dim=8).fit(data, valid=0.1, seed=0)
+    model = sl.Latent(latent_dim=4).fit(data, valid=0.1, seed=0)
     model.log_prob(test)
     model.forecast(data, prediction_length=24)
 

@@ -67,6 +67,9 @@ EMISSIONS: dict[str, str] = {  # emission: the kind of data that it is for
     "laplace": "real",
 }
 
+# Latents that are independent of each other: the literal form of the latent-variable model.
+INDEPENDENT = {"hidden_dim": 8, "latent_dim": 2, "prior": "independent"}
+
 MODELS: dict[str, tuple[str, dict]] = {
     "rnn": ("rnn", {"hidden_dim": 8}),
     "rnn-recall": ("rnn", {"hidden_dim": 8, "recall_heads": 2, "recall_window": 5}),
@@ -98,16 +101,23 @@ MODELS: dict[str, tuple[str, dict]] = {
     "latent": ("latent", {"hidden_dim": 8, "latent_dim": 2}),
     "latent-bent": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide_distribution": "spline"}),
     "vrnn-bent": ("vrnn", {"hidden_dim": 8, "latent_dim": 2, "guide_distribution": "sinh-arcsinh"}),
-    "latent-last": ("latent", {"hidden_dim": 8, "latent_dim": 2, "history": "last"}),
-    "latent-rnn": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide": "rnn"}),
-    "latent-mixture": ("latent", {"hidden_dim": 8, "latent_dim": 2, "prior": "mixture"}),
-    "latent-elbo": ("latent", {"hidden_dim": 8, "latent_dim": 2, "objective": "elbo"}),
-    "latent-mlp": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide": "mlp"}),
-    "latent-transformer": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide": "transformer"}),
+    "latent-last": ("latent", {**INDEPENDENT, "history": "last"}),
+    "latent-all": ("latent", {**INDEPENDENT, "history": "all"}),
+    "latent-rnn": ("latent", {**INDEPENDENT, "guide": "rnn"}),
+    "latent-mixture": ("latent", {**INDEPENDENT, "prior": "mixture", "history": "all"}),
+    "latent-elbo": ("latent", {**INDEPENDENT, "objective": "elbo"}),
+    "latent-mlp": ("latent", {**INDEPENDENT, "guide": "mlp"}),
+    "latent-transformer": ("latent", {**INDEPENDENT, "guide": "transformer"}),
+    "latent-bent-independent": ("latent", {**INDEPENDENT, "guide_distribution": "spline"}),
     "latent-sequential": (
         "latent",
         {"hidden_dim": 8, "latent_dim": 2, "prior": "autoregressive", "history": "last"},
     ),
+    "latent-recurrent": (
+        "latent",
+        {"hidden_dim": 8, "latent_dim": 2, "transition": "rnn", "history": "last"},
+    ),
+    "latent-smoothing": ("latent", {"hidden_dim": 8, "latent_dim": 2, "smoothing": True}),
     "vrnn": ("vrnn", {"hidden_dim": 8, "latent_dim": 2}),
     "vrnn-fivo": ("vrnn", {"hidden_dim": 8, "latent_dim": 2, "objective": "fivo"}),
     "vrnn-ancestral": (
@@ -116,10 +126,7 @@ MODELS: dict[str, tuple[str, dict]] = {
     ),
     "srnn": ("srnn", {"hidden_dim": 8, "latent_dim": 2, "free_bits": 0.01}),
     "dmm": ("dmm", {"hidden_dim": 8, "latent_dim": 2}),
-    "latent-ancestral": (
-        "latent",
-        {"hidden_dim": 8, "latent_dim": 2, "guide_conditioning": "latents"},
-    ),
+    "latent-ancestral": ("latent", {**INDEPENDENT, "guide_conditioning": "latents"}),
     "mixture": ("mixture", {"parts": ("rnn", "flow", "linear-gaussian"), "emission": "mixture"}),
     "mixture-moving": ("mixture", {"parts": ("rnn", "cnn", "rnn"), "weights": "moving"}),
 }

@@ -12,6 +12,8 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.models.autoregressive import Autoregressive
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.latent.model import LatentModel
+from seqlatent.models.latent.network_guide import NetworkGuide
+from seqlatent.models.latent.prior_guide import MAX_GAIN, PriorGuide
 from seqlatent.models.latent.transitions import FLOOR, GatedTransition
 from seqlatent.nn.causal import CausalNetwork, State
 from seqlatent.nn.layers import SOFTPLUS_ONE
@@ -91,9 +93,10 @@ def chain(**options) -> LatentModel:
     assert isinstance(transition, GatedTransition)
     for p in m.prior.parameters():
         p.data.zero_()
-    transition.gate[-1].bias.data.fill_(-40.0)
+    gate, _, raw = transition.out.bias.data  # of one latent
+    gate.fill_(-40.0)
+    raw.fill_(softplus_inverse(STEP - FLOOR))
     transition.linear.weight.data.fill_(SLOPE)
-    transition.raw_scale.bias.data.fill_(softplus_inverse(STEP - FLOOR) - SOFTPLUS_ONE)
     return m
 
 
@@ -129,6 +132,7 @@ class Identity(CausalNetwork):
 def linear_guide(m: LatentModel, now: float, before: float, bias: float, scale: float) -> None:
     """q(z_t | .) = N(now x_t + before x_{t-1} + bias, scale^2), for a model of `last_value`."""
     guide = m.guide_network
+    assert isinstance(guide, NetworkGuide)
     guide.network = Identity(guide.network.in_dim)
     guide.out = torch.nn.Linear(2 * guide.network.in_dim, 2)  # features and inputs, here the same
     for p in guide.out.parameters():
@@ -136,6 +140,24 @@ def linear_guide(m: LatentModel, now: float, before: float, bias: float, scale: 
     guide.out.weight.data[0, 0], guide.out.weight.data[0, 2] = now, before
     guide.out.bias.data[0] = bias
     guide.out.bias.data[1] = softplus_inverse(scale - 1e-4) - SOFTPLUS_ONE
+
+
+def kalman_guide(m: LatentModel) -> None:
+    """q(z_t | .) = p(z_t | z_{t-1}, x_t), for a model of `chain` whose guide corrects the prior:
+    the innovation is x_t / LOADING - m_t, and the gain Kalman's."""
+    guide = m.guide_network
+    assert isinstance(guide, PriorGuide)
+    for p in guide.parameters():
+        p.data.zero_()
+    # silu(a) - silu(-a) = a: two hidden units of opposite signs pass a number through.
+    for unit, sign in ((0, 1.0), (1, -1.0)):
+        put(guide.read.weight, (unit, 0), sign)
+        put(guide.evidence.weight, (unit, 0), sign / LOADING)
+        put(guide.evidence.weight, (unit, 1), -sign / LOADING)
+        put(guide.from_loc.weight, (unit, 0), -sign)
+        put(guide.out.weight, (0, unit), sign)
+    gain = (LOADING * STEP) ** 2 / ((LOADING * STEP) ** 2 + NOISE**2) / MAX_GAIN
+    put(guide.out.bias, 1, math.log(gain / (1 - gain)))
 
 
 # -- models with a guide that is as far from the posterior as one likes ---------------------------
@@ -171,6 +193,7 @@ def guided_chain(shift: float, width: float) -> tuple[LatentModel, Sample, LogPr
     m = chain(smoothing=False, guide_conditioning="latents")
     sd = (STEP**-2 + LOADING**2 / NOISE**2) ** -0.5
     guide = m.guide_network
+    assert isinstance(guide, NetworkGuide)
     linear_guide(m, sd**2 * LOADING / NOISE**2, 0.0, shift * sd, width * sd)
     guide.out.weight.data[0, guide.network.in_dim - 1] = sd**2 * SLOPE / STEP**2
 

@@ -10,20 +10,21 @@ from seqlatent.models.latent.priors import PRIORS
 from seqlatent.models.latent.transitions import TRANSITIONS
 from seqlatent.nn.build import network_names
 
-HISTORIES = ("last", "none", "all")
+HISTORIES = ("auto", "last", "none", "all")
 OBJECTIVES = ("auto", "elbo", "iwae", "fivo")
 
 
 @dataclass(frozen=True)
 class LatentOptions(EmissionModelOptions):
     latent_dim: int = field(
-        default=4, metadata={"help": "number of latents of each step", "min": 1}
+        default=8, metadata={"help": "number of latents of each step", "min": 1}
     )
     prior: str = field(
-        default="independent",
+        default="conditional",
         metadata={
-            "help": "prior of z_t: independent, N(0, I); mixture, of normals; autoregressive, "
-            "p(z_t | z_{<t}); or conditional, p(z_t | z_{<t}, x_{<t})",
+            "help": "prior of z_t: independent, N(0, I) at every step (by default with history "
+            "last, p(x_t | x_{t-1}, z_t)); mixture, of normals; autoregressive, p(z_t | z_{<t}); "
+            "or conditional, p(z_t | z_{<t}, x_{<t})",
             "choices": PRIORS,
         },
     )
@@ -35,33 +36,38 @@ class LatentOptions(EmissionModelOptions):
         metadata={"help": "whether a mixture prior is learned; else it stays as initialised"},
     )
     transition: str = field(
-        default="rnn",
+        default="gated",
         metadata={
-            "help": "transition of an autoregressive or conditional prior: rnn, a GRU over all of "
-            "z_{<t}; or gated, a gated step from z_{t-1}",
+            "help": "transition of an autoregressive or conditional prior: gated, a gated step "
+            "from z_{t-1}; or rnn, a GRU over all of z_{<t}; if the prior is conditional, gated "
+            "also sees x_{t-1} (x_{<t} with history=all), and rnn x_{<t}",
             "choices": TRANSITIONS,
         },
     )
     history: str = field(
-        default="all",
+        default="auto",
         metadata={
-            "help": "past values that the emission p(x_t | history, z_t) sees: last, x_{t-1}; all, "
-            "through a GRU; or none",
+            "help": "past values that the emission p(x_t | history, z_t) sees, besides those of "
+            "lags: last, x_{t-1}; all, through a GRU; none; or auto: none with a conditional "
+            "prior, else last",
             "choices": HISTORIES,
         },
     )
     guide: str = field(
         default="cnn",
         metadata={
-            "help": "network of the guide q(z_t | x_{1:t}, z_{<t})",
+            "help": "network of a guide q(z_t | x_{1:t}, z_{<t}) that does not correct the prior "
+            "(guide_conditioning=noise or latents)",
             "choices": network_names,
         },
     )
     guide_conditioning: str = field(
-        default="noise",
+        default="auto",
         metadata={
-            "help": "what the guide sees of earlier steps: noise (it samples all steps in "
-            "parallel) or latents (it samples step by step)",
+            "help": "what the guide sees of earlier latents: prior, the prior's mean and scale "
+            "given them, which it corrects step by step; noise, the noise behind them (it samples "
+            "all steps in parallel); latents, themselves (it samples step by step); or auto: prior "
+            "if the latents depend on each other, else noise",
             "choices": CONDITIONINGS,
         },
     )
@@ -87,7 +93,8 @@ class LatentOptions(EmissionModelOptions):
     dropout: float = field(
         default=0.0,
         metadata={
-            "help": "share of the features of guide and emission dropped in training",
+            "help": "share of the features dropped in training: those of the emission and, with "
+            "guide_conditioning=noise or latents, of the guide's network",
             "min": 0,
             "below": 1,
         },
@@ -121,6 +128,21 @@ class LatentOptions(EmissionModelOptions):
     )
 
     @property
+    def seen_history(self) -> str:
+        """The history, with `auto` resolved. An emission that sees the past can do without the
+        latents; where the prior sees x_{t-1}, it need not."""
+        if self.history != "auto":
+            return self.history
+        return "none" if self.prior == "conditional" else "last"
+
+    @property
+    def conditioning(self) -> str:
+        """The guide's conditioning, with `auto` resolved."""
+        if self.guide_conditioning != "auto":
+            return self.guide_conditioning
+        return "prior" if self.dependent else "noise"
+
+    @property
     def dependent(self) -> bool:
         """Whether the prior of z_t depends on earlier latents."""
         return self.prior in ("autoregressive", "conditional")
@@ -143,6 +165,11 @@ class LatentOptions(EmissionModelOptions):
             raise InputError(
                 f"history=none with prior={self.prior} has no memory at all: every step would be "
                 "independent of the others; use prior=autoregressive, or history=last"
+            )
+        if self.conditioning == "prior" and not self.dependent:
+            raise InputError(
+                f"guide_conditioning=prior has nothing to correct with prior={self.prior}, which "
+                "is the same at every step; use guide_conditioning=noise"
             )
         if self.smoothing and not self.dependent:
             raise InputError(
@@ -172,6 +199,10 @@ class LatentOptions(EmissionModelOptions):
             unused |= dict.fromkeys(("prior_components", "learn_prior"), "prior=mixture")
         if not self.dependent:
             unused["transition"] = "prior=autoregressive or conditional"
+        if self.conditioning == "prior":
+            unused |= dict.fromkeys(
+                ("guide", "guide_layers"), "guide_conditioning=noise or latents"
+            )
         if self.bound == "elbo":
             unused["objective_particles"] = "objective=iwae or fivo"
         return unused

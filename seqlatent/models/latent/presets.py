@@ -6,8 +6,8 @@
     dmm      p(z_t | z_{t-1})             z_t                smoothing      Krishnan et al. 2017
 
 All three differ from the papers in two respects. The guide is a separate network, conditioned on
-the noise behind z_{<t} instead of the prior's state, so that all steps are sampled in one pass; and
-the emission is chosen to suit the data.
+the noise behind z_{<t} instead of the prior's state, so that all steps are sampled in one pass
+(`guide_conditioning=prior` lets it correct the prior); and the emission is chosen to suit the data.
 """
 
 from dataclasses import dataclass, field, fields
@@ -25,30 +25,29 @@ def _default(name: str, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class VRNNOptions(LatentOptions):
-    prior: str = _default("prior", "conditional")
+    transition: str = _default("transition", "rnn")
+    history: str = _default("history", "all")
+    guide_conditioning: str = _default("guide_conditioning", "noise")
     guide: str = _default("guide", "rnn")
-    latent_dim: int = _default("latent_dim", 8)
     kl_anneal_steps: int = _default("kl_anneal_steps", 200)
 
 
 @dataclass(frozen=True)
 class SRNNOptions(LatentOptions):
-    prior: str = _default("prior", "conditional")
-    transition: str = _default("transition", "gated")
+    history: str = _default("history", "all")
     guide: str = _default("guide", "rnn")
-    latent_dim: int = _default("latent_dim", 8)
     kl_anneal_steps: int = _default("kl_anneal_steps", 200)
+    guide_conditioning: str = _default("guide_conditioning", "noise")
     smoothing: bool = _default("smoothing", True)
 
 
 @dataclass(frozen=True)
 class DMMOptions(LatentOptions):
     prior: str = _default("prior", "autoregressive")
-    transition: str = _default("transition", "gated")
     history: str = _default("history", "none")
     guide: str = _default("guide", "rnn")
-    latent_dim: int = _default("latent_dim", 8)
     kl_anneal_steps: int = _default("kl_anneal_steps", 200)
+    guide_conditioning: str = _default("guide_conditioning", "noise")
     smoothing: bool = _default("smoothing", True)
 
 

@@ -5,9 +5,11 @@
     autoregressive   p(z_t | z_{<t}), normal with mean and scale from a transition
     conditional      p(z_t | z_{<t}, x_{<t}), likewise
 
-A transition (transitions.py) is a recurrent network over z_{<t}, or depends on z_{t-1} only. In
-both cases the distributions of all T steps of *given* latents come from one parallel pass, and
-latents are sampled step by step.
+The transition (transitions.py) decides how much of the past the last two see. `gated`, the default,
+sees z_{t-1} and, if conditional, x_{t-1}: p(z_t | z_{t-1}, x_{t-1}). With history=all it also sees
+a summary of x_{<t}. `rnn` is a recurrent network over z_{<t} and, if conditional, x_{<t}. With
+both, the distributions of all T steps of *given* latents come from one parallel pass, and latents
+are sampled step by step.
 
 With a mixture, latents can represent modes. From N(0, I) an emission must separate the modes by a
 steep function of z, whose posterior a normal guide can hardly approximate. The KL between guide and
@@ -119,25 +121,38 @@ class SequentialPrior(Prior):
         self.transition = build_transition(transition, latent_dim, context_dim, hidden_dim)
         self.feature_dim = self.transition.feature_dim
 
-    def _distributions(
-        self, before: Tensor, context: Tensor, state: State
+    def start(self, shape: torch.Size) -> tuple[State, Tensor]:
+        """The state before the first of steps with batch shape (..., B, T)."""
+        return None, self.first.expand(*shape[:-1], 1, -1)
+
+    def after(
+        self, before: Tensor, prepared: Tensor, network: State
     ) -> tuple[DiagonalNormal, Tensor | None, State]:
-        loc, scale, features, state = self.transition(before, context, state)
-        return DiagonalNormal(loc, scale), features, state
+        """The distributions after the latents `before`, (..., B, T, Z) of the steps before.
+
+        Args:
+            before: each step's z_{t-1}.
+            prepared: what `transition.prepare` makes of the context.
+            network: the transition's state.
+        """
+        loc, scale, features, network = self.transition(before, prepared, network)
+        return DiagonalNormal(loc, scale), features, network
 
     def forward(
         self, z: Tensor, context: Tensor, state: State = None
     ) -> tuple[LatentDistribution, Tensor | None, State]:
-        network, last = state or (None, self.first.expand(*z.shape[:-2], 1, -1))
+        network, last = state or self.start(z.shape[:-1])
         before = torch.cat([last, z[..., :-1, :]], -2)
-        distribution, features, network = self._distributions(before, context, network)
+        prepared = self.transition.prepare(context)
+        distribution, features, network = self.after(before, prepared, network)
         return distribution, features, (network, z[..., -1:, :])
 
     def sample(
         self, context: Tensor, state: State, noise: Noise
     ) -> tuple[Tensor, Tensor | None, State]:
-        network, last = state or (None, self.first.expand(*context.shape[:-2], 1, -1))
-        distribution, features, network = self._distributions(last, context, network)
+        network, last = state or self.start(context.shape[:-1])
+        prepared = self.transition.prepare(context)
+        distribution, features, network = self.after(last, prepared, network)
         z = distribution.sample(distribution.loc.shape, noise)
         return z, features, (network, z)
 
