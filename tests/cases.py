@@ -73,6 +73,7 @@ MODELS: dict[str, tuple[str, dict]] = {
     "transformer": ("transformer", {"hidden_dim": 8, "num_heads": 2}),
     "cnn": ("cnn", {"hidden_dim": 8, "num_layers": 2}),
     "linear-gaussian": ("linear-gaussian", {"latent_dim": 3}),
+    "switching": ("switching", {"hidden_dim": 8, "num_states": 3, "transitions": "past"}),
     "smoother": ("smoother", {"hidden_dim": 8}),
     "flow": ("flow", {"hidden_dim": 8, "emission": "sinh-arcsinh-spline"}),
     "flow-cnn": ("flow", {"hidden_dim": 8, "network": "cnn", "emission": "spline"}),

@@ -161,6 +161,10 @@ class SequenceModel(StepModel):
             InputError: naming the series or the channel.
         """
 
+    def start(self, data: SequenceDataset) -> None:
+        """Set the first parameters by the training data, where random ones would not do; called
+        before training, with torch's global generator seeded."""
+
     def features(self, y: Tensor) -> Tensor:
         """(..., D) scaled values -> (..., D, num_features) their features for a network."""
         return soft_clip(y)[..., None]

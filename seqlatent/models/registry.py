@@ -23,6 +23,7 @@ from seqlatent.models.latent.model import LatentModel
 from seqlatent.models.latent.presets import DMMModel, SRNNModel, VRNNModel
 from seqlatent.models.linear_gaussian import LinearGaussianModel
 from seqlatent.models.mixture import MixtureModel
+from seqlatent.models.switching import SwitchingModel
 from seqlatent.registry import Registry
 
 M = TypeVar("M", bound=type[SequenceModel])
@@ -57,6 +58,7 @@ for _model in (
     SRNNModel,
     DMMModel,
     LinearGaussianModel,
+    SwitchingModel,
     FlowModel,
     MixtureModel,
 ):
