@@ -123,7 +123,7 @@ def bare_loss(model: SequenceModel, batch: SequenceBatch) -> Callable[[], Tensor
     def autoregressive() -> Tensor:
         assert isinstance(model, Autoregressive)
         h, _ = model.network(u)
-        return model.head(torch.cat([h, u], -1)).params(u).square().mean()
+        return model.head(model.beside(h, u)).params(u).square().mean()
 
     def latent() -> Tensor:
         assert isinstance(model, LatentModel)

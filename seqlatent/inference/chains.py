@@ -13,7 +13,8 @@ It loses nothing to underflow, in double precision: densities are taken relative
 regime that explains x_t best, and every r_t is at least the smallest transition probability, which
 `FLOOR` bounds. The gradient of sum_t g_t log c_t with respect to log p(x_t | ., s_t = k) is
 
-    d_t(k) = f_t(k) (g_t - g_{t+1} + sum_l p(s_{t+1} = l | s_t = k) d_{t+1}(l) / r_{t+1}(l))
+    d_t(k) = f_t(k) b_t(k)
+    b_t(k) = g_t - g_{t+1} + sum_l p(s_{t+1} = l | s_t = k) b_{t+1}(l) f_{t+1}(l) / r_{t+1}(l)
 
 a recursion backwards that is the smoother, p(s_t = k | x_{1:T}), where all g_t are 1. It takes the
 place of automatic differentiation, whose record of every step costs several times the recursion.
@@ -33,7 +34,8 @@ from torch.autograd.function import once_differentiable
 from seqlatent.distributions.noise import Noise, sample_class
 
 DOUBLE = torch.float64
-FLOOR = -200.0  # of the logarithms of start and transitions; far below what a double adds to 1
+FLOOR = -80.0  # of the logarithms of start and transitions; far below what a double adds to 1
+OFTEN = 8  # steps after which the filter is normalised: exp(8 * FLOOR) is no underflow yet
 
 
 class Chain(NamedTuple):
@@ -141,35 +143,34 @@ def _filter(
     best = emission.max(-1, keepdim=True).values
     weight = (emission - best).exp()
     r, f = torch.empty_like(weight), torch.empty_like(weight)
-    ones = weight.new_ones(weight.shape[-1], weight.shape[-1])  # sums that are as wide as f
-    joint, total = torch.empty_like(weight[0]), torch.empty_like(weight[0])
     step = _mix(A)
-    r[0] = start.exp()
-    before = r[0]
+    torch.mul(start.exp(), weight[0], out=f[0])
+    before = f[0]
     for t, (A_t, weight_t, r_t, f_t) in enumerate(_steps(A, weight, r, f)):
-        if t > 0:
-            step(before, A_t, r_t)
-        torch.mul(r_t, weight_t, out=joint)
-        torch.mm(joint, ones, out=total)
-        before = torch.div(joint, total, out=f_t)
-    value = (r * weight).sum(-1).log() + best[..., 0]
-    return A, r, f, value
+        if t == 0:
+            continue
+        if t % OFTEN == 0:
+            before /= before.sum(-1, keepdim=True)
+        step(before, A_t, r_t)
+        before = torch.mul(r_t, weight_t, out=f_t)
+    # The loop left f_t, and r_{t+1} with it, with a factor that is the same for all regimes.
+    total = f.sum(-1, keepdim=True)
+    r[0] = start.exp()
+    r[1:] /= total[:-1]
+    f /= total
+    return A, r, f, (r * weight).sum(-1).log() + best[..., 0]
 
 
 def _backwards(A: Tensor, r: Tensor, f: Tensor, own: Tensor) -> Tensor:
     """(T, B, K) d, from the results of the filter and each step's own weight (T, B)."""
-    d = f * own[..., None]
-    one_over, ahead, added = 1 / r, torch.empty_like(d[0]), torch.empty_like(d[0])
-    back = _mix(A.mT)
-    steps = list(_steps(A.mT, one_over, own[..., None], f, d))
-    for (*_, own_t, f_t, d_t), (A_t, one_over_t, *_, d_next) in zip(
-        steps[-2::-1], steps[:0:-1], strict=True
-    ):
-        torch.mul(d_next, one_over_t, out=ahead)
-        back(ahead, A_t, added)
-        added += own_t
-        torch.mul(f_t, added, out=d_t)
-    return d
+    b = own[..., None].expand_as(f).contiguous()
+    ahead = torch.empty_like(b[0])
+    add = _add_mixed(A)
+    steps = list(_steps(A, f / r, b))
+    for (*_, b_t), (A_t, ratio, b_next) in zip(steps[-2::-1], steps[:0:-1], strict=True):
+        torch.mul(b_next, ratio, out=ahead)
+        add(b_t, ahead, A_t)
+    return f * b
 
 
 def _steps(*parts: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -178,8 +179,16 @@ def _steps(*parts: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _mix(A: Tensor) -> Callable[[Tensor, Tensor, Tensor], object]:
-    """A function that writes (B, K) times the (b, K, K) matrices of a step of A into its third
+    """A function that writes (B, K) rows times the (b, K, K) matrices of a step of A into its third
     argument."""
     if A.shape[1] == 1:
         return lambda rows, A_t, out: torch.mm(rows, A_t[0], out=out)
     return lambda rows, A_t, out: torch.bmm(rows[:, None], A_t, out=out[:, None])
+
+
+def _add_mixed(A: Tensor) -> Callable[[Tensor, Tensor, Tensor], object]:
+    """A function that adds (B, K) rows times the transposed matrices of a step of A to its first
+    argument."""
+    if A.shape[1] == 1:
+        return lambda out, rows, A_t: out.addmm_(rows, A_t[0].T)
+    return lambda out, rows, A_t: out[:, None].baddbmm_(rows[:, None], A_t.mT)
