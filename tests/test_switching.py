@@ -1,4 +1,4 @@
-"""Regimes: the recursions and the model against the enumeration of all paths, and other libraries."""
+"""Regimes: the recursions and the model against the enumeration of all paths, and Pyro."""
 
 import itertools
 import logging
@@ -40,9 +40,7 @@ def random_chain(B: int = 2, b: int = 2, size: float = 1.0, steps: int = T) -> C
 
     emission = normal(B, steps, K)
     emission[0, steps // 2], emission[-1, -1] = 0.0, 0.0
-    return Chain(
-        normal(B, K).log_softmax(-1), normal(b, steps, K, K).log_softmax(-1), emission
-    )
+    return Chain(normal(B, K).log_softmax(-1), normal(b, steps, K, K).log_softmax(-1), emission)
 
 
 def paths(chain: Chain) -> tuple[list[tuple[int, ...]], torch.Tensor]:
@@ -96,7 +94,7 @@ def test_the_gradient_is_right(b: int, steps: int):
 
 
 def test_nothing_is_lost_to_underflow():
-    """A regime that explains a step by thousands of nats better, after one that nearly never ends."""
+    """A step that only one regime explains, after another that nearly never ends."""
     transition = torch.tensor([[0.0, -75.0], [-75.0, 0.0]], dtype=DOUBLE).expand(1, 3, 2, 2)
     emission = torch.tensor([[[0.0, -5000.0], [-5000.0, 0.0], [-9.0, -5000.0]]], dtype=DOUBLE)
     start = torch.full((1, 2), 0.5, dtype=DOUBLE).log()

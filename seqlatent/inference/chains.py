@@ -104,9 +104,7 @@ class _Forward(torch.autograd.Function):
     """(B, T) log p(x_t | x_{<t}), and the filter f (T, B, K), which has no gradient."""
 
     @staticmethod
-    def forward(
-        ctx, start: Tensor, transition: Tensor, emission: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx, start: Tensor, transition: Tensor, emission: Tensor) -> tuple[Tensor, Tensor]:
         A, r, f, value = _filter(*_time_first(Chain(start, transition, emission)))
         ctx.save_for_backward(A, r, f)
         ctx.mark_non_differentiable(f)
