@@ -299,7 +299,8 @@ class Fitted(ABC):
         progress: bool = False,
         posterior: str = "auto",
     ) -> Latents | FoundRegimes:
-        """Latents of sequences, or regimes, with samples; see `seqlatent.tasks.encoding.infer_latents`."""
+        """Latents of sequences, or regimes, with samples; see
+        `seqlatent.tasks.encoding.infer_latents`."""
         data = self._load(data)
         with counting("encoding", len(data), progress) as count:
             return infer_latents(

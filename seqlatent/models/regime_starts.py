@@ -9,8 +9,8 @@ Arthur and Vassilvitskii (2007):
     sizes       of these residuals, averaged over a few steps: of different spread
 
 From each of them a few rounds of expectation and maximisation follow (Dempster, Laird and Rubin
-1977), whose maximisation is some gradient steps of the heads; the start of the highest likelihood is
-taken. Regimes are numbered by the mean of the first channel's values.
+1977), whose maximisation is some gradient steps of the heads; the start of the highest likelihood
+is taken. Regimes are numbered by the mean of the first channel's values.
 """
 
 import copy

@@ -3,7 +3,7 @@
     p(s_1 = k),    p(s_t = k | s_{t-1} = j, .),    p(x_t | g_t, s_t = k),
     g_t a function of x_{<t} and of what is known of step t
 
-Each of the K regimes has a head of its own; the forward algorithm sums over all K^T paths of regimes
+Each of the K regimes has a head of its own; the forward algorithm sums over all K^T paths
 (`seqlatent.inference.chains`). With history `none` this is a hidden Markov model (Baum, Petrie,
 Soules and Weiss 1970), with `last` and normal values a switching autoregression (Hamilton 1989).
 

@@ -144,8 +144,9 @@ def infer_latents(
 
     `auto` selects the guide or, for a model that computes the posterior (`linear-gaussian`,
     `switching`), smoothing. Other models sample filtering and smoothing by weighted samples of the
-    guide, and a warning says where the effective number of samples is small (inference/posterior.py). Samples of
-    smoothing are whole trajectories, unless the latents of different steps are independent.
+    guide, and a warning says where the effective number of samples is small
+    (inference/posterior.py). Samples of smoothing are whole trajectories, unless the latents of
+    different steps are independent.
 
     Latents of an invertible model are exact, with scale 0, and NaN where the value is missing.
 
