@@ -193,7 +193,7 @@ def test_filter_in_chunks_is_the_whole(double: None):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_regimes_are_recovered(seed: int):
-    """Those of a hidden Markov chain: 99 % of the steps that the true model's smoother names."""
+    """Those of a hidden Markov chain: at 97 % of the steps those of the true model's smoother."""
     P = PROCESSES["hmm"]()
     data, test = P.sample(200, 100, seed=seed), P.sample(100, 100, seed=seed + 100)
     m = sl.Switching(scaling="global").fit(data, seed=seed, max_steps=100, progress=False)
