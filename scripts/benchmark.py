@@ -6,6 +6,7 @@
     scripts/benchmark seeds [--num-seeds 10] [--steps 300]
     scripts/benchmark regret --process switching-ar --models rnn latent:emission=normal --minutes 2
     scripts/benchmark regret-table --threads 1 [--tables models maps]
+    scripts/benchmark states --threads 1 [--process pendulum] [--models latent dmm]
     scripts/benchmark coverage --threads 1 [--repeats 1000] [--estimators smc]
 
 `speed` times a training step (loss, backward, Adam) of every model beside a step of its *bare
@@ -28,6 +29,9 @@ per step each stays below the truth on fresh sequences; zero is perfect. `--step
 the same number of training steps in place of the same time. `regret-table` measures all rows of the
 regret tables in scripts/RESULTS.md by one version, and prints them as Markdown.
 
+`states` fits models to simulated processes with hidden states, and says what share of what the
+values tell of the states is found in the models' latents.
+
 `coverage` scores sequences of models whose log p(x) is known, with good guides and bad ones, and
 counts how often the stated interval holds it.
 
@@ -45,6 +49,8 @@ from benchmark_heads import run_heads
 from benchmark_regret import TABLES, run_regret, run_regret_table
 from benchmark_seeds import run_seeds
 from benchmark_speed import run_speed
+from benchmark_states import MODELS as STATE_MODELS
+from benchmark_states import POSTERIORS, STATE_PROCESSES, run_states
 from benchmark_tools import FAMILIES, add_row
 
 from seqlatent.errors import InputError
@@ -76,11 +82,27 @@ def main() -> int:
     seeds.add_argument("--models", nargs="+", default=["latent", "vrnn", "srnn", "dmm"])
     seeds.add_argument("--num-seeds", type=int, default=10)
     seeds.add_argument("--steps", type=int, default=300, help="of each fit")
+    states = commands.add_parser("states", help="hidden states recovered by the latents")
+    states.add_argument(
+        "--process", nargs="+", default=STATE_PROCESSES, help=", ".join(STATE_PROCESSES)
+    )
+    states.add_argument(
+        "--models", nargs="+", default=STATE_MODELS, help="NAME or NAME:option=value,..."
+    )
+    states.add_argument("--seconds", type=float, default=60.0, help="of each fit, processor time")
+    states.add_argument("--steps", type=int, help="of each fit, in place of seconds")
+    states.add_argument("--sequences", type=int, default=200, help="to train on, of 100 steps")
+    states.add_argument(
+        "--probe-sequences", type=int, default=50, help="of these, to fit the probes on"
+    )
+    states.add_argument("--posteriors", nargs="+", default=list(POSTERIORS), choices=POSTERIORS)
+    states.add_argument("--fresh", type=int, default=100, help="sequences to judge by")
+    states.add_argument("--num-particles", type=int, default=64, help="of estimated scores")
     coverage = commands.add_parser("coverage", help="how often stated intervals hold the truth")
     coverage.add_argument("--repeats", type=int, default=1000, help="sequences of each row")
     names = list(dict.fromkeys(estimator for estimator, _ in CASES))
     coverage.add_argument("--estimators", nargs="+", default=names, choices=names)
-    for command in (speed, flow, heads, regret, tables, seeds, coverage):
+    for command in (speed, flow, heads, regret, tables, seeds, states, coverage):
         command.add_argument("--seed", type=int, default=0, help="of all randomness")
         command.add_argument(
             "--threads", type=int, default=torch.get_num_threads(), help="of torch"
@@ -100,6 +122,7 @@ def main() -> int:
         "regret": run_regret,
         "regret-table": run_regret_table,
         "seeds": run_seeds,
+        "states": run_states,
         "coverage": run_coverage,
     }
     try:

@@ -19,7 +19,9 @@ from seqlatent.processes import (
     LinearGaussianProcess,
     PoissonCounts,
     SkewedAutoregressive,
+    SlowTrend,
     SwitchingAutoregressive,
+    SwitchingRegimes,
 )
 
 
@@ -105,6 +107,8 @@ def test_predictive_densities_integrate_to_one(name, length):
         ("garch", Garch(alpha=0.15)),
         ("banana", Banana(bend=0.69)),
         ("skewed-ar", SkewedAutoregressive(shape=0.32)),
+        ("switching-regimes", SwitchingRegimes(stay=0.9)),
+        ("slow-trend", SlowTrend(slow=0.95)),
     ],
 )
 def test_density_ratios_tie_each_sampler_to_its_density(name, wrong):

@@ -1,6 +1,7 @@
 """Simulated processes with known likelihood, to measure models against.
 
-A process samples sequences and gives the exact log-likelihood of each. In expectation no model can
+A process samples sequences and gives the log-likelihood of each: exact, or for `kind` "smc" an
+estimate by many particles of the process itself. In expectation no model can
 beat it. The distance to it, the *regret*, says how much a fitted model has left to learn; zero is
 perfect:
 
@@ -18,9 +19,13 @@ The differences are paired, so the standard error of the regret comes from their
 that of the log-likelihoods themselves. If a model reports a lower bound, its regret is overstated
 by the gap of the bound.
 
+A `StateProcess` has hidden states. It samples them with the values (`sample_with_states`) and
+infers them from the values (`filter`, `smooth`): what a model's latents can be held against.
+
 Every process is causal: it gives log p(x_t | x_{<t}) for each step, and these sum to
 log p(x_{1:T}). A new process needs one subclass of `Process` with `_sample` and
-`_log_prob_steps`, and one line in `PROCESSES`.
+`_log_prob_steps`, and one line in `PROCESSES`; one with hidden states is a `ChainProcess`, a
+`ParticleProcess`, or another `StateProcess`.
 """
 
 from seqlatent.processes.base import Process
@@ -31,8 +36,10 @@ from seqlatent.processes.continuous import (
     SkewedAutoregressive,
 )
 from seqlatent.processes.discrete import CoupledBinary, OrderTwoChain, PoissonCounts
-from seqlatent.processes.linear_gaussian import LinearGaussianProcess
-from seqlatent.processes.regimes import HiddenMarkov, SwitchingAutoregressive
+from seqlatent.processes.dynamics import Lorenz, Pendulum
+from seqlatent.processes.hidden import StateProcess
+from seqlatent.processes.linear_gaussian import LinearGaussianProcess, SlowTrend
+from seqlatent.processes.regimes import HiddenMarkov, SwitchingAutoregressive, SwitchingRegimes
 
 __all__ = [
     "PROCESSES",
@@ -42,11 +49,16 @@ __all__ = [
     "Garch",
     "HiddenMarkov",
     "LinearGaussianProcess",
+    "Lorenz",
     "OrderTwoChain",
+    "Pendulum",
     "PoissonCounts",
     "Process",
     "SkewedAutoregressive",
+    "SlowTrend",
+    "StateProcess",
     "SwitchingAutoregressive",
+    "SwitchingRegimes",
 ]
 
 PROCESSES: dict[str, type[Process]] = {
@@ -60,4 +72,8 @@ PROCESSES: dict[str, type[Process]] = {
     "garch": Garch,
     "skewed-ar": SkewedAutoregressive,
     "banana": Banana,
+    "pendulum": Pendulum,
+    "switching-regimes": SwitchingRegimes,
+    "lorenz": Lorenz,
+    "slow-trend": SlowTrend,
 }

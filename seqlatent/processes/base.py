@@ -13,8 +13,14 @@ from seqlatent.errors import InputError
 
 
 class Process(ABC):
-    """A distribution over sequences that can be sampled and scored exactly."""
+    """A distribution over sequences that can be sampled and scored.
 
+    Attributes:
+        kind: of `log_prob`: `exact`, or `smc`, an estimate by particles of the process itself.
+        domain: the values that it scores, in words.
+    """
+
+    kind: ClassVar[str] = "exact"
     domain: ClassVar[str] = "finite values, none of them missing"
 
     @property
@@ -68,6 +74,10 @@ class Process(ABC):
         )
 
     def _checked_log_prob_steps(self, x: np.ndarray, names: Seq[str]) -> np.ndarray:
+        self._check(x, names)
+        return self._log_prob_steps(x)
+
+    def _check(self, x: np.ndarray, names: Seq[str]) -> None:
         process = type(self).__name__
         require(
             x.ndim == 3 and x.shape[2] == self.num_channels,
@@ -80,7 +90,6 @@ class Process(ABC):
                 f"sequence '{names[n]}' has the value {x[n, t, d]} at step {t}; {process} scores "
                 f"only {self.domain}"
             )
-        return self._log_prob_steps(x)
 
     def _in_domain(self, x: np.ndarray) -> np.ndarray:
         return np.isfinite(x)

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from seqlatent.processes.base import Process, lag, normal_log_prob, require, require_scale
+from seqlatent.processes.base import lag, normal_log_prob, require, require_scale
+from seqlatent.processes.chains import Chain, ChainProcess, sample_chain
 
 
 @dataclass(frozen=True)
-class SwitchingAutoregressive(Process):
+class SwitchingAutoregressive(ChainProcess):
     """Autoregression pushed up or down by a hidden two-state chain, hence with two modes.
 
         x_t = phi x_{t-1} + s_t shift + sigma e_t,    x_0 = 0,    e_t ~ N(0, 1)
@@ -24,6 +25,10 @@ class SwitchingAutoregressive(Process):
     sigma: float = 0.3
     stay: float = 0.7
 
+    @property
+    def num_regimes(self) -> int:
+        return 2
+
     def __post_init__(self) -> None:
         name = "SwitchingAutoregressive"
         require(abs(self.phi) < 1, f"{name}: phi must lie between -1 and 1, not {self.phi}")
@@ -31,26 +36,28 @@ class SwitchingAutoregressive(Process):
         require_scale(f"{name}: sigma", self.sigma)
         require(0 < self.stay < 1, f"{name}: stay must lie between 0 and 1, not {self.stay}")
 
-    def _sample(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
+    def _sample_states(
+        self, rng: np.random.Generator, N: int, T: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         # A fair first sign, then for each step a factor: stay (+1) or turn (-1).
         turns = np.where(rng.random((N, T)) < self.stay, 1.0, -1.0)
         turns[:, 0] = rng.choice([-1.0, 1.0], size=N)
-        u = np.cumprod(turns, axis=1) * self.shift + self.sigma * rng.standard_normal((N, T))
+        s = np.cumprod(turns, axis=1)
+        u = s * self.shift + self.sigma * rng.standard_normal((N, T))
         x, last = np.empty((N, T)), np.zeros(N)
         for t in range(T):
             x[:, t] = last = self.phi * last + u[:, t]
-        return x[:, :, None]
+        return x[:, :, None], (s > 0).astype(np.int64)
 
-    def _log_prob_steps(self, x: np.ndarray) -> np.ndarray:
+    def _chain(self, x: np.ndarray) -> Chain:
         s = np.array([-1.0, 1.0])
         loc = self.phi * lag(x[:, :, 0], 1)[:, :, None] + s * self.shift
-        log_emission = normal_log_prob(x, loc, self.sigma)  # (N, T, 2): log p(x_t | x_{t-1}, s_t)
         log_transition = np.log([[self.stay, 1 - self.stay], [1 - self.stay, self.stay]])
-        return _forward(log_emission, np.log([0.5, 0.5]), log_transition)
+        return Chain(normal_log_prob(x, loc, self.sigma), np.log([0.5, 0.5]), log_transition)
 
 
 @dataclass(frozen=True, eq=False)
-class HiddenMarkov(Process):
+class HiddenMarkov(ChainProcess):
     """A hidden Markov chain of regimes, each with its own level and spread.
 
         p(s_1 = k) = 1/K,   p(s_t = k | s_{t-1} = j) = transition[j, k]
@@ -71,13 +78,8 @@ class HiddenMarkov(Process):
     def __post_init__(self) -> None:
         K = np.size(self.loc)
         for name, shape in {"loc": (K,), "scale": (K,), "transition": (K, K)}.items():
-            value = np.array(getattr(self, name), dtype=np.float64)
-            require(
-                value.shape == shape and bool(np.isfinite(value).all()),
-                f"HiddenMarkov: with {K} regimes, {name} needs shape {shape} and finite numbers, "
-                f"not shape {value.shape}",
-            )
-            object.__setattr__(self, name, value)
+            values = regime_values("HiddenMarkov", name, getattr(self, name), shape)
+            object.__setattr__(self, name, values)
         for scale in self.scale:
             require_scale("HiddenMarkov: scale", scale)
         require(
@@ -85,32 +87,87 @@ class HiddenMarkov(Process):
             "HiddenMarkov: every row of transition must hold positive probabilities that sum to 1",
         )
 
-    def _sample(self, rng: np.random.Generator, N: int, T: int) -> np.ndarray:
-        K = len(self.loc)
-        u, noise = rng.random((N, T)), rng.standard_normal((N, T))
-        # The regime is the number of boundaries of its cumulative distribution that u has passed.
-        bounds = np.cumsum(self.transition, axis=1)[:, :-1]
-        s = np.empty((N, T), dtype=np.int64)
-        s[:, 0] = (u[:, 0] * K).astype(np.int64)
-        for t in range(1, T):
-            s[:, t] = (u[:, t, None] >= bounds[s[:, t - 1]]).sum(axis=1)
-        return (self.loc[s] + self.scale[s] * noise)[:, :, None]
+    @property
+    def num_regimes(self) -> int:
+        return len(self.loc)
 
-    def _log_prob_steps(self, x: np.ndarray) -> np.ndarray:
-        log_emission = normal_log_prob(x, self.loc, self.scale)  # (N, T, K): log p(x_t | s_t)
-        log_start = np.full(len(self.loc), -math.log(len(self.loc)))
-        return _forward(log_emission, log_start, np.log(self.transition))
+    def _sample_states(
+        self, rng: np.random.Generator, N: int, T: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        K = self.num_regimes
+        s = sample_chain(rng, N, T, np.full(K, 1 / K), self.transition)
+        x = self.loc[s] + self.scale[s] * rng.standard_normal((N, T))
+        return x[:, :, None], s
+
+    def _chain(self, x: np.ndarray) -> Chain:
+        log_start = np.full(self.num_regimes, -math.log(self.num_regimes))
+        return Chain(normal_log_prob(x, self.loc, self.scale), log_start, np.log(self.transition))
 
 
-def _forward(
-    log_emission: np.ndarray, log_start: np.ndarray, log_transition: np.ndarray
-) -> np.ndarray:
-    """(N, T) log p(x_t | x_{<t}) of a hidden chain, from (N, T, K) log p(x_t | ., s_t)."""
-    log_prob = np.empty(log_emission.shape[:2])
-    log_state = np.broadcast_to(log_start, log_emission[:, 0].shape)  # log p(s_t | x_{<t})
-    for t in range(log_emission.shape[1]):
-        log_joint = log_state + log_emission[:, t]
-        log_prob[:, t] = np.logaddexp.reduce(log_joint, axis=1)
-        log_filter = log_joint - log_prob[:, t, None]  # log p(s_t | x_{<=t})
-        log_state = np.logaddexp.reduce(log_filter[:, :, None] + log_transition, axis=1)
-    return log_prob
+@dataclass(frozen=True, eq=False)
+class SwitchingRegimes(ChainProcess):
+    """Autoregression whose level, persistence and noise are those of a hidden regime (Hamilton,
+    1989).
+
+        x_t = level_k + phi_k (x_{t-1} - level_k) + sigma_k e_t,    k = s_t,    e_t ~ N(0, 1)
+        p(s_1 = k) = 1/K,   p(s_t = s_{t-1}) = stay,   else any other regime alike;   x_0 = 0
+
+    The three default regimes last 20 steps on average: a calm one that persists, one that flips
+    its sign from step to step, and one of wide swings. Single values tell little of them, a few in
+    turn tell most. Shapes: level, phi and sigma (K,).
+    """
+
+    level: np.ndarray = field(default_factory=lambda: np.array([1.0, 0.0, -1.0]))
+    phi: np.ndarray = field(default_factory=lambda: np.array([0.9, -0.8, 0.5]))
+    sigma: np.ndarray = field(default_factory=lambda: np.array([0.2, 0.4, 0.8]))
+    stay: float = 0.95
+
+    def __post_init__(self) -> None:
+        name = "SwitchingRegimes"
+        K = np.size(self.level)
+        require(K >= 2, f"{name}: at least two regimes are needed, not {K}")
+        for key in ("level", "phi", "sigma"):
+            object.__setattr__(self, key, regime_values(name, key, getattr(self, key), (K,)))
+        for phi in self.phi:
+            require(abs(phi) < 1, f"{name}: phi must lie between -1 and 1, not {phi}")
+        for sigma in self.sigma:
+            require_scale(f"{name}: sigma", sigma)
+        require(0 < self.stay < 1, f"{name}: stay must lie between 0 and 1, not {self.stay}")
+
+    @property
+    def num_regimes(self) -> int:
+        return len(self.level)
+
+    @property
+    def _transition(self) -> np.ndarray:
+        K = self.num_regimes
+        turn = (1 - self.stay) / (K - 1)
+        return np.where(np.eye(K, dtype=bool), self.stay, turn)
+
+    def _sample_states(
+        self, rng: np.random.Generator, N: int, T: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        K = self.num_regimes
+        s = sample_chain(rng, N, T, np.full(K, 1 / K), self._transition)
+        noise = self.sigma[s] * rng.standard_normal((N, T))
+        x, last = np.empty((N, T)), np.zeros(N)
+        for t in range(T):
+            level = self.level[s[:, t]]
+            x[:, t] = last = level + self.phi[s[:, t]] * (last - level) + noise[:, t]
+        return x[:, :, None], s
+
+    def _chain(self, x: np.ndarray) -> Chain:
+        loc = self.level + self.phi * (lag(x[:, :, 0], 1)[:, :, None] - self.level)
+        log_start = np.full(self.num_regimes, -math.log(self.num_regimes))
+        return Chain(normal_log_prob(x, loc, self.sigma), log_start, np.log(self._transition))
+
+
+def regime_values(process: str, name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A parameter of the regimes as an array of this shape, checked."""
+    array = np.array(value, dtype=np.float64)
+    require(
+        array.shape == shape and bool(np.isfinite(array).all()),
+        f"{process}: with {shape[0]} regimes, {name} needs shape {shape} and finite numbers, "
+        f"not shape {array.shape}",
+    )
+    return array
