@@ -150,7 +150,9 @@ def covariate_model(transitions: str, steps: int = 4) -> tuple[SwitchingModel, S
     frame["unique_id"], frame["ds"] = np.repeat(["1", "2"], steps), np.tile(np.arange(steps), 2)
     frame["c"] = rng.normal(size=2 * steps)
     data = SequenceDataset.from_frame(frame, targets=["a", "b"], covariates=["c"])
-    options = make(SwitchingOptions, {"emission": "normal", "transitions": transitions})
+    options = make(
+        SwitchingOptions, {"emission": "normal", "transitions": transitions, "history": "last"}
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         made = build_model("switching", options, DataDescription.of(data))
@@ -164,6 +166,9 @@ def test_the_model_is_the_enumeration(transitions: str, double: None):
     m, batch = covariate_model(transitions)
     state = m.begin(batch)
     y, _, u = m.inputs(batch, state)
+    first = torch.zeros_like(u[..., :1])
+    first[:, 0] = 1
+    u = torch.cat([u, first], -1)
     logits = m.log_transition.expand(2, 4, -1, -1)
     if m.moved is not None:
         by = u if transitions == "past" else batch.covariates - m.covariate_scaler.loc

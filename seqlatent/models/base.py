@@ -5,9 +5,9 @@ and samples values in data units. Whether it has a likelihood or latents or can 
 it is trained and selected, are capabilities that it declares (`seqlatent.inference.protocols`).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,6 +58,18 @@ class ModelOptions:
             "min": 0,
         },
     )
+
+
+class Alternatives(NamedTuple):
+    """What an option that is `auto` may become.
+
+    Attributes:
+        values: from the simplest.
+        usual: the one that stands in while others are chosen, and where nothing can be compared.
+    """
+
+    values: tuple[Any, ...]
+    usual: Any
 
 
 class SequenceModel(StepModel):
@@ -122,6 +134,22 @@ class SequenceModel(StepModel):
             InputError: if the model does not support such data.
         """
         return options, ""
+
+    @classmethod
+    def alternatives(cls, options: Any) -> "dict[str, Alternatives]":
+        """The options, besides the scaling, that are `auto` and left to held-out likelihood, in
+        the order in which they are chosen."""
+        return {}
+
+    @classmethod
+    def settled(cls, options: Any, values: Mapping[str, Any] | None = None) -> Any:
+        """Options with the values of their alternatives, by default the usual ones. What has no
+        effect with these values, and may have with others, is as by default."""
+        usual = {name: each.usual for name, each in cls.alternatives(options).items()}
+        new = replace(options, **(usual if values is None else values))
+        defaults = {f.name: f.default for f in fields(options)}
+        unused = set(cls.unused_options(new)) - set(cls.unused_options(options))
+        return replace(new, **{name: defaults[name] for name in unused})
 
     @classmethod
     def unused_options(cls, options: Any) -> dict[str, str]:

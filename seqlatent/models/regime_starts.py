@@ -9,8 +9,10 @@ Arthur and Vassilvitskii (2007):
     sizes       of these residuals, averaged over a few steps: of different spread
 
 From each of them a few rounds of expectation and maximisation follow (Dempster, Laird and Rubin
-1977), whose maximisation is some gradient steps of the heads; the start of the highest likelihood
-is taken. Regimes are numbered by the mean of the first channel's values.
+1977), whose maximisation is some gradient steps of the heads. The start of the highest likelihood
+is taken, and its likelihood raised by all parameters but those of a network. As in training, a few
+values are forgotten, so that regimes know what to do after a missing one. Regimes are numbered by
+the mean of the first channel's values.
 """
 
 import copy
@@ -24,9 +26,11 @@ from torch.nn import functional as F
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.inference import chains
-from seqlatent.inference.chains import Chain
+from seqlatent.inference.chains import FLOOR, Chain
+from seqlatent.nn.forgetting import forget
 
 STEPS, WINDOW = 8192, 128  # of the training data's steps, at most so many, in windows
+MOST, ITERATIONS = 32768, 50  # steps for the last fit of the start, and its iterations
 ROUNDS, UPDATES, FIRST = 6, 8, 40  # of expectation; of gradient steps in each, and before them
 RATE = 0.05  # of gradient steps
 NEAR = 5  # steps over which sizes are averaged
@@ -49,14 +53,50 @@ def start_regimes(model: Any, data: SequenceDataset) -> None:
         if value > best:
             best, kept = value, copy.deepcopy(model.state_dict())
     model.load_state_dict(kept)
+    _raise_likelihood(model, *_windows_of(model, data, MOST))
+
+
+def _raise_likelihood(model: Any, y: Tensor, g: Tensor, observed: Tensor) -> None:
+    """Raise the likelihood of whole windows, by a quasi-Newton method with all of them at once
+    (Liu and Nocedal 1989); where numbers overflow, leave the model as it is."""
+    before = copy.deepcopy(model.state_dict())
+    heads = model.regime_heads()
+    weights = [p for head in heads for p in head.parameters()]
+    optimizer = torch.optim.LBFGS(
+        [*weights, model.log_start, model.log_transition],
+        max_iter=ITERATIONS,
+        line_search_fn="strong_wolfe",
+    )
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        start, moves = (p.log_softmax(-1) for p in (model.log_start, model.log_transition))
+        chain = Chain(
+            start.double().clamp(min=FLOOR).expand(len(y), -1),
+            moves.double().clamp(min=FLOOR).expand(1, y.shape[1], -1, -1),
+            torch.stack([head(g, observed).log_prob(y) for head in heads], -1),
+        )
+        # As if each start and each move had been seen once more, and a normal prior of weights:
+        # a regime of few steps would shrink to them.
+        prior = start.sum() + moves.sum() - 0.5 * sum(w.square().sum() for w in weights)
+        value = -(chains.log_prob(chain)[0].sum() + prior) / observed.sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)  # pyright: ignore[reportArgumentType]
+    if not all(p.isfinite().all() for p in model.parameters()):
+        model.load_state_dict(before)
+    model.zero_grad(set_to_none=True)
 
 
 @torch.no_grad()
-def _windows_of(model: Any, data: SequenceDataset) -> tuple[Tensor, Tensor, Tensor]:
+def _windows_of(
+    model: Any, data: SequenceDataset, most: int = STEPS
+) -> tuple[Tensor, Tensor, Tensor]:
     """Scaled values, what regimes see, and which values are observed, of (N, WINDOW) steps."""
-    usual = max(1, round(STEPS / max(1.0, float(data.lengths.mean()))))
+    usual = max(1, round(most / max(1.0, float(data.lengths.mean()))))
     every = -(-len(data) // usual)
-    batch = collate(data.sequences[::every]).steps(0, STEPS)
+    batch = forget(collate(data.sequences[::every]).steps(0, most), model.scaler)
     y, _, u = model.inputs(batch, None)
     g, _ = model.summary(u, None)
     parts = (_cut(part) for part in (y.to(g), g, batch.observed & _within(batch)))

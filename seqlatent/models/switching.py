@@ -8,8 +8,8 @@ Each of the K regimes has a head of its own; the forward algorithm sums over all
 Soules and Weiss 1970), with `last` and normal values a switching autoregression (Hamilton 1989).
 
 A network that sees the whole past can tell the regime by itself, and so can a mixture in the head
-hold several regimes in one. The defaults leave both to the chain: each regime is affine in the last
-value, and its real values are normal.
+hold several regimes in one. The defaults leave as much as they can to the chain: each regime sees
+the least of the past that does not cost likelihood, and its real values are normal.
 """
 
 import math
@@ -28,26 +28,36 @@ from seqlatent.distributions.noise import Noise, sample_class
 from seqlatent.inference import chains
 from seqlatent.inference.chains import DOUBLE, FLOOR, Chain
 from seqlatent.inference.protocols import ExactDensity, Fillable, ModelState, Regimes
+from seqlatent.models.base import Alternatives
 from seqlatent.models.emission_model import EmissionModel, EmissionModelOptions
 from seqlatent.models.regime_starts import start_regimes
 from seqlatent.nn.build import build_network
 from seqlatent.nn.feedforward import Beside
 
 STAY = 0.9  # at the start of training, of the probability that a regime stays: ten steps on average
+NUMBERS = (1, 2, 3, 4, 5, 6)  # of regimes, of which num_states=auto chooses
 ONE_COMPONENT = "real values; the regimes carry their modes"
 
 
 @dataclass(frozen=True)
 class SwitchingOptions(EmissionModelOptions):
-    num_states: int = field(
-        default=3, metadata={"help": "number of regimes K", "min": 2, "max": 100}
+    num_states: int | str = field(
+        default=3,
+        metadata={
+            "help": "number of regimes K; auto: of 1 to 6, the fewest that come within a standard "
+            "error of the highest held-out likelihood",
+            "min": 1,
+            "max": 100,
+            "words": ("auto",),
+        },
     )
     history: str = field(
-        default="last",
+        default="auto",
         metadata={
-            "help": "past values that each regime sees: last, x_{t-1} and those of lags; all, "
-            "through a GRU; or none",
-            "choices": ("last", "none", "all"),
+            "help": "past values that each regime sees: none; last, x_{t-1} and those of lags; "
+            "all, through a GRU; auto: the simplest of these that is about as good as the one with "
+            "the highest held-out likelihood",
+            "choices": ("auto", "none", "last", "all"),
         },
     )
     transitions: str = field(
@@ -78,8 +88,8 @@ class SwitchingModel(EmissionModel, ExactDensity, Regimes, Fillable):
 
     def __init__(self, options: SwitchingOptions, description: DataDescription):
         super().__init__(options, description)
-        K = self.num_regimes = options.num_states
-        covariates, seen = self.covariate_scaler.out_dim, self.input_dim
+        K = self.num_regimes = int(options.num_states)
+        covariates, seen = self.covariate_scaler.out_dim, self.input_dim + 1
         self.network = self.beside = None
         if options.history == "none":
             seen = 1 + covariates
@@ -89,8 +99,8 @@ class SwitchingModel(EmissionModel, ExactDensity, Regimes, Fillable):
             seen = self.beside.out_dim
         self.heads = nn.ModuleList(self.build_head(seen) for _ in range(K))
         self.log_start = nn.Parameter(torch.zeros(K))
-        stay = torch.full((K,), math.log(STAY * (K - 1) / (1 - STAY)))
-        self.log_transition = nn.Parameter(stay.diag())
+        stay = math.log(STAY * max(1, K - 1) / (1 - STAY))
+        self.log_transition = nn.Parameter(stay * torch.eye(K))
         sizes = {"constant": 0, "covariates": covariates, "past": seen}
         size = sizes[options.transitions]
         self.moved = nn.Linear(size, K * K, bias=False) if size else None
@@ -115,9 +125,18 @@ class SwitchingModel(EmissionModel, ExactDensity, Regimes, Fillable):
         return ("normal", ONE_COMPONENT) if name == "mixture" else (name, reason)
 
     @classmethod
+    def alternatives(cls, options: SwitchingOptions) -> dict[str, Alternatives]:
+        open_ones = {}
+        if options.history == "auto":
+            open_ones["history"] = Alternatives(("none", "last", "all"), "last")
+        if options.num_states == "auto":
+            open_ones["num_states"] = Alternatives(NUMBERS, 3)
+        return open_ones
+
+    @classmethod
     def unused_options(cls, options: SwitchingOptions) -> dict[str, str]:
         unused = super().unused_options(options)
-        if options.history != "all":
+        if options.history not in ("all", "auto"):
             unused["hidden_dim"] = "history=all"
         if options.history == "none":
             unused["lags"] = "history=last or all"
@@ -135,15 +154,24 @@ class SwitchingModel(EmissionModel, ExactDensity, Regimes, Fillable):
         """The K heads."""
         return list(self.heads)  # type: ignore[arg-type]
 
-    def summary(self, u: Tensor, network: Any) -> tuple[Tensor, Any]:
-        """(B, T, F + C + E) inputs -> (B, T, .) what each regime sees, g, and the network's
-        state."""
+    def summary(self, u: Tensor, before: Any) -> tuple[Tensor, Any]:
+        """(B, T, F + C + E) inputs -> (B, T, .) what each regime sees, g, and the network's state.
+
+        Regimes are told which step is the first: what is missing before it was never there.
+
+        Args:
+            u: the inputs.
+            before: the filter and the network's state of the step before; None at the first one.
+        """
         if self.options.history == "none":
             known = u[..., self.embedding_dim : self.embedding_dim + self.covariate_scaler.out_dim]
             return torch.cat([torch.ones_like(u[..., :1]), known], -1), None
+        first = torch.zeros_like(u[..., :1])
+        first[:, :1] = before is None
+        u = torch.cat([u, first], -1)
         if self.network is None or self.beside is None:
             return u, None
-        h, network = self.network(u, network)
+        h, network = self.network(u, None if before is None else before[1])
         return self.beside(h, u), network
 
     def _transition(self, g: Tensor, u: Tensor) -> Tensor:
@@ -171,7 +199,7 @@ class SwitchingModel(EmissionModel, ExactDensity, Regimes, Fillable):
         """The chain of a batch, the embedding of its values, the network's state after, and the
         scaled values with what each regime sees of them."""
         y, embedding, u = self.inputs(batch, state)
-        g, network = self.summary(u, state.network[1] if state.network else None)
+        g, network = self.summary(u, state.network)
         transition = self._transition(g, u)
         start = self._next(state.network, transition[:, 0], len(y))
         each = [head(g, batch.observed).log_prob(y) for head in self.regime_heads()]
@@ -236,7 +264,7 @@ class SwitchingModel(EmissionModel, ExactDensity, Regimes, Fillable):
         """What regimes see of the step after a state, (B, 1, .), its (B, K) log p(s_t | x_{<t}),
         and the network's state."""
         u = self.next_input(state, covariates)
-        g, network = self.summary(u, state.network[1] if state.network else None)
+        g, network = self.summary(u, state.network)
         return g, self._next(state.network, self._transition(g, u)[:, 0], len(u)), network
 
     def sample_step(
