@@ -88,7 +88,9 @@ def test_without_short_fits_the_usual_values_are_taken():
 
 @pytest.fixture
 def brief(monkeypatch) -> dict:
-    """Options of training of which short fits take 3 times 4 steps."""
+    """Options of training of which short fits take 3 times 4 steps, from starts as short."""
+    for name in ("ROUNDS", "FIRST", "ITERATIONS"):
+        monkeypatch.setattr(f"seqlatent.models.regime_starts.{name}", 2)
     monkeypatch.setattr("seqlatent.choosing.alternatives.ENOUGH_STEPS", 4)
     return {"max_steps": 40, "eval_every": 4, "progress": False, "seed": 0}
 
@@ -115,7 +117,8 @@ def test_a_value_that_was_given_is_not_chosen(brief):
 
 
 def test_options_without_effect_on_the_chosen_value_are_dropped():
-    options = make(SwitchingOptions, {"history": "auto", "hidden_dim": 8, "lags": "2"})
+    given = {"history": "auto", "hidden_dim": 8, "lags": "2", "emission": "normal"}
+    options = make(SwitchingOptions, given)
     assert SwitchingModel.settled(options, {"history": "all"}).hidden_dim == 8
     last = SwitchingModel.settled(options)
     assert (last.history, last.hidden_dim, last.lags) == ("last", 64, "2")

@@ -83,7 +83,7 @@ class SwitchingModel(EmissionModel, ExactDensity, Regimes, Fillable):
     """
 
     family, Options = "switching", SwitchingOptions
-    learning_rate = 0.01  # few parameters, whose gradients have little noise
+    learning_rate = 0.003
     options: SwitchingOptions
 
     def __init__(self, options: SwitchingOptions, description: DataDescription):

@@ -85,5 +85,5 @@ def _warn_of_unused(probability: Tensor) -> None:
             "another seed (--seed)",
             counted(K - used, "regime"),
             K,
-            max(2, used),
+            max(1, used),
         )
