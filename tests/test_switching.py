@@ -216,6 +216,19 @@ def test_regimes_are_recovered(seed: int):
     assert agree > 0.97
 
 
+@pytest.mark.slow
+def test_a_first_step_is_not_a_missing_one():
+    """The process starts from a known value. With one flag for both, which training data have more
+    often for missing values, the first step alone costs 0.6 nats."""
+    P = PROCESSES["switching-ar"]()
+    data, test = P.sample(200, 100, seed=0), P.sample(200, 100, seed=1)
+    m = sl.Switching(scaling="global", history="last", num_states=2)
+    m.fit(data, seed=0, max_steps=25, progress=False)
+    regret = P.log_prob(test) - m.log_prob(test)["log_prob"].to_numpy()
+    error = regret.std(ddof=1) / np.sqrt(len(regret))
+    assert regret.mean() < 0.2 + 3 * error
+
+
 @pytest.mark.parametrize("posterior", ["filtering", "smoothing"])
 def test_encoded(posterior: str):
     m, data = model("switching"), dataset(num=2, steps=5)
