@@ -34,6 +34,7 @@ from seqlatent.models.latent.model import LatentModel
 from seqlatent.models.latent.network_guide import NetworkGuide
 from seqlatent.models.latent.prior_guide import PriorGuide
 from seqlatent.models.latent.priors import SequentialPrior
+from seqlatent.models.switching import SwitchingModel
 from seqlatent.processes import PROCESSES
 from seqlatent.tasks.forecasting import forecast
 from seqlatent.tasks.scoring import score
@@ -56,6 +57,8 @@ VARIANTS: list[tuple[str, str, dict[str, Any], float | None]] = [
     ("rnn", "rnn", {}, 1.3),
     ("transformer", "transformer", {}, None),
     ("cnn", "cnn", {}, None),
+    ("switching", "switching", {}, 2.0),
+    ("switching, all", "switching", {"history": "all"}, 2.0),
 ]
 LOOPED = "independent latents, elbo"
 LOOP, LOOP_TARGET = f"{LOOPED}, a Pyro site per step", 5.0
@@ -152,6 +155,14 @@ def bare_loss(model: SequenceModel, batch: SequenceBatch) -> Callable[[], Tensor
         step = model._emission(emission, drawn, past, None)
         return loss + step.params(u).square().mean()
 
+    def switching() -> Tensor:
+        assert isinstance(model, SwitchingModel)
+        g, _ = model.summary(u, None)
+        each = [head(g).log_prob(u[..., : head.num_channels]) for head in model.regime_heads()]
+        return model._transition(g, u).mean() + torch.stack(each, -1).mean()
+
+    if isinstance(model, SwitchingModel):
+        return switching
     return latent if isinstance(model, LatentModel) else autoregressive
 
 

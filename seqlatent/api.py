@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
-import torch
 
-from seqlatent.choosing import Choice, check_plan, choice_so_far, choose_scaling, fit_members
+from seqlatent.choosing import Plan, check_plan, fit_members, settle, settled_so_far
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.tables import write_table
@@ -31,7 +30,7 @@ from seqlatent.errors import InputError
 from seqlatent.fitted_model import Fitted
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.mixture import MixtureModel
-from seqlatent.models.registry import MODELS, build_model
+from seqlatent.models.registry import MODELS
 from seqlatent.nn.prepared import prepare
 from seqlatent.options import check_seed, make
 from seqlatent.tasks.prepare import check_data
@@ -230,18 +229,12 @@ class Model(Fitted, Summary):
         whole = DataDescription.of(divided.whole)
         chosen, reason = MODELS[self.family].complete(self.options, whole)
 
-        def build(scaling: str, seed: int = seed) -> SequenceModel:
-            with torch.random.fork_rng():
-                torch.manual_seed(seed)
-                return build_model(self.family, replace(chosen, scaling=scaling), description)
-
-        choice = Choice(chosen.scaling)
-        if chosen.scaling == "auto":
-            choice = choice_so_far(folder) if folder is not None and resume else None
-            if choice is None:
-                plain = check_data(build("global"), held_out, reads_gaps=False)
-                choice = choose_scaling(build, train, plain, options, seed=seed, device=device)
-        module = build(choice.scaling)
+        plan = Plan(self.family, chosen, description)
+        settled = settled_so_far(folder) if folder is not None and resume else None
+        if settled is None:
+            settled = settle(plan, train, held_out, options, seed=seed, device=device)
+        build = partial(plan.build, scaling=settled.scaling.scaling, values=settled.others.values)
+        module = build(seed)
         held_out = check_data(module, held_out)
         train = replace(train, sequences=prepare(module.scaler, train.sequences))
         if folder is not None and overwrite and (not resume or is_finished(folder)):
@@ -249,22 +242,20 @@ class Model(Fitted, Summary):
             (folder / CONFIG).unlink(missing_ok=True)  # or a killed fit could not be resumed
         if reason:
             logger.info("%s", reason)
-        if choice.tried:
-            logger.info("%s", choice.to_text())
+        for text in settled.to_texts():
+            logger.info("%s", text)
         announce(module, train, held_out, options)
         with progress_bar(options, progress) as report:
-            budget = options.less(choice.steps, choice.seconds)
+            budget = options.less(settled.steps, settled.seconds)
             common = {"seed": seed, "device": device, "report": report}
             if members != 1:
-                new = partial(build, choice.scaling)
                 mixed, self.result, each = fit_members(
-                    new, train, held_out, budget, members=members, weights=weights, **common
+                    build, train, held_out, budget, members=members, weights=weights, **common
                 )
                 own, module = {"weights": weights, "members": each}, mixed.parts[0]
                 if len(each) == 1:
                     mixed, own = module, {}
             else:
-                notes = {"scaling": choice.to_json()}
                 self.result = train_model(
                     module,
                     train,
@@ -272,17 +263,15 @@ class Model(Fitted, Summary):
                     budget,
                     run=folder,
                     resume=resume,
-                    notes=notes,
+                    notes=settled.to_json(),
                     **common,
                 )
                 mixed, own = module, {}
         self._module, self._held_out = mixed, divided.held_out
-        self.fitted = own | facts_of(
+        self.fitted = own | settled.facts() | facts_of(
             mixed, self.result, data=divided.whole, train=train, valid=held_out,
             held_out=divided.origin, options=options, seed=seed,
         )  # fmt: skip
-        if choice.tried:
-            self.fitted["tried"] = choice.to_json()["tried"]
         if folder is not None and is_main_process():
             self.save(folder)
             clear_state(folder)
@@ -316,6 +305,8 @@ class Model(Fitted, Summary):
         model = self.clone()
         if "tried" in self.fitted:  # a loaded model's options name the chain that was chosen
             model.set_params(scaling="auto")
+        if "tried_options" in self.fitted:
+            model.set_params(**dict.fromkeys(self.fitted["tried_options"]["values"], "auto"))
         model.fit(data, calendar=self.calendar, seed=seed, progress=False, **training)
         return model.module
 

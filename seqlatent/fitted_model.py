@@ -22,6 +22,7 @@ from seqlatent.tasks.imputing import Imputation, impute
 from seqlatent.tasks.inspecting import inspect, reconstruct
 from seqlatent.tasks.inspection import Inspection
 from seqlatent.tasks.progress import counting
+from seqlatent.tasks.regimes import FoundRegimes
 from seqlatent.tasks.scoring import score
 from seqlatent.tasks.watching import Detector
 
@@ -306,8 +307,9 @@ class Fitted(ABC):
         seed: int = 0,
         progress: bool = False,
         posterior: str = "auto",
-    ) -> Latents:
-        """Latents of sequences, with samples; see `seqlatent.tasks.encoding.infer_latents`."""
+    ) -> Latents | FoundRegimes:
+        """Latents of sequences, or regimes, with samples; see
+        `seqlatent.tasks.encoding.infer_latents`."""
         data = self._load(data)
         with counting("encoding", len(data), progress) as count:
             return infer_latents(
@@ -328,7 +330,8 @@ class Fitted(ABC):
         progress: bool = False,
         posterior: str = "auto",
     ) -> pd.DataFrame:
-        """Mean and scale of every latent, a row per step: the frame of `latents`."""
+        """Mean and scale of every latent, or the probability of every regime and the most probable
+        one, a row per step: the frame of `latents`."""
         return self.latents(
             data, num_samples=num_samples, seed=seed, progress=progress, posterior=posterior
         ).to_frame()

@@ -1,6 +1,7 @@
 """Options as frozen dataclasses: read from `key=value` words and TOML, checked in one place.
 
-A field's metadata holds its `help` and its limits: `choices`, `min`, `max`, `below`.
+A field's metadata holds its `help` and its limits: `choices`, `min`, `max`, `below`. A number or a
+word (`int | str`) has the `words` that it may be in their place.
 """
 
 import dataclasses
@@ -34,6 +35,9 @@ def _check(option: dataclasses.Field, kind: Any, value: Any) -> Any:
     kinds = get_args(kind) or (kind,)
     if value is None and type(None) in kinds:
         return None
+    words = option.metadata.get("words", ())
+    if value in words:
+        return value
     kind = next(k for k in kinds if k is not type(None))
     given: Any = value
     if kind is int and is_whole(value):
@@ -42,7 +46,8 @@ def _check(option: dataclasses.Field, kind: Any, value: Any) -> Any:
         value = float(given)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
-        raise InputError(f"option {option.name} must be {wanted[kind]}, not {value!r}")
+        wanted_text = " or ".join([wanted[kind], *words])
+        raise InputError(f"option {option.name} must be {wanted_text}, not {value!r}")
     limits = option.metadata
     choices = choices_of(option)
     if choices and value not in choices:
@@ -149,6 +154,8 @@ def _parse(name: str, text: str, hint: Any) -> Any:
     try:
         return kind(text)
     except ValueError:
+        if str in kinds:  # a word, which `make` checks
+            return text
         wanted = {int: "a whole number", float: "a number"}[kind]
         raise InputError(f"option {name} must be {wanted}, not '{text}'") from None
 

@@ -340,7 +340,7 @@ def test_an_interrupted_fit_resumes_with_its_chain(brief, tmp_path, monkeypatch)
     def refused(*arguments, **others):
         raise AssertionError("the chain was chosen already")
 
-    monkeypatch.setattr("seqlatent.api.choose_scaling", refused)
+    monkeypatch.setattr("seqlatent.choosing.settling.choose_scaling", refused)
     m = RNN(hidden_dim=4, emission="normal")
     m.fit(data, run=tmp_path / "run", resume=True, **brief)
     assert m.module.scaler.scaling == straight.module.scaler.scaling

@@ -14,11 +14,11 @@ from seqlatent.data.description import DataDescription
 from seqlatent.data.wild import tame, tell_wild
 from seqlatent.distributions.tails import bend, bent_log_prob, unbend
 from seqlatent.models.registry import MODELS, build_model
+from seqlatent.nn.forgetting import forget
 from seqlatent.nn.scaling import ROW, Scaler
 from seqlatent.options import make
 from seqlatent.processes import AutoregressiveTwo
 from seqlatent.tasks.scoring import worst_share
-from seqlatent.training.augmentation import forget
 
 REAL = ("rnn", "cnn", "transformer", "flow", "latent", "vrnn", "srnn", "dmm", "linear-gaussian")
 
@@ -159,7 +159,7 @@ def test_networks_are_trained_to_read_gaps_and_lose_no_value():
     m = built("rnn", data, "increments")
     batch = collate(data)
     torch.manual_seed(0)
-    forgotten = forget(batch, m)
+    forgotten = forget(batch, m.scaler)
     assert forgotten.unread is not None and 0 < forgotten.unread.double().mean() < 0.1
     assert (forgotten.observed == batch.observed).all() and (forgotten.x == batch.x).all()
 

@@ -15,7 +15,6 @@ some hundredths of a nat, and networks lose tenths by them.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,12 +23,10 @@ from seqlatent.choosing.comparing import Parts, compare, held_out_parts, pieces
 from seqlatent.choosing.linear import linear_scores, some
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence as Series
-from seqlatent.errors import InputError
 from seqlatent.inference.protocols import ExactPosterior, OwnSelection
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.chains import MOVING
 from seqlatent.nn.prepared import prepare
-from seqlatent.training.checkpoint import load_state
 from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions
 
@@ -106,20 +103,6 @@ class Choice:
         if chosen is not last[0]:
             text += f"; it is the simplest of those about as good as {last[0].scaling}"
         return text
-
-
-def choice_so_far(run: Path) -> Choice | None:
-    """The chain that an interrupted fit had chosen or was given, if there is one."""
-    saved = load_state(run)
-    if saved is None:
-        return None
-    state = saved[1]
-    try:
-        return Choice.from_json(state["notes"]["scaling"])
-    except (KeyError, TypeError):
-        raise InputError(
-            f"{run}: its checkpoint is damaged; start again with --overwrite"
-        ) from None
 
 
 def candidates(module: SequenceModel) -> list[str]:

@@ -29,7 +29,7 @@ def encode(
     run: Run,
     data: Data,
     *,
-    out: Annotated[Path, typer.Option(help="Table of latents, one row per step.")],
+    out: Annotated[Path, typer.Option(help="Table of latents or regimes, one row per step.")],
     num_samples: Annotated[int, typer.Option(help="Samples of the latents.")] = 64,
     posterior: Annotated[
         str, typer.Option(help="The distribution to use: auto, guide, filtering or smoothing.")
@@ -38,7 +38,8 @@ def encode(
     plot: Annotated[
         Path | None,
         typer.Option(
-            help="Picture of the latents: of the first series, or of all series if exact."
+            help="Picture of the latents: of the first series, or of all series if exact; of the "
+            "first series, coloured by regime."
         ),
     ] = None,
     plot_map: Annotated[
@@ -54,7 +55,11 @@ def encode(
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
-    """Infer the latents: mean and scale at each step. Those of a flow are exact, with scale 0."""
+    """Infer the latents: mean and scale at each step. Those of a flow are exact, with scale 0.
+
+    Of 'switching', infer the regimes: the most probable one at each step, and the probability of
+    each.
+    """
     from seqlatent.api import load_model
     from seqlatent.data.readers import load_like
     from seqlatent.data.tables import write_table
@@ -64,8 +69,10 @@ def encode(
         plot_exact_latents,
         plot_latents,
         plot_maps,
+        plot_regimes,
     )
     from seqlatent.tasks.decoding import step_maps
+    from seqlatent.tasks.regimes import FoundRegimes
     from seqlatent.text import counted
 
     set_up(quiet, threads)
@@ -84,12 +91,16 @@ def encode(
     write_table(frame, out, spreadsheet_safe)
     if samples_out:
         write_table(latents.samples_frame(), samples_out, spreadsheet_safe)
-    if plot:
+    if plot and isinstance(latents, FoundRegimes):
+        s = latents.series[0]
+        plot_regimes(s.unique_id, s.ds, s.x, s.regime, s.probability, latents.targets, plot)
+    elif plot:
         (plot_exact_latents if has_exact_latents(frame) else plot_latents)(frame, plot)
     if plot_map:
         plot_maps(step_maps(model.module, loaded, frame), plot_map)
     if not quiet:
-        say(f"wrote latents of {counted(len(loaded), 'sequence')} to {out}")
+        what = "regimes" if isinstance(latents, FoundRegimes) else "latents"
+        say(f"wrote {what} of {counted(len(loaded), 'sequence')} to {out}")
 
 
 def decode(

@@ -1,7 +1,7 @@
 """Likelihoods, posteriors and missing values of any model that declares the capability.
 
 A model declares its capabilities by its base classes (`protocols.py`): an exact density, a bound,
-an estimated density, an exact posterior, invertible latents, filling of gaps.
+an estimated density, an exact posterior, regimes, invertible latents, filling of gaps.
 
     bounds.py        log p(x) from importance weights: ELBO, per step, joint
     smc.py           the same with resampling: sequential Monte Carlo
@@ -9,6 +9,7 @@ an estimated density, an exact posterior, invertible latents, filling of gaps.
     errors.py        standard errors and intervals, or that no error can be told
     estimating.py    the estimates of a batch and their errors, and the noise of each sequence
     likelihood.py    the estimator that suits a model; scores of data sets
+    chains.py        hidden chains of regimes: filter, smoother, best path, sampled paths
     posterior.py     p(z | x) by weighted samples of the guide
     imputation.py    missing values by weighted paths
     paths.py         sample paths of many sequences at once
@@ -36,6 +37,7 @@ from seqlatent.inference.protocols import (
     ModelState,
     OwnSelection,
     OwnTraining,
+    Regimes,
     StepModel,
 )
 from seqlatent.inference.smc import particle_filter
@@ -53,6 +55,7 @@ __all__ = [
     "OwnSelection",
     "OwnTraining",
     "Posterior",
+    "Regimes",
     "StepModel",
     "estimate",
     "forecast_paths",

@@ -7,6 +7,7 @@ with a method `log_prob` has a likelihood only if it declares one of the first t
     DensityBound       a lower bound of it, computed           scored as `bound`
     EstimatedDensity   an estimate by weighted latents         scored as `iwae`, `smc` or `elbo`
     ExactPosterior     p(z_{1:T} | x_{1:T}), computed
+    Regimes            p(s_{1:T} | x_{1:T}) of discrete latents, computed
     InvertibleLatents  a one-to-one map between sequences of values and of latents
     Fillable           samples the missing values of partially observed steps
 
@@ -224,6 +225,34 @@ class ExactPosterior(StepModel):
     ) -> Tensor:
         """(S, B, T, D) values in data units: joint samples of the missing ones given the observed
         ones, which are unchanged, and those before `state`."""
+
+
+class Regimes(StepModel):
+    """A model with a discrete latent s_t, the regime, whose posterior is computed.
+
+    Attributes:
+        num_regimes: K.
+    """
+
+    num_regimes: int
+
+    @abstractmethod
+    def filter_regimes(
+        self, batch: SequenceBatch, state: ModelState | None = None
+    ) -> tuple[Tensor, ModelState]:
+        """(B, T, K) p(s_t | x_{1:t}), and the state after."""
+
+    @abstractmethod
+    def smooth_regimes(self, batch: SequenceBatch) -> Tensor:
+        """(B, T, K) p(s_t | x_{1:T})."""
+
+    @abstractmethod
+    def best_regimes(self, batch: SequenceBatch) -> Tensor:
+        """(B, T) the most probable path of regimes given x_{1:T}, from 0."""
+
+    @abstractmethod
+    def sample_regimes(self, batch: SequenceBatch, num_samples: int, noise: Noise) -> Tensor:
+        """(S, T) joint samples of p(s_{1:T} | x_{1:T}) of a batch of one sequence, from 0."""
 
 
 class InvertibleLatents(StepModel):

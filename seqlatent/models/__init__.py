@@ -9,6 +9,8 @@
     vrnn, srnn, dmm          presets of it, after three papers                        smc
     linear-gaussian          x_t = C z_t + d + noise, z_t = A z_{t-1} + noise,        exact
                              by the Kalman filter
+    switching                p(x_t | x_{<t}, s_t), s_t a hidden Markov chain,         exact
+                             by the forward algorithm
     mixture                  sum_k w_tk p_k(x_t | x_{<t}) of fitted models            exact
 
 The last column is the kind of the likelihood; `seqlatent.tasks` explains the kinds. Most models are

@@ -5,9 +5,9 @@ and samples values in data units. Whether it has a likelihood or latents or can 
 it is trained and selected, are capabilities that it declares (`seqlatent.inference.protocols`).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,6 +58,18 @@ class ModelOptions:
             "min": 0,
         },
     )
+
+
+class Alternatives(NamedTuple):
+    """What an option that is `auto` may become.
+
+    Attributes:
+        values: from the simplest.
+        usual: the one that stands in while others are chosen, and where nothing can be compared.
+    """
+
+    values: tuple[Any, ...]
+    usual: Any
 
 
 class SequenceModel(StepModel):
@@ -124,6 +136,22 @@ class SequenceModel(StepModel):
         return options, ""
 
     @classmethod
+    def alternatives(cls, options: Any) -> "dict[str, Alternatives]":
+        """The options, besides the scaling, that are `auto` and left to held-out likelihood, in
+        the order in which they are chosen."""
+        return {}
+
+    @classmethod
+    def settled(cls, options: Any, values: Mapping[str, Any] | None = None) -> Any:
+        """Options with the values of their alternatives, by default the usual ones. What has no
+        effect with these values, and may have with others, is as by default."""
+        usual = {name: each.usual for name, each in cls.alternatives(options).items()}
+        new = replace(options, **(usual if values is None else values))
+        defaults = {f.name: f.default for f in fields(options)}
+        unused = set(cls.unused_options(new)) - set(cls.unused_options(options))
+        return replace(new, **{name: defaults[name] for name in unused})
+
+    @classmethod
     def unused_options(cls, options: Any) -> dict[str, str]:
         """Options without effect given the others, and what each applies to."""
         return {}
@@ -160,6 +188,10 @@ class SequenceModel(StepModel):
         Raises:
             InputError: naming the series or the channel.
         """
+
+    def start(self, data: SequenceDataset) -> None:
+        """Set the first parameters by the training data, where random ones would not do; called
+        before training, with torch's global generator seeded."""
 
     def features(self, y: Tensor) -> Tensor:
         """(..., D) scaled values -> (..., D, num_features) their features for a network."""

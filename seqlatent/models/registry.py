@@ -23,6 +23,7 @@ from seqlatent.models.latent.model import LatentModel
 from seqlatent.models.latent.presets import DMMModel, SRNNModel, VRNNModel
 from seqlatent.models.linear_gaussian import LinearGaussianModel
 from seqlatent.models.mixture import MixtureModel
+from seqlatent.models.switching import SwitchingModel
 from seqlatent.registry import Registry
 
 M = TypeVar("M", bound=type[SequenceModel])
@@ -57,6 +58,7 @@ for _model in (
     SRNNModel,
     DMMModel,
     LinearGaussianModel,
+    SwitchingModel,
     FlowModel,
     MixtureModel,
 ):
@@ -73,7 +75,8 @@ def build_model(
 
     Args:
         family: its name.
-        options: an object of its `Options`.
+        options: an object of its `Options`; where one is `auto` and to be chosen by held-out data,
+            the model has the usual value.
         description: of the training data.
         parts: the models that it is made of, if it is made of others.
 
@@ -81,6 +84,7 @@ def build_model(
         InputError: for an unknown name, or an option that has no effect on this model.
     """
     cls = MODELS[family]
+    options = cls.settled(options)
     defaults = {f.name: f.default for f in dataclasses.fields(options)}
     for name, applies_to in cls.unused_options(options).items():
         value = getattr(options, name)

@@ -13,6 +13,7 @@ same function.
     layers.py         activation and normalisation
     chains.py         the words of scaling, such as log+running+increments
     scaling.py        scalers; none of them uses a value that it helps to score
+    forgetting.py     values that are read as missing in training
     memory.py         what a scaler remembers of a series, step by step or for all steps at once
 """
 

@@ -1,4 +1,5 @@
-"""Pictures of frames, arrays and data sets: forecasts, evaluations, gaps, scores, latents, fits.
+"""Pictures of frames, arrays and data sets: forecasts, evaluations, gaps, scores, latents, regimes,
+fits.
 
 No module here knows a model or a task. Every function returns the figure and, given a path (`.png`,
 `.pdf` or `.svg`), writes it. matplotlib is imported only when something is drawn.
@@ -13,6 +14,7 @@ from seqlatent.plots.latents import (
     plot_latents,
     plot_maps,
 )
+from seqlatent.plots.regimes import plot_regimes
 from seqlatent.plots.scores import plot_scores
 from seqlatent.plots.series import plot_forecast, plot_imputed, plot_samples
 from seqlatent.plots.training import plot_training_curve
@@ -27,6 +29,7 @@ __all__ = [
     "plot_inspection",
     "plot_latents",
     "plot_maps",
+    "plot_regimes",
     "plot_samples",
     "plot_scores",
     "plot_training_curve",

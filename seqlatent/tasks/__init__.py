@@ -124,6 +124,9 @@ p(z_{1:T} | x_{1:T}): exact for `linear-gaussian`, elsewhere by weighted samples
 warning says where the effective number of samples is small. The latents of `flow` are exact, and
 `decode` is the inverse.
 
+Of `switching` it gives the probability of each regime and the most probable path of regimes, given
+the whole sequence, or with `posterior=filtering` the values so far.
+
 `inspect` shows how `latent` and its presets use their latents: the KL between guide and prior, by
 latent and by step; the number of active latents (Burda et al. 2016); how far the guide is from the
 posterior, by KL(q(z | x) || p(z | x)) on the data and KL(p(z | x) || q(z | x)) on sequences sampled
@@ -155,6 +158,7 @@ from seqlatent.tasks.forecasting import Forecast, forecast, sample
 from seqlatent.tasks.imputing import Imputation, impute
 from seqlatent.tasks.inspecting import inspect, reconstruct
 from seqlatent.tasks.inspection import Inspection
+from seqlatent.tasks.regimes import FoundRegimes
 from seqlatent.tasks.scoring import score
 from seqlatent.tasks.watching import Detector, Watched
 
@@ -164,6 +168,7 @@ __all__ = [
     "Detector",
     "Evaluation",
     "Forecast",
+    "FoundRegimes",
     "Imputation",
     "Inspection",
     "Latents",

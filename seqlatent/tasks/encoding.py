@@ -17,10 +17,16 @@ from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.estimating import CHUNK, particle_noise
 from seqlatent.inference.posterior import weighted_posterior
-from seqlatent.inference.protocols import EstimatedDensity, ExactPosterior, InvertibleLatents
+from seqlatent.inference.protocols import (
+    EstimatedDensity,
+    ExactPosterior,
+    InvertibleLatents,
+    Regimes,
+)
 from seqlatent.models.base import SequenceModel
 from seqlatent.options import check_count, check_seed
 from seqlatent.tasks.prepare import check_data
+from seqlatent.tasks.regimes import FoundRegimes, regimes_of
 from seqlatent.text import Summary, shortened
 
 logger = logging.getLogger("seqlatent")
@@ -113,7 +119,7 @@ def encode(
     progress: Callable[[int], None] | None = None,
     posterior: str = "auto",
 ) -> pd.DataFrame:
-    """Mean and scale of every latent, a row per step: the frame of `infer_latents`."""
+    """Mean and scale of every latent, or regimes, a row per step: the frame of `infer_latents`."""
     return infer_latents(
         model, data, num_samples=num_samples, seed=seed, progress=progress, posterior=posterior
     ).to_frame()
@@ -127,8 +133,8 @@ def infer_latents(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
     posterior: str = "auto",
-) -> Latents:
-    """Latents of sequences.
+) -> Latents | FoundRegimes:
+    """Latents of sequences; of a model with regimes, these.
 
     Their distribution is one of
 
@@ -136,10 +142,11 @@ def infer_latents(
         filtering   p(z_t | x_{1:t}), given the values so far
         smoothing   p(z_t | x_{1:T}), given all values
 
-    `auto` selects the guide or, for a model that computes the posterior (`linear-gaussian`),
-    smoothing. Other models sample filtering and smoothing by weighted samples of the guide, and a
-    warning says where the effective number of samples is small (inference/posterior.py). Samples of
-    smoothing are whole trajectories, unless the latents of different steps are independent.
+    `auto` selects the guide or, for a model that computes the posterior (`linear-gaussian`,
+    `switching`), smoothing. Other models sample filtering and smoothing by weighted samples of the
+    guide, and a warning says where the effective number of samples is small
+    (inference/posterior.py). Samples of smoothing are whole trajectories, unless the latents of
+    different steps are independent.
 
     Latents of an invertible model are exact, with scale 0, and NaN where the value is missing.
 
@@ -156,13 +163,21 @@ def infer_latents(
             distribution, or data that do not fit the model.
     """
     num_samples, seed = check_count("num_samples", num_samples, minimum=2), check_seed(seed)
-    if not isinstance(model, ExactPosterior | EstimatedDensity | InvertibleLatents):
+    if not isinstance(model, ExactPosterior | EstimatedDensity | InvertibleLatents | Regimes):
         raise InputError(
-            f"model '{model.family}' has no latents; fit --model latent or flow to encode sequences"
+            f"model '{model.family}' has no latents; fit --model latent, flow or switching to "
+            "encode sequences"
         )
     chosen = _choose(model, posterior)
     data = check_data(model, data)
     model.eval()
+    if isinstance(model, Regimes):
+        found = []
+        for s in data:
+            found.append(regimes_of(model, s, num_samples, seed, chosen))
+            if progress:
+                progress(1)
+        return FoundRegimes(tuple(found), data.targets)
     series = []
     for s in data:
         series.append(_infer(model, s, num_samples, seed, chosen))
@@ -183,7 +198,7 @@ def _choose(model: SequenceModel, posterior: str) -> str:
                 f"distribution; leave posterior={posterior} out"
             )
         return "exact"
-    if isinstance(model, ExactPosterior):
+    if isinstance(model, ExactPosterior | Regimes):
         if posterior == "guide":
             raise InputError(
                 f"model '{model.family}' has no guide: it computes the posterior; use "

@@ -38,7 +38,7 @@ from seqlatent.models.latent.guide_distribution import TransformedNormal
 from seqlatent.models.latent.model import LatentModel
 from seqlatent.nn.causal import expand_state
 from seqlatent.options import check_count, check_seed
-from seqlatent.tasks.encoding import guide_samples, infer_latents
+from seqlatent.tasks.encoding import Latents, guide_samples, infer_latents
 from seqlatent.tasks.inspection import Inspection
 from seqlatent.tasks.prepare import check_data
 from seqlatent.tasks.scoring import score
@@ -304,6 +304,7 @@ def reconstruct(
             "are reconstructed; use smoothing or guide"
         )
     found = infer_latents(latent, data, num_samples=num_samples, seed=seed, posterior=posterior)
+    assert isinstance(found, Latents)
     data = check_data(latent, data, reads_gaps=False)
     samples = [torch.from_numpy(series.samples) for series in found.series]
     return _reconstructed(latent, data, samples, seed)

@@ -17,9 +17,9 @@ from seqlatent.distributions.emission import EMISSIONS
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.emission_model import EmissionModel
+from seqlatent.nn.forgetting import forget
 from seqlatent.training.options import TrainingOptions
 
-FORGOTTEN = 0.03  # of the values: enough for networks to learn what to do after one
 UNKNOWN = 0.05  # share of the categories that count as not seen
 CUT_OFF = 0.5  # share of the sequences whose past covariates end before the sequence does
 
@@ -62,7 +62,7 @@ def augment(batch: SequenceBatch, options: TrainingOptions, model: SequenceModel
     scales = [c.scale for c in model.description.channels]
     batch = hide(add_noise(batch, options.noise, torch.tensor(scales)), options.hide)
     batch = end_past_covariates(forget_categories(batch, model), model)
-    return forget(batch, model)
+    return forget(batch, model.scaler)
 
 
 def shift_channels(batch: SequenceBatch, most: int) -> SequenceBatch:
@@ -125,22 +125,3 @@ def end_past_covariates(batch: SequenceBatch, model: SequenceModel) -> SequenceB
     covariates = batch.covariates.clone()
     covariates[..., first:] = covariates[..., first:].masked_fill(ended[..., None], torch.nan)
     return replace(batch, covariates=covariates)
-
-
-def forget(batch: SequenceBatch, model: SequenceModel) -> SequenceBatch:
-    """Let networks read a few values as missing, as they will read wild ones (`nn/scaling.py`). The
-    values keep their densities: nothing is lost of them."""
-    can_be_wild = model.scaler.limit.isfinite()
-    # A season later the value would be measured from the one that was not read, which never happens
-    # with wild ones: forecasts of tourism (quarterly) were worse by 6 % (s.e. 4 %, three seeds).
-    if not bool(can_be_wild.any()) or "seasonal" in model.scaler.words:
-        return batch
-    unread = (torch.rand(batch.x.shape) < FORGOTTEN) & can_be_wild.cpu()
-    unread[:, :1] = False
-    unread[:, 1:] &= ~unread[:, :-1]
-    if batch.scaled is not None and "increments" in model.scaler.words:
-        # The next value is scaled as after a missing one: from the last value that was read.
-        loc, *rest = batch.scaled
-        carried = torch.where(unread[:, :-1], loc[:, :-1], loc[:, 1:])
-        batch = replace(batch, scaled=(torch.cat([loc[:, :1], carried], 1), *rest))
-    return replace(batch, unread=unread)

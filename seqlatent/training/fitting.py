@@ -116,6 +116,8 @@ def fit(
         "seed": seed,
     }
     with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model.start(train)
         trainer = Trainer(model, train, valid, options, seed, device)
         saved = load_state(Path(run)) if run is not None and resume else None
         if resume and not saved:

@@ -3,11 +3,13 @@
 import logging
 
 import torch
+from torch import Tensor
 
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.inference.diagnostics import collapse_warning
 from seqlatent.inference.estimating import CHUNK
+from seqlatent.inference.protocols import Regimes
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.emission_model import EmissionModel
 from seqlatent.models.latent.diagnostics import prior_kl
@@ -16,6 +18,8 @@ from seqlatent.text import counted
 from seqlatent.training.options import TrainingOptions, choose_window
 
 logger = logging.getLogger("seqlatent")
+
+UNUSED = 0.01  # share of the steps below which a regime counts as unused
 
 
 def announce(
@@ -61,9 +65,25 @@ def warn(module: SequenceModel, data: SequenceDataset) -> None:
                 "resolution of the recording as on the data",
                 100 * share,
             )
+        if isinstance(module, Regimes):
+            _warn_of_unused(module.smooth_regimes(batch)[batch.scored])
         if isinstance(module, LatentModel):
             kl = prior_kl(module, batch)
             logger.info("latents: KL of %.3f nats per step between guide and prior", kl)
             reason = collapse_warning(kl)
             if reason:
                 logger.warning("%s", reason)
+
+
+def _warn_of_unused(probability: Tensor) -> None:
+    """Warn of regimes that hold hardly any of the held-out steps, given (N, K) probabilities."""
+    K = probability.shape[-1]
+    used = int((probability.mean(0) >= UNUSED).sum()) if len(probability) else K
+    if used < K:
+        logger.warning(
+            "%s of %d hold less than 1 %% of the held-out steps: fit with num_states=%d, or from "
+            "another seed (--seed)",
+            counted(K - used, "regime"),
+            K,
+            max(1, used),
+        )
