@@ -4,8 +4,8 @@ Every chain (`seqlatent.nn.chains`) with a model behind it is a density of the s
 units, so that held-out nats per step compare them. Two stages:
 
 1. a linear model for each chain (`seqlatent.choosing.linear`);
-2. short fits of the model itself, for the simplest of the chains that are close to the best of these
-   and for the best ones, where the budget allows them. They take at most 30 % of it.
+2. short fits of the model itself, for the simplest of the chains that are close to the best of
+   these and for the best ones, where the budget allows them. They take at most 30 % of it.
 
 Of the chains that are about as good as the best, the simplest is chosen. Linear models tell much
 less than short fits do: where values are nonlinear functions of a state, they prefer increments by
