@@ -1,11 +1,12 @@
-"""Draw docs/overview.png, the picture at the top of the README: a forecast and an anomaly.
+"""Draw docs/overview.png, the picture at the top of the README: a forecast, an anomaly, regimes.
 
     .venv/bin/python scripts/make_overview.py [--out docs/overview.png]
 
 Left: the yearly number of sunspots, forecast for 1987 to 2008 by a model that was fitted to the
 years up to 1986. Right: taxi passengers in New York around the snow storm of January 2015, and how
 surprising they are to a model that was fitted to the months before November 2014:
--log p(x_t | x_{<t}) in nats. Takes about two minutes.
+-log p(x_t | x_{<t}) in nats. Below: three regimes of the same series, found without labels: the mean
+of each day's probabilities given all values. Takes about three minutes.
 """
 
 import argparse
@@ -29,6 +30,14 @@ AHEAD, SHOWN = 22, 64  # years of the forecast, and of the history before it
 FIRST, LAST = "2015-01-12", "2015-02-01"  # of the taxi picture
 STORM = ("2015-01-26 12:00", "2015-01-28 00:00")
 SMOOTH = 24  # half hours
+REGIMES_FROM, REGIMES_TO = "2014-11-15", "2015-01-31"
+NAMED = {  # what was special about a day; the model is not told
+    "2014-11-27": "Thanksgiving",
+    "2014-12-25": "Christmas",
+    "2015-01-01": "New Year",
+    "2015-01-19": "King's Day",
+    "2015-01-27": "snow storm",
+}
 
 
 def main() -> None:
@@ -38,7 +47,7 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
-    draw(sunspots(), taxi(), args.out)
+    draw(sunspots(), taxi(), regimes(), args.out)
 
 
 def sunspots() -> tuple[pd.DataFrame, np.ndarray]:
@@ -58,13 +67,25 @@ def taxi() -> pd.DataFrame:
     return frame.assign(surprise=-steps["log_prob"].to_numpy())
 
 
-def draw(sunspots: tuple[pd.DataFrame, np.ndarray], taxi: pd.DataFrame, out: Path) -> None:
-    figure = Figure(figsize=(9.2, 3.5), layout="constrained")
+def regimes() -> pd.DataFrame:
+    """The mean probability of each regime, a row for each day, the most frequent one first."""
+    data = sl.load("nyc-taxi")
+    model = sl.Switching().fit(data, max_steps=800, device="cpu")
+    frame = model.encode(data).set_index("ds").filter(like="probability")
+    days = frame.groupby(frame.index.floor("D")).mean()
+    return days[days.mean().sort_values(ascending=False).index]
+
+
+def draw(
+    sunspots: tuple[pd.DataFrame, np.ndarray], taxi: pd.DataFrame, days: pd.DataFrame, out: Path
+) -> None:
+    figure = Figure(figsize=(9.2, 5.2), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2, 2, width_ratios=(1, 1), height_ratios=(3, 2), wspace=0.06)
-    draw_forecast(figure.add_subplot(grid[:, 0]), *sunspots)
+    grid = figure.add_gridspec(3, 2, width_ratios=(1, 1), height_ratios=(3, 2, 2.2), wspace=0.06)
+    draw_forecast(figure.add_subplot(grid[:2, 0]), *sunspots)
     values = figure.add_subplot(grid[0, 1])
     draw_anomaly(values, figure.add_subplot(grid[1, 1], sharex=values), taxi)
+    draw_regimes(figure.add_subplot(grid[2, :]), days)
     for ax in figure.axes:
         ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=9)
@@ -122,6 +143,27 @@ def draw_anomaly(values: Axes, surprise: Axes, frame: pd.DataFrame) -> None:
     surprise.xaxis.set_major_locator(mdates.DayLocator(interval=2))
     surprise.set_xlabel("day of January", fontsize=9)
     surprise.xaxis.set_major_formatter(mdates.DateFormatter("%d"))
+
+
+def draw_regimes(ax: Axes, days: pd.DataFrame) -> None:
+    days = days.loc[REGIMES_FROM:REGIMES_TO]
+    ds, bottom = mdates.date2num(days.index), np.zeros(len(days))
+    for name, colour in zip(days, (ACCENT, SOFT, ALERT), strict=True):
+        ax.bar(ds, days[name], 0.9, bottom, color=colour, alpha=0.75)
+        bottom += days[name].to_numpy()
+    for day, what in NAMED.items():
+        ax.annotate(
+            what, (mdates.datestr2num(day), 1.02), (0, 9), textcoords="offset points",
+            fontsize=9, ha="center", arrowprops={"arrowstyle": "-", "color": INK, "lw": 0.8},
+        )  # fmt: skip
+    ax.set_ylim(0, 1.28)
+    ax.set_yticks([0, 0.5, 1])
+    ax.margins(x=0.005)
+    ax.set_ylabel("probability", fontsize=9)
+    ax.set_title("Regimes: three of the taxis' days, found without labels", fontsize=11, loc="left")
+    ax.xaxis.set_major_locator(mdates.MonthLocator())
+    ax.xaxis.set_minor_locator(mdates.WeekdayLocator(mdates.MO))
+    ax.xaxis.set_major_formatter(mdates.DateFormatter("%B %Y"))
 
 
 if __name__ == "__main__":
