@@ -36,7 +36,7 @@ CHAINS = (
     "log+running+seasonal",
 )
 NAMES = ("rnn", "linear-gaussian", "flow", "flow-latents", "latent-all")  # one of each kind
-GRID = {"flow": 121, "latent-all": 41}  # splines have kinks; estimates cost
+GRID = {"flow": 121, "latent": 41}  # splines have kinks; estimates cost
 SEASON = 3
 every_chain = pytest.mark.parametrize("chain", CHAINS)
 every_model = pytest.mark.parametrize("name", NAMES)
