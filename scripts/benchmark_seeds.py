@@ -69,7 +69,7 @@ def fit_once(family: str, data: Any, seed: int, steps: int) -> dict[str, Any]:
         "error": None,
         "kl": prior_kl(module, collate(data.sequences[:64]).steps(0, 1024)),
         "valid": result.valid_score,
-        "warned": any("latents are unused" in text for text in warnings.texts),
+        "warned": any("latents are not used" in text for text in warnings.texts),
         "seconds": time.perf_counter() - start,
     }
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from seqlatent.plots.figure import ACCENT, ALERT, SOFT, finish, format_dates, new_figure
+from seqlatent.plots.figure import ACCENT, ALERT, INK, SOFT, finish, format_dates, new_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 REACH = 4.0  # standard deviations drawn
+MAX_TARGETS = 4  # of one traversal
 
 
 def has_exact_latents(frame: pd.DataFrame) -> bool:
@@ -119,3 +121,53 @@ def plot_latents(
             ax.set_title(f"{name}: {latent}", fontsize=8, loc="left")
             format_dates(ax, ds)
     return finish(figure, path)
+
+
+def draw_map(ax: "Axes", means: np.ndarray, order: np.ndarray, name: str) -> None:
+    """The path of a series through two latents, coloured by time from dark to light.
+
+    Args:
+        ax: where to draw.
+        means: (T, Z) of the latents.
+        order: (Z,) latents; the first two are drawn, a single one against its step before.
+        name: of the series.
+    """
+    if len(order) > 1:
+        first, second = (int(k) for k in order[:2])
+        x, y, steps = means[:, first], means[:, second], np.arange(1, len(means) + 1)
+        labels = f"z{first + 1}", f"z{second + 1}"
+    else:
+        x, y, steps = means[:-1, 0], means[1:, 0], np.arange(2, len(means) + 1)
+        labels = "z1, the step before", "z1"
+    ax.plot(x, y, color=SOFT, linewidth=0.5, alpha=0.6)
+    points = ax.scatter(x, y, c=steps, cmap="viridis", s=10, zorder=3)
+    bar = ax.figure.colorbar(points, ax=ax, pad=0.01)
+    bar.set_label("step", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    ax.set_xlabel(labels[0], fontsize=8)
+    ax.set_ylabel(labels[1], fontsize=8)
+    ax.set_title(f"{name}: means of the two latents that are felt most" if len(order) > 1
+                 else f"{name}: mean of the latent", fontsize=9, loc="left")  # fmt: skip
+
+
+def draw_traversal(ax: "Axes", latent: str, frame: pd.DataFrame) -> None:
+    """Means of the values along one latent: of several targets the four that change most.
+
+    Args:
+        ax: where to draw.
+        latent: its name.
+        frame: `target, value, mean`, of this latent.
+    """
+    targets = list(dict.fromkeys(frame["target"]))
+    if not targets:
+        ax.text(0.5, 0.5, "labels have no mean", ha="center", fontsize=8, color=INK)
+    spans = frame.groupby("target", sort=False)["mean"].agg(np.ptp)
+    shown = spans.sort_values(ascending=False).index[:MAX_TARGETS] if targets else []
+    for target in shown:
+        part = frame[frame["target"] == target]
+        ax.plot(part["value"], part["mean"], linewidth=1.4, marker=".", label=target)
+    if len(targets) > 1:
+        ax.legend(fontsize=7, frameon=False)
+    ax.set_xlabel(f"{latent}, from its 5 % to its 95 % quantile", fontsize=8)
+    ax.set_title(f"{latent}: mean of {targets[0] if len(targets) == 1 else 'x'} drawn", fontsize=9,
+                 loc="left")  # fmt: skip

@@ -6,11 +6,10 @@ import torch
 
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.inference.diagnostics import collapse_warning
 from seqlatent.inference.estimating import CHUNK
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.emission_model import EmissionModel
-from seqlatent.models.latent.diagnostics import prior_kl
+from seqlatent.models.latent.diagnostics import collapse_warning, prior_kl, quick_losses
 from seqlatent.models.latent.model import LatentModel
 from seqlatent.text import counted
 from seqlatent.training.options import TrainingOptions, choose_window
@@ -62,8 +61,13 @@ def warn(module: SequenceModel, data: SequenceDataset) -> None:
                 100 * share,
             )
         if isinstance(module, LatentModel):
-            kl = prior_kl(module, batch)
-            logger.info("latents: KL of %.3f nats per step between guide and prior", kl)
-            reason = collapse_warning(kl)
+            losses = quick_losses(module, batch)
+            logger.info(
+                "latents: KL of %.3f nats per step between guide and prior; without their values "
+                "the model predicts a step worse by %.3f nats",
+                prior_kl(module, batch),
+                losses.joint[0],
+            )
+            reason = collapse_warning(module, losses)
             if reason:
                 logger.warning("%s", reason)
