@@ -16,7 +16,7 @@ from seqlatent.plots.figure import (
     merge_axes,
     new_figure,
 )
-from seqlatent.plots.latents import draw_map, draw_traversal
+from seqlatent.plots.latents import draw_map, draw_traversal, share_heights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,8 @@ def plot_inspection(
         kl_over_time: (T, Z) KL of each step, nats.
         total_kl: of all latents together, nats per step.
         trajectory: (T, Z) means of one series.
-        traversal: means of the values along one latent: `latent, target, value, mean`.
+        traversal: means of the values along one latent: `latent, target, value, mean`, and the
+            `scale` of the target's values.
         posterior_samples, prior_samples: (N, Z) latents.
         reconstructed: rows of one series, as `seqlatent.tasks.inspecting.reconstruct` returns them.
         most_felt: (Z,) the latents, those that are felt most first.
@@ -73,6 +74,7 @@ def plot_inspection(
         k = int(shown[column])
         draw_traversal(axes[2, column], f"z{k + 1}", traversal[traversal["latent"] == k])
         _draw_histograms(axes[3, column], f"z{k + 1}", posterior_samples[:, k], prior_samples[:, k])
+    share_heights(list(axes[2, : len(shown)]))
     _draw_reconstruction(merge_axes(figure, axes, 4, slice(0, COLUMNS)), reconstructed)
     if len(latents) > len(shown):
         text = f"rows 3 and 4: the {len(shown)} of {len(latents)} latents that are felt most"
@@ -91,7 +93,7 @@ def _draw_use(ax: "Axes", latents: pd.DataFrame) -> None:
         ax.tick_params(axis="x", labelrotation=90, labelsize=6)
     ax.set_ylim(0, 1.02)
     ax.set_title(
-        "of each latent: share of the KL (full), predictable from the past (hatched); "
+        "share of the KL (full), predictable from the past (hatched); "
         f"{int(latents['used'].sum())} used (blue)",
         fontsize=9,
         loc="left",

@@ -151,23 +151,33 @@ def draw_map(ax: "Axes", means: np.ndarray, order: np.ndarray, name: str) -> Non
 
 
 def draw_traversal(ax: "Axes", latent: str, frame: pd.DataFrame) -> None:
-    """Means of the values along one latent: of several targets the four that change most.
+    """Means of the values along one latent. A single target is in its own units; of several, those
+    that change most are drawn, as changes from the middle in units of their scale.
 
     Args:
         ax: where to draw.
         latent: its name.
-        frame: `target, value, mean`, of this latent.
+        frame: `target, value, mean, scale`, of this latent.
     """
-    targets = list(dict.fromkeys(frame["target"]))
-    if not targets:
-        ax.text(0.5, 0.5, "labels have no mean", ha="center", fontsize=8, color=INK)
-    spans = frame.groupby("target", sort=False)["mean"].agg(np.ptp)
-    shown = spans.sort_values(ascending=False).index[:MAX_TARGETS] if targets else []
-    for target in shown:
-        part = frame[frame["target"] == target]
-        ax.plot(part["value"], part["mean"], linewidth=1.4, marker=".", label=target)
-    if len(targets) > 1:
+    parts = {str(name): part for name, part in frame.groupby("target", sort=False)}
+    lines = {name: part["mean"].to_numpy() for name, part in parts.items()}
+    if len(parts) > 1:
+        scales = {name: part["scale"].iloc[0] for name, part in parts.items()}
+        lines = {name: (y - y[len(y) // 2]) / scales[name] for name, y in lines.items()}
+        ax.set_ylabel("change, in scales", fontsize=8)
+    for name in sorted(lines, key=lambda name: -np.ptp(lines[name]))[:MAX_TARGETS]:
+        ax.plot(parts[name]["value"], lines[name], linewidth=1.4, marker=".", label=name)
+    if len(parts) > 1:
         ax.legend(fontsize=7, frameon=False)
-    ax.set_xlabel(f"{latent}, from its 5 % to its 95 % quantile", fontsize=8)
-    ax.set_title(f"{latent}: mean of {targets[0] if len(targets) == 1 else 'x'} drawn", fontsize=9,
-                 loc="left")  # fmt: skip
+    if not parts:
+        ax.text(0.5, 0.5, "labels have no mean", ha="center", fontsize=8, color=INK)
+    ax.set_xlabel(f"{latent}, 5 % to 95 % quantile", fontsize=8)
+    what = "values" if len(parts) != 1 else next(iter(parts))
+    ax.set_title(f"{latent}: mean of {what} drawn", fontsize=9, loc="left")
+
+
+def share_heights(axes: "list[Axes]") -> None:
+    """The same vertical limits for all panels, so that steep means large."""
+    limits = np.array([ax.get_ylim() for ax in axes])
+    for ax in axes:
+        ax.set_ylim(limits[:, 0].min(), limits[:, 1].max())

@@ -289,8 +289,10 @@ def reverse_gap(
         differences.append(joint - e.log_prob.double().sum(-1))
         steps += int(batch.lengths.sum())
     difference = torch.cat(differences)
-    error = difference.std() * len(difference) ** 0.5 if len(difference) > 1 else torch.nan
-    return float(difference.sum()) / steps, float(error) / steps, ""
+    error = None
+    if len(difference) > 1:
+        error = float(difference.std()) * len(difference) ** 0.5 / steps
+    return float(difference.sum()) / steps, error, ""
 
 
 def _sample_like(

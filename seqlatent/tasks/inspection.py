@@ -42,7 +42,7 @@ class Inspection(Summary):
         reconstructed: the frame of `reconstruct` for the first sequence.
         trajectory: (T, Z) the guide's means of the first sequence.
         traversal: what the model draws on average when one latent moves from its 5 % to its 95 %
-            quantile and the others stay at their medians: `latent, target, value, mean`.
+            quantile and the others stay at their medians: `latent, target, scale, value, mean`.
         warning: what to do if latents are not used; else empty.
         data: the sequences that were used.
 
@@ -177,7 +177,7 @@ class Inspection(Summary):
         else:
             lines.append(
                 f"  KL(p(z|x) || q(z|x))      {self.reverse_gap:9.4f} "
-                f"({self.reverse_gap_error:.4f}), on sequences sampled from the model"
+                f"({_error(self.reverse_gap_error)}), on sequences sampled from the model"
             )
         if self.reconstruction:
             lines += ["", "reconstruction: root mean square error (the values' standard deviation)"]
@@ -207,7 +207,7 @@ class Inspection(Summary):
         """The table of losses: rows and header."""
         found = self.losses
         rows = [[f"z{k + 1}", *map(float, row)] for k, row in enumerate(found.each)]
-        rows += [["all", *map(float, found.joint)], ["(error)", *map(float, found.joint_error)]]
+        rows += [["all", *map(float, found.joint)], ["error of all", *map(float, found.joint_error)]]
         return rows, ["latent", *(f"h={h}" for h in found.horizons)]
 
     def plot(self, path: str | Path | None = None) -> "Figure":

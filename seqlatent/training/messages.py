@@ -63,8 +63,8 @@ def warn(module: SequenceModel, data: SequenceDataset) -> None:
         if isinstance(module, LatentModel):
             losses = quick_losses(module, batch)
             logger.info(
-                "latents: KL of %.3f nats per step between guide and prior; without their values "
-                "the model predicts a step worse by %.3f nats",
+                "latents: KL of %.3f nats per step between guide and prior; a step predicted with "
+                "those of other sequences loses %.3f nats",
                 prior_kl(module, batch),
                 losses.joint[0],
             )
