@@ -33,7 +33,7 @@ MODELS = [
     ("switching-ar", "rnn", 2),
     ("switching-ar", "latent", 2),
     ("switching-ar", "rnn:emission=normal", 2),
-    ("switching-ar", "latent:emission=normal,prior=mixture", 2),
+    ("switching-ar", "latent:emission=normal,prior=mixture,history=all", 2),
     ("ar2", "rnn", 2),
     ("ar2", "transformer", 2),
     ("ar2", "cnn", 2),

@@ -57,6 +57,13 @@ def latent_run(shared) -> Path:
 
 
 @pytest.fixture(scope="session")
+def independent_run(shared) -> Path:
+    """A model whose latents do not depend on each other, so that all estimators apply."""
+    options = ("--model", "latent", "--set", "latent_dim=2", "--set", "prior=independent")
+    return fitted(shared / "independent", "elnino:train", *options)
+
+
+@pytest.fixture(scope="session")
 def covariate_table(shared) -> Path:
     """Two series of 40 days, counts, with a covariate and a label."""
     rng = np.random.default_rng(0)

@@ -12,6 +12,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.models.autoregressive import Autoregressive
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.latent.model import LatentModel
+from seqlatent.models.latent.prior_guide import MAX_GAIN, PriorGuide
 from seqlatent.models.latent.transitions import FLOOR, GatedTransition
 from seqlatent.nn.causal import CausalNetwork, State
 from seqlatent.nn.layers import SOFTPLUS_ONE
@@ -115,7 +116,8 @@ def linear_latents(A: np.ndarray, scales: Sequence[float], loading: Sequence[flo
     gate.fill_(-40.0)
     raw.copy_(torch.tensor([softplus_inverse(s - FLOOR) for s in scales]))
     transition.linear.weight.data.copy_(torch.from_numpy(A))
-    m.guide_network.out.bias.data[size : 2 * size] = -40.0  # the gain
+    for k in range(size):
+        put(m.guide_network.out.bias, size + k, -40.0)  # the gain
     return m
 
 
@@ -170,6 +172,24 @@ def linear_guide(m: LatentModel, now: float, before: float, bias: float, scale: 
     guide.out.weight.data[0, 0], guide.out.weight.data[0, 2] = now, before
     guide.out.bias.data[0] = bias
     guide.out.bias.data[1] = softplus_inverse(scale - 1e-4) - SOFTPLUS_ONE
+
+
+def kalman_guide(m: LatentModel) -> None:
+    """q(z_t | .) = p(z_t | z_{t-1}, x_t), for a model of `chain` whose guide corrects the prior:
+    the innovation is x_t / LOADING - m_t, and the gain Kalman's."""
+    guide = m.guide_network
+    assert isinstance(guide, PriorGuide)
+    for p in guide.parameters():
+        p.data.zero_()
+    # silu(a) - silu(-a) = a: two hidden units of opposite signs pass a number through.
+    for unit, sign in ((0, 1.0), (1, -1.0)):
+        put(guide.read.weight, (unit, 0), sign)
+        put(guide.evidence.weight, (unit, 0), sign / LOADING)
+        put(guide.evidence.weight, (unit, 1), -sign / LOADING)
+        put(guide.from_loc.weight, (unit, 0), -sign)
+        put(guide.out.weight, (0, unit), sign)
+    gain = (LOADING * STEP) ** 2 / ((LOADING * STEP) ** 2 + NOISE**2) / MAX_GAIN
+    put(guide.out.bias, 1, math.log(gain / (1 - gain)))
 
 
 # -- models with a guide that is as far from the posterior as one likes ---------------------------

@@ -27,7 +27,7 @@ def test_every_model_fits_scores_forecasts_and_samples(model, run):
         "--num-samples", 5)  # fmt: skip
     run("sample", "run", "--num-samples", 3, "--length", 4, "--out", "x.csv")
     scores = pd.read_csv("s.csv")
-    assert set(scores["kind"]) == {"iwae" if model == "latent" else "exact"}
+    assert set(scores["kind"]) == {"smc" if model == "latent" else "exact"}
     assert np.isfinite(scores["log_prob"]).all()
     assert np.isfinite(pd.read_csv("f.csv")["mean"]).all()
     assert np.isfinite(pd.read_csv("x.csv")["y"]).all()

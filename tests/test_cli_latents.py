@@ -122,7 +122,7 @@ def test_impute_needs_gaps(rnn_run, capsys):
 
 def test_inspect(run, latent_run, place):
     out, _ = run("inspect", latent_run, "elnino:test", "--num-particles", 8, "--plot", "p.png")
-    words = ("loss of nats per step", "KL(q || prior)", "ELBO", "KL(p(z|x) || q(z|x))", "iwae of 8")
+    words = ("loss of nats per step", "KL(q || prior)", "ELBO", "KL(p(z|x) || q(z|x))", "smc of 8")
     for part in words:
         assert part in out
     check_picture("p.png")

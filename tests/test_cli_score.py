@@ -40,12 +40,12 @@ def test_estimated_score_says_so(run, latent_run):
     out, _ = run("score", latent_run, "elnino:test", "--num-particles", 32, "--out", "s.csv")
     scores = pd.read_csv("s.csv")
     assert list(scores) == SCORES
-    assert set(scores["kind"]) == {"iwae"}
+    assert set(scores["kind"]) == {"smc"}
     assert set(scores["num_particles"]) == {32}
     assert min(scores["std_error"]) > 0
     assert (scores["lower"] < scores["log_prob"]).all()
     assert (scores["upper"] > scores["log_prob"]).all()
-    assert "iwae, 32 particles, standard error" in out
+    assert "smc, 32 particles, standard error" in out
     share = scores["ess"] / 32
     assert f"effective sample size {share.mean():.1%} of the particles on average" in out
     assert f"{share.min():.1%} at the least" in out
@@ -54,13 +54,13 @@ def test_estimated_score_says_so(run, latent_run):
 
 
 @pytest.mark.parametrize(("estimator", "kind"), [("joint", "iwae"), ("smc", "smc")])
-def test_estimator_by_name(estimator, kind, run, latent_run):
-    out, _ = run("score", latent_run, "elnino:test", "--estimator", estimator, "--num-particles",
+def test_estimator_by_name(estimator, kind, run, independent_run):
+    out, _ = run("score", independent_run, "elnino:test", "--estimator", estimator, "--num-particles",
                  64, "--out", "s.csv")  # fmt: skip
     scores = pd.read_csv("s.csv")
     assert set(scores["kind"]) == {kind}
     assert f"({kind}, 64 particles, standard error" in out
-    other, _ = run("score", latent_run, "elnino:test", "--json")
+    other, _ = run("score", independent_run, "elnino:test", "--json")
     assert [row["log_prob"] for row in json.loads(other)] != scores["log_prob"].tolist()
 
 

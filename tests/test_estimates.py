@@ -20,7 +20,6 @@ from seqlatent.inference.bounds import (
 from seqlatent.inference.estimating import estimate
 from seqlatent.inference.likelihood import spread_over_scored
 from seqlatent.inference.smc import particle_filter, systematic
-from seqlatent.models.latent.priors import Prior
 from seqlatent.tasks.scoring import score
 
 # -- one latent at every step, by quadrature ------------------------------------------------------
@@ -40,7 +39,7 @@ def quadrature(m, batch, points: int = 4_001) -> torch.Tensor:
     return torch.where(batch.scored, total - r.log_scale, 0.0)
 
 
-@pytest.mark.parametrize("name", ["latent", "latent-last"])
+@pytest.mark.parametrize("name", ["latent-all", "latent-last"])
 @pytest.mark.parametrize("estimator", ["per-step", "joint"])
 def test_estimates_agree_with_quadrature(name: str, estimator: str):
     data = dataset(num=2, steps=6 if estimator == "per-step" else 3)
@@ -301,7 +300,7 @@ def test_systematic_resampling():
 # -- models with a dependent prior ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["vrnn", "srnn", "dmm", "latent-sequential"])
+@pytest.mark.parametrize("name", ["latent", "vrnn", "srnn", "dmm", "latent-sequential"])
 def test_estimators_of_one_model_agree(name: str):
     """Joint importance sampling and SMC estimate the same number, with many particles."""
     data = dataset(num=2, steps=3)
@@ -316,7 +315,7 @@ def test_estimators_of_one_model_agree(name: str):
     assert error.max() < 1
 
 
-@pytest.mark.parametrize("name", ["vrnn", "dmm"])
+@pytest.mark.parametrize("name", ["latent", "vrnn", "dmm"])
 def test_a_dependent_prior_by_quadrature(name: str):
     """log p(x_1, x_2) of one latent: the integral over (z_1, z_2) on a grid."""
     data = dataset(num=1, steps=2)
@@ -361,6 +360,18 @@ def test_the_target_error_is_reached_or_there_is_a_warning(caplog, monkeypatch):
         score(m, data, target_error=0)
 
 
+@pytest.mark.parametrize("name", ["latent", "latent-last", "vrnn"])
+def test_one_particle_has_no_error_and_is_never_resampled(name: str):
+    data = dataset(num=2)
+    m = model(name, data=data)
+    one, joint = (score(m, data, num_particles=1, estimator=e)[0] for e in ("smc", "joint"))
+    assert one["log_prob"].tolist() == joint["log_prob"].tolist()
+    assert set(one["kind"]) == {"elbo"}
+    assert one["std_error"].isna().all()
+    np.testing.assert_allclose(one["gap"], 0, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(one["ess"], 1, rtol=1e-6)
+
+
 def test_estimators_that_do_not_fit_are_refused():
     data = dataset(num=2)
     with pytest.raises(InputError, match="estimator=per-step needs latents that are independent"):
@@ -369,6 +380,6 @@ def test_estimators_that_do_not_fit_are_refused():
         score(model("rnn", data=data), data, estimator="smc")
     with pytest.raises(InputError, match="not one of auto"):
         score(model("vrnn", data=data), data, estimator="magic")
-    kinds = {n: score(model(n, data=data), data)[0]["kind"][0] for n in ("latent", "vrnn", "dmm")}
-    assert kinds == {"latent": "iwae", "vrnn": "smc", "dmm": "smc"}
-    assert isinstance(model("latent").prior, Prior)
+    expected = {"latent": "smc", "latent-last": "iwae", "vrnn": "smc", "dmm": "smc"}
+    kinds = {n: score(model(n, data=data), data)[0]["kind"][0] for n in expected}
+    assert kinds == expected

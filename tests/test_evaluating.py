@@ -176,7 +176,7 @@ def test_a_model_of_its_own_data_is_calibrated():
 
 def test_an_estimated_log_score_says_so(pairs):
     result = evaluate(model("latent", data=pairs), pairs[:2], H, num_samples=4)
-    assert result.kind == "iwae"
+    assert result.kind == "smc"
     assert result.summary.set_index(["measure", "method"])["value"]["log_score", MODEL] < 0
 
 

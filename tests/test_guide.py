@@ -1,4 +1,4 @@
-"""The guide of the latent-variable model: its two forms, and what they depend on."""
+"""The guide with a network of its own: its two forms, and what they depend on."""
 
 import pytest
 import torch
@@ -6,8 +6,9 @@ from cases import stir
 from torch.autograd.functional import jacobian
 from torch.distributions import Normal
 
-from seqlatent.models.latent.guide import Guide, GuideDistribution
+from seqlatent.models.latent.guide import GuideDistribution
 from seqlatent.models.latent.guide_distribution import GUIDE_DISTRIBUTIONS
+from seqlatent.models.latent.network_guide import NetworkGuide
 from seqlatent.nn.convolution import Convolution
 from seqlatent.nn.recurrent import Recurrent
 
@@ -20,9 +21,9 @@ def network(request: pytest.FixtureRequest):
     return Convolution(size, 8, num_layers=2) if request.param == "cnn" else Recurrent(size, 8)
 
 
-def guide_of(network, conditioning: str, distribution: str = "normal") -> Guide:
+def guide_of(network, conditioning: str, distribution: str = "normal") -> NetworkGuide:
     torch.manual_seed(0)
-    guide = Guide(network, LATENTS, conditioning, distribution=distribution).double()
+    guide = NetworkGuide(network, LATENTS, conditioning, distribution=distribution).double()
     stir(guide)
     return guide
 
@@ -76,7 +77,7 @@ def test_parallel_form_is_the_ancestral_density(network, conditioning: str):
     torch.testing.assert_close(guide.log_prob(seen, z), log_q, rtol=0, atol=1e-9)
 
 
-def _sample_last(guide: Guide, seen, past, now) -> torch.Tensor:
+def _sample_last(guide: NetworkGuide, seen, past, now) -> torch.Tensor:
     z, _, _ = guide.sample(seen, torch.cat([past, now.double()], 1))
     return z[:, -1]
 
@@ -112,13 +113,13 @@ def test_the_site_keeps_the_density_of_its_sample(network):
 def test_a_smoothing_guide_sees_later_steps_and_no_padding():
     torch.manual_seed(0)
     backward = Recurrent(SEEN, 4)
-    guide = Guide(Recurrent(SEEN + 4 + LATENTS, 8), LATENTS, "noise", backward).double()
+    guide = NetworkGuide(Recurrent(SEEN + 4 + LATENTS, 8), LATENTS, "noise", backward).double()
     stir(guide)
     seen, eps = noise(2, STEPS, SEEN), noise(2, STEPS, LATENTS)
     lengths = torch.tensor([STEPS, STEPS - 2])
 
     def sample(ahead: torch.Tensor) -> torch.Tensor:
-        return guide.sample(guide.prepare(seen, ahead, lengths), eps)[0].sum(-1)
+        return guide.sample(guide.prepare(seen, ahead, lengths, seen[..., :0]), eps)[0].sum(-1)
 
     size = jacobian(sample, noise(2, STEPS, SEEN)).abs().sum(-1)  # (2, t, 2, s)
     assert (size[0, :, 0] > 0).all()  # the first latent sees the last value, and through the noise

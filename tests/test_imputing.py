@@ -52,7 +52,7 @@ def check(samples: np.ndarray, mean: np.ndarray, covariance: np.ndarray, rough: 
     assert np.all(np.abs(np.cov(samples.T) - covariance) < limit)
 
 
-@pytest.mark.parametrize("name", ["rnn", "latent", "dmm"])
+@pytest.mark.parametrize("name", ["rnn", "latent-last", "dmm"])
 def test_particles_sample_missing_values_given_all_others(name: str):
     """Means, scales and covariances within a gap and across gaps, by the dense Gaussian."""
     x = with_gaps()
@@ -61,7 +61,7 @@ def test_particles_sample_missing_values_given_all_others(name: str):
         mean, covariance = mean[STEPS:], whole[STEPS:, STEPS:]
     else:
         m = autoregression() if name == "rnn" else last_value()
-        variance = NOISE**2 + (LOADING**2 if name == "latent" else 0.0)
+        variance = NOISE**2 + (LOADING**2 if name == "latent-last" else 0.0)
         mean, covariance = np.zeros(STEPS), autoregressive_covariance(STEPS, variance)
     samples = samples_of(m, x)[..., 0]
     missing = np.isnan(x)

@@ -117,9 +117,10 @@ def test_free_bits_do_not_penalise_the_kl_below_them():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"history": "none"}, "no memory"),
-        ({"smoothing": True}, "does not depend on later values"),
-        ({"objective": "fivo"}, "objective=iwae is the tight bound"),
+        ({"prior": "independent", "history": "none"}, "no memory"),
+        ({"prior": "independent", "guide_conditioning": "prior"}, "nothing to correct"),
+        ({"prior": "independent", "smoothing": True}, "does not depend on later values"),
+        ({"prior": "independent", "objective": "fivo"}, "objective=iwae is the tight bound"),
         ({"prior": "conditional", "smoothing": True, "objective": "fivo"}, "smoothing guide"),
         ({"objective": "iwae", "free_bits": 1.0}, "belongs to objective=elbo"),
     ],

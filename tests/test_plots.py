@@ -39,7 +39,9 @@ def inspection(frame: pd.DataFrame, latents: int = 2, path: Path | None = None):
         kl_over_time=rng.random((5, latents)),
         total_kl=0.4,
         trajectory=rng.normal(size=(5, latents)),
-        traversal=pd.concat([moved.assign(latent=k, target="sales", scale=1) for k in range(latents)]),
+        traversal=pd.concat(
+            [moved.assign(latent=k, target="sales", scale=1) for k in range(latents)]
+        ),
         posterior_samples=q,
         prior_samples=p,
         reconstructed=frame,

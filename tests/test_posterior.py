@@ -114,7 +114,7 @@ def test_smoothed_samples_have_the_dense_conditional_moments(process):
         np.testing.assert_array_less(np.abs(seen - expected), 5 * 1.5 * size / np.sqrt(num))
 
 
-@pytest.mark.parametrize("name", ["latent", "vrnn", "dmm", "linear-gaussian"])
+@pytest.mark.parametrize("name", ["latent", "latent-last", "vrnn", "dmm", "linear-gaussian"])
 @pytest.mark.parametrize("posterior", ["filtering", "smoothing"])
 def test_latents_have_their_shapes_and_seeds(name: str, posterior: str):
     m, data = model(name), dataset(num=2, steps=5)

@@ -24,7 +24,7 @@ from seqlatent.inference import weighted_posterior
 from seqlatent.models.latent.model import LatentModel
 from seqlatent.processes import PROCESSES
 
-NAMES = ("latent", "vrnn")
+NAMES = ("latent", "latent-last", "vrnn")
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,12 @@ def data() -> sl.SequenceDataset:
 @pytest.fixture(scope="module")
 def fitted(data) -> dict[str, sl.Latent]:
     sizes = {"latent_dim": 1, "hidden_dim": 8, "emission": "normal", "scaling": "global"}
-    models = {"latent": sl.Latent(**sizes), "vrnn": sl.VRNN(**sizes), "dmm": sl.DMM(**sizes)}
+    models = {
+        "latent": sl.Latent(**sizes),
+        "latent-last": sl.Latent(prior="independent", **sizes),
+        "vrnn": sl.VRNN(**sizes),
+        "dmm": sl.DMM(**sizes),
+    }
     return {name: m.fit(data, max_steps=60) for name, m in models.items()}
 
 
@@ -181,10 +186,11 @@ def test_posterior_predictive(name: str, parallel: bool, fitted, data):
 
 
 def test_prior_predictive_is_what_the_model_samples(fitted, data):
-    """With history=none of all steps; elsewhere of the first, as the others see the batch."""
+    """Of all steps where neither prior nor emission sees values; elsewhere of the first, as the
+    others see the batch."""
     num, steps = 2000, 4
     batch = sl.collate([data.sequences[0].slice(0, steps)])
-    for name, same in {"dmm": steps, "latent": 1, "vrnn": 1}.items():
+    for name, same in {"dmm": steps, "latent": 1, "latent-last": 1, "vrnn": 1}.items():
         predict = Predictive(
             poutine.uncondition(fitted[name].module.model), num_samples=num, parallel=True,
             return_sites=("x", "_RETURN"),

@@ -44,11 +44,12 @@ def chain_losses() -> dict[int, float]:
     replaced       x_{t+h} ~ N(0, C^2 Var z + R)
     """
     Q, R = STEP**2, NOISE**2
-    P = 1.0
+    before = 1.0
     for _ in range(200):
+        P = before - (LOADING * before) ** 2 / (LOADING**2 * before + R)
         before = SLOPE**2 * P + Q
-        S = LOADING**2 * before + R
-        P = before - (LOADING * before) ** 2 / S
+    S = LOADING**2 * before + R
+    P = before - (LOADING * before) ** 2 / S
     total = LOADING**2 * Q / (1 - SLOPE**2) + R
     found = {}
     for h in HORIZONS:

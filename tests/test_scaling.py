@@ -35,8 +35,8 @@ CHAINS = (
     "log+running+increments",
     "log+running+seasonal",
 )
-NAMES = ("rnn", "linear-gaussian", "flow", "flow-latents", "latent")  # one of each kind
-GRID = {"flow": 121, "latent": 41}  # splines have kinks; estimates cost
+NAMES = ("rnn", "linear-gaussian", "flow", "flow-latents", "latent-all")  # one of each kind
+GRID = {"flow": 121, "latent-all": 41}  # splines have kinks; estimates cost
 SEASON = 3
 every_chain = pytest.mark.parametrize("chain", CHAINS)
 every_model = pytest.mark.parametrize("name", NAMES)

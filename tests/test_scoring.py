@@ -71,7 +71,7 @@ def test_names_of_columns_are_remembered(tmp_path):
     assert len(sl.load_model(tmp_path / "run").log_prob(frame)) == 12
 
 
-@pytest.mark.parametrize("name", ["rnn", "latent", "vrnn", "srnn", "dmm"])
+@pytest.mark.parametrize("name", ["rnn", "latent", "latent-last", "vrnn", "srnn", "dmm"])
 def test_steps_say_whether_they_depend_on_later_values(name: str):
     data = dataset(num=2)
     steps = score(model(name, data=data), data)[1]

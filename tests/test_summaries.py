@@ -75,7 +75,7 @@ def test_a_fitted_model_has_a_line_more(latent, tmp_path):
     count = sum(p.numel() for p in latent.module.parameters())
     score = latent.result.valid_score
     assert second == (
-        f"  fitted to: a<b; parameters: {count:,}; held-out score: {score:.4f} nats per step (iwae)"
+        f"  fitted to: a<b; parameters: {count:,}; held-out score: {score:.4f} nats per step (smc)"
     )
     check(latent, "a<b", f"{count:,}")
     latent.save(tmp_path / "run")

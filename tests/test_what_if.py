@@ -71,7 +71,7 @@ def test_linear_gaussian_forecasts_are_the_dense_conditionals(process, missing: 
     assert np.isnan(fc[0].ess)
 
 
-@pytest.mark.parametrize("name", ["rnn", "latent", "dmm"])
+@pytest.mark.parametrize("name", ["rnn", "latent-last", "dmm"])
 def test_weighted_paths_are_the_dense_conditionals(name: str):
     """Models that are linear and Gaussian by hand: steps before, between and after known ones."""
     values = 0.8 * np.random.default_rng(5).normal(size=T + H)
@@ -82,7 +82,7 @@ def test_weighted_paths_are_the_dense_conditionals(name: str):
         mean, covariance = mean[T + H :], whole[T + H :, T + H :]
     else:
         m = autoregression() if name == "rnn" else last_value()
-        variance = NOISE**2 + (LOADING**2 if name == "latent" else 0.0)
+        variance = NOISE**2 + (LOADING**2 if name == "latent-last" else 0.0)
         mean, covariance = np.zeros(T + H), autoregressive_covariance(T + H, variance)
     f = forecast(m, data, H, num_samples=NUM, future=scenario(data, {"0": ahead}))[0]
     mean, covariance = given(mean, covariance, np.concatenate([values[:T], ahead[:, 0]]))

@@ -39,10 +39,11 @@ def estimate(
         num_particles: K.
         estimator: `per-step`, `joint` or `smc`.
         seed: of the noise.
-        num_filters: for `smc`, independent filters of K particles each.
+        num_filters: for `smc`, independent filters of K particles each; one particle is never
+            resampled, and is a `joint` estimate.
     """
     noise, reading = SequenceNoise(names, seed), model.reading(batch)
-    if estimator == "smc":
+    if estimator == "smc" and num_particles > 1:
         return _filters(model, batch, reading, noise, num_particles, num_filters)
     branched, particles, parts = estimator == "per-step", None, []
     narrow = ~is_wide(num_particles, batch.x.device)

@@ -3,8 +3,10 @@
     rnn, cnn, transformer    p(x_t | x_{<t}) by a GRU or LSTM, by dilated causal      exact
                              convolution, by causal attention
     flow                     z_t = f_t(x_t; past), f_t invertible, z_t ~ N(0, I)      exact
-    latent                   p(x_t | history, z_t) with a guide q(z_t | x, z_{<t})    iwae
-    vrnn, srnn, dmm          the same, with latents that depend on earlier ones       smc
+    latent                   p(z_t | z_{t-1}, x_{t-1}) p(x_t | z_t) with a guide      smc
+                             q(z_t | x, z_{<t}); with prior=independent,              iwae
+                             z_t ~ N(0, I) and p(x_t | x_{t-1}, z_t)
+    vrnn, srnn, dmm          presets of it, after three papers                        smc
     linear-gaussian          x_t = C z_t + d + noise, z_t = A z_{t-1} + noise,        exact
                              by the Kalman filter
     mixture                  sum_k w_tk p_k(x_t | x_{<t}) of fitted models            exact
@@ -14,8 +16,8 @@ a causal network over time (`seqlatent.nn`) with an emission head (`seqlatent.di
 first `context_length` steps of a sequence are conditioned on and not scored.
 
 Which to choose. `rnn` is a strong default. `flow` gives each sequence exact latents. `latent` and
-its presets have latents behind the values. With a mixture as the emission these often remain
-unused, because the emission alone explains the data; with `emission=normal` they matter more.
+its presets have a latent state behind the values. Where the emission sees the past too
+(`history`) and is a mixture, they often remain unused, because it explains the data alone.
 Compare any of them with `linear-gaussian`.
 
 Several fits. Each fit ends in other parameters. The mixture of a few (`fit --members 4`) scores at

@@ -72,7 +72,7 @@ def plot_inspection(
             axes[3, column].set_visible(False)
             continue
         k = int(shown[column])
-        draw_traversal(axes[2, column], f"z{k + 1}", traversal[traversal["latent"] == k])
+        draw_traversal(axes[2, column], f"z{k + 1}", traversal.loc[traversal["latent"] == k])
         _draw_histograms(axes[3, column], f"z{k + 1}", posterior_samples[:, k], prior_samples[:, k])
     share_heights(list(axes[2, : len(shown)]))
     _draw_reconstruction(merge_axes(figure, axes, 4, slice(0, COLUMNS)), reconstructed)
@@ -94,7 +94,7 @@ def _draw_use(ax: "Axes", latents: pd.DataFrame) -> None:
     ax.set_ylim(0, 1.02)
     ax.set_title(
         "share of the KL (full), predictable from the past (hatched); "
-        f"{int(latents['used'].sum())} used (blue)",
+        f"{colours.count(ACCENT)} used (blue)",
         fontsize=9,
         loc="left",
     )

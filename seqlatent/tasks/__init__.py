@@ -108,9 +108,9 @@ p(z_{1:T} | x_{1:T}): exact for `linear-gaussian`, elsewhere by weighted samples
 warning says where the effective number of samples is small. The latents of `flow` are exact, and
 `decode` is the inverse.
 
-`inspect` shows how `latent` and its presets use their latents: which of them carry state, which hold
-what is new at a step, and which are not used, by what it costs at several horizons to replace their
-values; the KL between guide and prior, by latent and by step; how far the guide is from the
+`inspect` shows how `latent` and its presets use their latents: which of them carry state, which
+hold what is new at a step, and which are not used, by what it costs at several horizons to replace
+their values; the KL between guide and prior, by latent and by step; how far the guide is from the
 posterior, by KL(q(z | x) || p(z | x)) on the data and KL(p(z | x) || q(z | x)) on sequences sampled
 from the model; and how well p(x_t | history, z_t) reconstructs the values, which `reconstruct`
 gives as a frame.

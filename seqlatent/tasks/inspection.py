@@ -207,7 +207,10 @@ class Inspection(Summary):
         """The table of losses: rows and header."""
         found = self.losses
         rows = [[f"z{k + 1}", *map(float, row)] for k, row in enumerate(found.each)]
-        rows += [["all", *map(float, found.joint)], ["error of all", *map(float, found.joint_error)]]
+        rows += [
+            ["all", *map(float, found.joint)],
+            ["error of all", *map(float, found.joint_error)],
+        ]
         return rows, ["latent", *(f"h={h}" for h in found.horizons)]
 
     def plot(self, path: str | Path | None = None) -> "Figure":

@@ -21,8 +21,11 @@ def replaced(model: LatentModel, batches: list[SequenceBatch], seed: int) -> tup
 
 def traverse(model: LatentModel, o: Origins, losses: Losses, seed: int) -> pd.DataFrame:
     """What the model draws on average when one latent moves from its 5 % to its 95 % quantile and
-    the others stay at their medians: `latent, target, scale, value, mean`, with the scale of the target's training data, for the latents that are felt
-    most; numbers only."""
+    the others stay at their medians, for the latents that are felt most; numbers only.
+
+    Returns:
+        `latent, target, scale, value, mean`, with the scale of the target's training data.
+    """
     z = o.z[o.inside].flatten(0, 2)
     levels = torch.linspace(0.05, 0.95, 9).to(z)
     middle, parts = z.median(0).values, []
@@ -33,5 +36,9 @@ def traverse(model: LatentModel, o: Origins, losses: Losses, seed: int) -> pd.Da
         for d, channel in enumerate(model.description.channels):
             if channel.name not in model.description.categories:
                 values = {"value": at[:, k].double().cpu().numpy(), "mean": means[:, d]}
-                parts.append(pd.DataFrame({"latent": k, "target": channel.name, "scale": channel.scale} | values))
+                parts.append(
+                    pd.DataFrame(
+                        {"latent": k, "target": channel.name, "scale": channel.scale} | values
+                    )
+                )
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["latent"])

@@ -1,19 +1,15 @@
-"""The autoregressive guide of the latent-variable model.
+"""The guide of the latent-variable model: the approximate posterior that latents are sampled from.
 
     q(z_{1:T} | x_{1:T}) = prod_t q(z_t | x_{1:t}, z_{1:t-1})
     z_t = loc_t + scale_t f_t^{-1}(eps_t),    eps_t ~ N(0, I)
 
-f_t is the identity or an increasing map of each latent (guide_distribution.py). With `prior`, loc_t
-and scale_t correct those of p(z_t | z_{<t}, .) by what x_t says (prior_guide.py). The other two are
-forms of one family. With `latents`, (loc_t, scale_t, f_t) = net(x_{1:t}, z_{<t}), and samples
-are computed step by step. With `noise`, the network sees eps_{<t} instead of z_{<t}: given x there
-is a bijection between the two, and all T steps are sampled in one parallel pass. One direction of
-each form is parallel and the other sequential:
+f_t is the identity or an increasing map of each latent (guide_distribution.py). What loc_t and
+scale_t know of the earlier latents is the guide's conditioning:
 
-    latents:  density of given z in parallel,  sampling z from eps step by step
-    noise:    sampling z from eps in parallel,  density of given z (recovering eps) step by step
+    prior             p(z_t | z_{<t}, .), which they correct by what x_t says    (prior_guide.py)
+    noise, latents    eps_{<t} or z_{<t}, through a network of their own         (network_guide.py)
 
-Either way log q(z) is the sum over the steps of log q(z_t | .). A smoothing guide also sees
+In each case log q(z) is the sum over the steps of log q(z_t | .). A smoothing guide also sees
 x_{t:T}, through a second network that reads the sequence backwards.
 """
 
@@ -24,19 +20,17 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import constraints, register_kl
-from torch.nn import functional as F
 
 from seqlatent.distributions.normal import DiagonalNormal
 from seqlatent.models.latent.guide_distribution import GUIDE_DISTRIBUTIONS, TransformedNormal
 from seqlatent.models.latent.priors import PriorDistribution
 from seqlatent.nn.causal import CausalNetwork, State
-from seqlatent.nn.layers import SOFTPLUS_ONE
 
 CONDITIONINGS = ("auto", "prior", "noise", "latents")
 
 
 class Guide(nn.Module, ABC):
-    """What all guides share: a summary of later values, samples and densities.
+    """What all guides share: the summary of later values, samples and densities.
 
     Args:
         latent_dim: Z.
@@ -51,13 +45,14 @@ class Guide(nn.Module, ABC):
         self.shape = GUIDE_DISTRIBUTIONS[distribution]
         self.latent_dim, self.backward_network = latent_dim, backward
 
-    def prepare(self, seen: Tensor, ahead: Tensor, lengths: Tensor) -> Tensor:
-        """What the guide sees of each step.
+    def prepare(self, seen: Tensor, ahead: Tensor, lengths: Tensor, context: Tensor) -> Tensor:
+        """What the guide needs of each step besides latents.
 
         Args:
             seen: (B, T, .) what is known of each step and of those before it.
             ahead: (B, T, .) the inputs that a smoothing guide reads backwards.
             lengths: (B,) of the sequences without padding.
+            context: (B, T, C) what the prior sees besides latents, for guides that correct it.
 
         Returns:
             (B, T, F) `seen`, and for a smoothing guide also a summary of `ahead` from this step to
@@ -117,84 +112,6 @@ class Guide(nn.Module, ABC):
     def log_prob(self, seen: Tensor, z: Tensor) -> Tensor:
         """(..., B, T) log q(z_t | x_{1:t}, z_{<t}) of given latents (..., B, T, Z), in nats."""
         return self.given(seen, z)[0].log_prob(z)
-
-
-class NetworkGuide(Guide):
-    """A causal network over what is known of x_t and the previous z or eps.
-
-    Args:
-        network: with inputs of size F + Z.
-        latent_dim: Z.
-        conditioning: `noise` or `latents`.
-        backward, distribution: see `Guide`.
-    """
-
-    def __init__(
-        self,
-        network: CausalNetwork,
-        latent_dim: int,
-        conditioning: str,
-        backward: CausalNetwork | None = None,
-        distribution: str = "normal",
-    ):
-        super().__init__(latent_dim, backward, distribution)
-        self.network, self.conditioning = network, conditioning
-        # The distributions also depend on each step's inputs directly, because a recurrent network
-        # is slow to learn to pass x_t through.
-        num_params = 2 + self.shape.num_params
-        self.out = nn.Linear(network.out_dim + network.in_dim, num_params * latent_dim)
-        with torch.no_grad():  # start near N(0, I)
-            self.out.weight.mul_(0.1)
-            self.out.bias.zero_()
-
-    def _distribution(
-        self, seen: Tensor, given: Tensor, state: State
-    ) -> tuple[TransformedNormal, State]:
-        """Inputs (B, T, F), previous z or eps (..., B, T, Z) -> the distribution of z, with batch
-        shape (..., B, T), and the state after."""
-        u = torch.cat([seen.expand(*given.shape[:-1], -1), given], -1)
-        h, state = self.network(u, state)
-        params = self.out(torch.cat([h, u], -1)).unflatten(-1, (-1, self.latent_dim))
-        loc, raw = params[..., 0, :], params[..., 1, :]
-        scale = 1e-4 + F.softplus(raw + SOFTPLUS_ONE)
-        return TransformedNormal(loc, scale, params[..., 2:, :].movedim(-2, -1), self.shape), state
-
-    def _walk(
-        self, seen: Tensor, source: Tensor, state: State, invert: bool
-    ) -> tuple[TransformedNormal, State]:
-        """The distributions of z step by step, mapping eps to z or, if `invert`, z to eps; each
-        step is conditioned on the results before it."""
-        network, last = state or (None, torch.zeros_like(source[..., :1, :]))
-        distributions = []
-        for t in range(source.shape[-2]):
-            step = slice(t, t + 1)
-            distribution, network = self._distribution(seen[..., step, :], last, network)
-            now = source[..., step, :]
-            last = distribution.noise(now) if invert else distribution.z(now)
-            distributions.append(distribution)
-        return TransformedNormal.cat(distributions), (network, last)
-
-    def _pass(self, seen: Tensor, source: Tensor, state: State) -> tuple[TransformedNormal, State]:
-        """The distributions of z in one parallel pass, each step conditioned on `source` at the
-        steps before it."""
-        network, last = state or (None, torch.zeros_like(source[..., :1, :]))
-        given = torch.cat([last, source[..., :-1, :]], -2)
-        distribution, network = self._distribution(seen, given, network)
-        return distribution, (network, source[..., -1:, :])
-
-    def distributions(
-        self, seen: Tensor, eps: Tensor, state: State = None
-    ) -> tuple[TransformedNormal, State]:
-        if self.conditioning == "noise":
-            return self._pass(seen, eps, state)
-        return self._walk(seen, eps, state, invert=False)
-
-    def given(
-        self, seen: Tensor, z: Tensor, state: State = None
-    ) -> tuple[TransformedNormal, State]:
-        if self.conditioning == "latents":
-            return self._pass(seen, z, state)
-        return self._walk(seen, z, state, invert=True)
 
 
 class GuideDistribution(TorchDistribution):

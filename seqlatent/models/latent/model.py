@@ -4,12 +4,13 @@
     q(z_{1:T} | x_{1:T}) = prod_t q(z_t | x_{1:t}, z_{1:t-1})                        (guide.py)
     maximise  E_q[log p(x, z) - log q(z | x)]                                        (ELBO)
 
-With history `last` the emission is p(x_t | x_{t-1}, z_t); with `all` it also sees a causal summary
-of x_{<t}, with `none` only z_t. The prior sees nothing, z_{<t}, or z_{<t} and x_{<t}.
+By default the state is in the latents, p(z_t | z_{t-1}, x_{t-1}) p(x_t | z_t), and log p(x) is
+estimated by sequential Monte Carlo (inference/smc.py). The prior may see less than z_{t-1} and
+x_{t-1}, or more; the emission also x_{t-1} (history `last`) or a causal summary of x_{<t} (`all`).
 
-If the prior sees no latents, the *posterior factorises*: z_t is independent of the others given x,
-and log p(x) can be estimated step by step (inference/bounds.py). Otherwise it is estimated by
-sequential Monte Carlo (inference/smc.py).
+If the prior sees no earlier latents (prior `independent` or `mixture`), the *posterior factorises*:
+z_t is independent of the others given x, and log p(x) can be estimated step by step
+(inference/bounds.py).
 
 The Pyro model and guide have two sites, z and x; scores and samples come from plain torch.
 """
@@ -36,13 +37,12 @@ from seqlatent.inference.protocols import EstimatedDensity, Fillable, ModelState
 from seqlatent.inference.smc import systematic
 from seqlatent.models.emission_model import EmissionModel
 from seqlatent.models.latent.filtering import filter_reading, filtered_paths
-from seqlatent.models.latent.guide import Guide, GuideDistribution, NetworkGuide
+from seqlatent.models.latent.guide import GuideDistribution
+from seqlatent.models.latent.guides import build_guide
 from seqlatent.models.latent.options import LatentOptions
 from seqlatent.models.latent.parts import LatentSample, Reading
-from seqlatent.models.latent.prior_guide import PriorGuide
-from seqlatent.models.latent.priors import PriorDistribution, SequentialPrior, build_prior
+from seqlatent.models.latent.priors import PriorDistribution, build_prior
 from seqlatent.models.latent.sites import Sites, register, sequences_and_steps, unchecked
-from seqlatent.nn.build import build_network
 from seqlatent.nn.causal import State, map_state
 from seqlatent.nn.feedforward import mlp
 from seqlatent.nn.recurrent import Recurrent
@@ -53,10 +53,11 @@ FILL_SAMPLES = 16  # of a step's latents, if the posterior factorises
 class LatentModel(EmissionModel, EstimatedDensity, Fillable):
     """Latents and an autoregressive guide: likelihood by importance sampling.
 
-        p(x_{1:T}, z_{1:T}) = prod_t p(z_t | .) p(x_t | history, z_t),    guide q(z_t | x, z_{<t})
+        p(z_t | z_{t-1}, x_{t-1}) p(x_t | z_t),    guide q(z_t | x, z_{<t})
 
-    Use it where values have unobserved causes, and where no emission fits the distribution of a
-    step. Its parts are configurable: prior, history, guide, objective.
+    Use it where values have an unobserved state behind them. Its parts are configurable: prior,
+    history, guide, objective. With prior=independent the latents are N(0, I) at each step and the
+    emission is p(x_t | x_{t-1}, z_t): for values whose distribution within a step no emission fits.
     """
 
     family, Options = "latent", LatentOptions
@@ -91,30 +92,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         self.from_latents = nn.Linear(o.latent_dim, hidden)
         self.decoder = mlp(hidden, hidden, hidden, 1, dropout=o.dropout)
         self.head = self.build_head(hidden)
-        seen_dim = self.embedding_dim + known_dim
-        backward = Recurrent(self.embedding_dim, hidden) if o.smoothing else None
-        seen_dim += hidden if backward else 0
-        if o.conditioning == "prior":
-            assert isinstance(self.prior, SequentialPrior)
-            # `seen` holds the embedding of x_t, and what is known before: see `_contexts`.
-            first = self.embedding_dim
-            context = slice(first, first + known_dim)
-            if o.prior != "conditional":
-                context = slice(2 * first, first + self.input_dim)
-            self.guide_network: Guide = PriorGuide(
-                self.prior, seen_dim, context, hidden, backward, o.guide_distribution
-            )
-        else:
-            network = build_network(
-                o.guide,
-                seen_dim + o.latent_dim,
-                hidden,
-                num_layers=o.guide_layers,
-                dropout=o.dropout,
-            )
-            self.guide_network = NetworkGuide(
-                network, o.latent_dim, o.conditioning, backward, o.guide_distribution
-            )
+        self.guide_network = build_guide(o, self.prior, self.embedding_dim, known_dim)
 
     @classmethod
     def unused_options(cls, options: LatentOptions) -> dict[str, str]:
@@ -132,9 +110,9 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
     def _contexts(self, known: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, .) the parts of `known` that the emission and the prior see. `known` begins with
         u_t, which is the embedding of x_{t-1} and the covariates."""
-        covariates = known[..., self.embedding_dim : self.input_dim]
-        emission = covariates if self.options.seen_history == "none" else known[..., : self.context_dim]
-        return emission, known if self.options.prior == "conditional" else covariates
+        o, covariates = self.options, known[..., self.embedding_dim : self.input_dim]
+        emission = covariates if o.seen_history == "none" else known[..., : self.context_dim]
+        return emission, known if o.prior == "conditional" else covariates
 
     def _emission(
         self, context: Tensor, z: Tensor, past: Tensor | None, observed: Tensor | None
@@ -156,7 +134,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         known, summary = self._know(u, state.network[0] if state.network else None)
         emission, prior = self._contexts(known)
         both = torch.cat([embedding, known], -1)
-        seen = self.guide_network.prepare(both, embedding, batch.lengths)
+        seen = self.guide_network.prepare(both, embedding, batch.lengths, prior)
         step = torch.arange(batch.x.shape[1], device=y.device)
         inside = batch.scored if self.factorises else step < batch.lengths[:, None]
         counted = inside & (step >= batch.context[:, None])
@@ -363,7 +341,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         def seen(flags: Tensor) -> Tensor:
             embedding = self.embed(y, flags.expand(y.shape), self.scaler.next(state.memory).limit)
             both = torch.cat([embedding, known], -1)
-            return self.guide_network.prepare(both, embedding, one_step)
+            return self.guide_network.prepare(both, embedding, one_step, context)
 
         if not observed.any():
             z, past, prior = self.prior.sample(context, prior, noise)

@@ -22,8 +22,9 @@ class LatentOptions(EmissionModelOptions):
     prior: str = field(
         default="conditional",
         metadata={
-            "help": "prior of z_t: independent, N(0, I); mixture, of normals; autoregressive, "
-            "p(z_t | z_{<t}); or conditional, p(z_t | z_{<t}, x_{<t})",
+            "help": "prior of z_t: independent, N(0, I) at every step (by default with history "
+            "last, p(x_t | x_{t-1}, z_t)); mixture, of normals; autoregressive, p(z_t | z_{<t}); "
+            "or conditional, p(z_t | z_{<t}, x_{<t})",
             "choices": PRIORS,
         },
     )
@@ -37,8 +38,9 @@ class LatentOptions(EmissionModelOptions):
     transition: str = field(
         default="gated",
         metadata={
-            "help": "transition of an autoregressive or conditional prior: rnn, a GRU over all of "
-            "z_{<t}; or gated, a gated step from z_{t-1} (and x_{t-1} or, with history=all, x_{<t})",
+            "help": "transition of an autoregressive or conditional prior: gated, a gated step "
+            "from z_{t-1}; or rnn, a GRU over all of z_{<t}; if the prior is conditional, gated "
+            "also sees x_{t-1} (x_{<t} with history=all), and rnn x_{<t}",
             "choices": TRANSITIONS,
         },
     )
@@ -53,16 +55,18 @@ class LatentOptions(EmissionModelOptions):
     guide: str = field(
         default="cnn",
         metadata={
-            "help": "network of the guide q(z_t | x_{1:t}, z_{<t})",
+            "help": "network of a guide q(z_t | x_{1:t}, z_{<t}) that does not correct the prior "
+            "(guide_conditioning=noise or latents)",
             "choices": network_names,
         },
     )
     guide_conditioning: str = field(
         default="auto",
         metadata={
-            "help": "what the guide knows of earlier latents: prior, what the prior makes of them, "
-            "which it corrects step by step; noise (it samples all steps in parallel) or latents "
-            "(it samples step by step); auto: prior if the latents depend on each other, else noise",
+            "help": "what the guide sees of earlier latents: prior, the prior's mean and scale "
+            "given them, which it corrects step by step; noise, the noise behind them (it samples "
+            "all steps in parallel); latents, themselves (it samples step by step); or auto: prior "
+            "if the latents depend on each other, else noise",
             "choices": CONDITIONINGS,
         },
     )
@@ -88,7 +92,8 @@ class LatentOptions(EmissionModelOptions):
     dropout: float = field(
         default=0.0,
         metadata={
-            "help": "share of the features of guide and emission dropped in training",
+            "help": "share of the features dropped in training: those of the emission and, with "
+            "guide_conditioning=noise or latents, of the guide's network",
             "min": 0,
             "below": 1,
         },
@@ -123,8 +128,8 @@ class LatentOptions(EmissionModelOptions):
 
     @property
     def seen_history(self) -> str:
-        """The history, with `auto` resolved: latents that the emission depends on alone cannot
-        leave the state to a summary of the past."""
+        """The history, with `auto` resolved. An emission that sees the past can do without the
+        latents; where the prior sees x_{t-1}, it need not."""
         if self.history != "auto":
             return self.history
         return "none" if self.prior == "conditional" else "last"
@@ -194,7 +199,9 @@ class LatentOptions(EmissionModelOptions):
         if not self.dependent:
             unused["transition"] = "prior=autoregressive or conditional"
         if self.conditioning == "prior":
-            unused |= dict.fromkeys(("guide", "guide_layers"), "guide_conditioning=noise or latents")
+            unused |= dict.fromkeys(
+                ("guide", "guide_layers"), "guide_conditioning=noise or latents"
+            )
         if self.bound == "elbo":
             unused["objective_particles"] = "objective=iwae or fivo"
         return unused

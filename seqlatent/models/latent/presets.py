@@ -6,8 +6,8 @@
     dmm      p(z_t | z_{t-1})             z_t                smoothing      Krishnan et al. 2017
 
 All three differ from the papers in two respects. The guide is a separate network, conditioned on
-the noise behind z_{<t} instead of the prior's state, so that all steps are sampled in one pass; and
-the emission is chosen to suit the data.
+the noise behind z_{<t} instead of the prior's state, so that all steps are sampled in one pass
+(`guide_conditioning=prior` lets it correct the prior); and the emission is chosen to suit the data.
 """
 
 from dataclasses import dataclass, field, fields

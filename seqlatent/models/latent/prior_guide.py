@@ -1,16 +1,18 @@
-"""A guide that starts from the prior, as a Kalman filter does.
+"""A guide that corrects the prior, as a Kalman filter does.
 
     p(z_t | z_{<t}, .) = N(m_t, s_t^2)
     q(z_t | z_{<t}, x) = N(m_t + k_t d_t, (1 - k_t) s_t^2),    0 < k_t < 1
 
-k_t is the gain and d_t the innovation: a hidden layer of what is known of x_t and of m_t yields
-both. Given normal evidence N(z_t; m_t + d_t, s_t^2 (1 - k_t) / k_t) about z_t this is the product of
-prior and evidence, and exact where values are linear in latents. With a gain of 0 the guide is the
-prior and costs nothing, however small the noise of the latents is; a guide of its own would have to
-learn every transition a second time. (Johnson et al. 2016 combine prior and evidence by potentials;
-Karl et al. 2017 tie guide and transition.)
+A hidden layer of what is known of x_t and of m_t yields the gain k_t and the innovation d_t. If the
+likelihood of z_t is proportional to N(z_t; m_t + d_t, s_t^2 (1 - k_t) / k_t), then q is the product
+of prior and likelihood: p(z_t | z_{<t}, x_t) itself, as it is where one latent acts linearly on
+values with normal noise. With a gain of 0 the guide is the prior, and the KL is 0 however small s_t
+is; a guide with a network of its own has to learn the transition a second time.
 
-The latents are sampled step by step; the distributions of given ones come from one parallel pass.
+(Fraccaro et al. 2016 correct the prior's mean, Johnson et al. 2016 multiply prior and evidence, and
+Karl et al. 2017 share the transition between model and guide.)
+
+Latents are sampled step by step; the distributions of given ones come from one parallel pass.
 """
 
 import torch
@@ -22,14 +24,15 @@ from seqlatent.models.latent.guide_distribution import TransformedNormal
 from seqlatent.models.latent.priors import SequentialPrior
 from seqlatent.nn.causal import CausalNetwork, State
 
+MAX_GAIN = 1 - 1e-4  # so that the scale is positive where the sigmoid rounds to 1
+
 
 class PriorGuide(Guide):
     """q(z_t | z_{<t}, x) as a correction of p(z_t | z_{<t}, .).
 
     Args:
-        prior: the prior, whose parameters stay its own.
-        seen_dim: of what is known of each step.
-        context: where in that the prior's context stands.
+        prior: which the guide refers to, and does not own.
+        seen_dim: size of what is known of each step, with the summary of a smoothing guide.
         hidden_dim: size of the hidden layers.
         backward, distribution: see `Guide`.
     """
@@ -38,19 +41,18 @@ class PriorGuide(Guide):
         self,
         prior: SequentialPrior,
         seen_dim: int,
-        context: slice,
         hidden_dim: int,
         backward: CausalNetwork | None = None,
         distribution: str = "normal",
     ):
         super().__init__(prior.latent_dim, backward, distribution)
-        self._prior = (prior,)  # a tuple, as a module here would own its parameters too
-        self.context, self.hidden_dim = context, hidden_dim
+        self._prior = (prior,)  # in a tuple: as a submodule its parameters would be saved twice
+        self.hidden_dim = hidden_dim
         self.read = nn.Linear(seen_dim, hidden_dim)
         self.evidence = nn.Linear(hidden_dim, hidden_dim)
         self.from_loc = nn.Linear(prior.latent_dim, hidden_dim, bias=False)
         self.out = nn.Linear(hidden_dim, (2 + self.shape.num_params) * prior.latent_dim)
-        with torch.no_grad():
+        with torch.no_grad():  # start near a gain of 1/2 and no innovation
             self.out.weight.mul_(0.3)
             self.out.bias.zero_()
 
@@ -58,25 +60,29 @@ class PriorGuide(Guide):
     def prior(self) -> SequentialPrior:
         return self._prior[0]
 
-    def prepare(self, seen: Tensor, ahead: Tensor, lengths: Tensor) -> Tensor:
-        """(B, T, H + C) the evidence of each step, and the prior's context."""
-        known = super().prepare(seen, ahead, lengths)
-        evidence = self.evidence(F.silu(self.read(known)))
-        return torch.cat([evidence, seen[..., self.context]], -1)
+    def prepare(self, seen: Tensor, ahead: Tensor, lengths: Tensor, context: Tensor) -> Tensor:
+        """(B, T, H + C) the evidence of each step, which is the part of the hidden layer that needs
+        no latents, and the prior's context."""
+        known = super().prepare(seen, ahead, lengths, context)
+        return torch.cat([self.evidence(F.silu(self.read(known))), context], -1)
+
+    def _parts(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """What `prepare` joined: evidence (B, T, H) and the prior's context (B, T, C)."""
+        return seen[..., : self.hidden_dim], seen[..., self.hidden_dim :]
 
     def _correct(self, evidence: Tensor, loc: Tensor, scale: Tensor) -> TransformedNormal:
+        """q(z_t | .) from the evidence (B, T, H), and the prior's loc and scale (..., B, T, Z)."""
         hidden = F.silu(evidence + self.from_loc(loc))
         params = self.out(hidden).unflatten(-1, (-1, self.latent_dim))
-        gain = torch.sigmoid(params[..., 1, :])
+        gain = MAX_GAIN * torch.sigmoid(params[..., 1, :])
         loc = torch.addcmul(loc, gain, params[..., 0, :])
-        # As z is random, the guide needs a scale even where the gain is 1 to all digits.
-        scale = scale * (1 - (1 - 1e-4) * gain).sqrt()
+        scale = scale * (1 - gain).sqrt()
         return TransformedNormal(loc, scale, params[..., 2:, :].movedim(-2, -1), self.shape)
 
     def distributions(
         self, seen: Tensor, eps: Tensor, state: State = None
     ) -> tuple[TransformedNormal, State]:
-        evidence, context = seen.split([self.hidden_dim, seen.shape[-1] - self.hidden_dim], -1)
+        evidence, context = self._parts(seen)
         prepared = self.prior.transition.prepare(context)
         network, last = state or self.prior.start(eps.shape[:-1])
         steps = zip(*(part.split(1, -2) for part in (evidence, prepared, eps)), strict=True)
@@ -91,6 +97,6 @@ class PriorGuide(Guide):
     def given(
         self, seen: Tensor, z: Tensor, state: State = None
     ) -> tuple[TransformedNormal, State]:
-        evidence, context = seen.split([self.hidden_dim, seen.shape[-1] - self.hidden_dim], -1)
+        evidence, context = self._parts(seen)
         p, _, state = self.prior(z, context, state)
         return self._correct(evidence, p.loc, p.scale), state

@@ -5,9 +5,11 @@
     autoregressive   p(z_t | z_{<t}), normal with mean and scale from a transition
     conditional      p(z_t | z_{<t}, x_{<t}), likewise
 
-A transition (transitions.py) is a recurrent network over z_{<t}, or depends on z_{t-1} only. In
-both cases the distributions of all T steps of *given* latents come from one parallel pass, and
-latents are sampled step by step.
+The transition (transitions.py) decides how much of the past the last two see. `gated`, the default,
+sees z_{t-1} and, if conditional, x_{t-1}: p(z_t | z_{t-1}, x_{t-1}). With history=all it also sees
+a summary of x_{<t}. `rnn` is a recurrent network over z_{<t} and, if conditional, x_{<t}. With
+both, the distributions of all T steps of *given* latents come from one parallel pass, and latents
+are sampled step by step.
 
 With a mixture, latents can represent modes. From N(0, I) an emission must separate the modes by a
 steep function of z, whose posterior a normal guide can hardly approximate. The KL between guide and

@@ -5,8 +5,9 @@
     gated    z_t ~ N((1 - g) * (W z_{t-1} + b) + g * m, s)
              (after the gated transition of the deep Markov model: Krishnan et al. 2017)
 
-g, m and s come from one hidden layer of [z_{t-1}, c_t], where c_t is what else z_t depends on. `rnn`
-depends on all of z_{<t}, and an emission can share its h_t; `gated` depends on z_{t-1} only.
+g, m and s come from one hidden layer of [z_{t-1}, c_t], where c_t is what else z_t depends on: the
+covariates and, if the prior is conditional, x_{t-1}. `rnn` depends on all of z_{<t}, and an
+emission can share its h_t; `gated` depends on z_{t-1} alone.
 """
 
 import torch
@@ -20,7 +21,7 @@ from seqlatent.nn.recurrent import Recurrent
 TRANSITIONS = ("rnn", "gated")
 FLOOR = 1e-2  # of the scale: no guide can fit a prior that is nearly deterministic
 START = -1.0  # softplus(START) is a gated transition's first scale
-BOUND = 20.0
+BOUND = 20.0  # of the latents that a gated transition sees: an iterated linear map can diverge
 
 
 class RecurrentTransition(nn.Module):
@@ -50,7 +51,10 @@ class RecurrentTransition(nn.Module):
 
 
 class GatedTransition(nn.Module):
-    """A step that is linear where the gate is closed; initially half of it leaves z as it is."""
+    """A step that is linear where the gate is closed.
+
+    It starts near z_{t-1} / 2 with little noise: latents remember from the first training step on.
+    """
 
     feature_dim = 0
 
@@ -64,11 +68,10 @@ class GatedTransition(nn.Module):
             self.linear.weight.copy_(torch.eye(latent_dim))
             self.linear.bias.zero_()
             self.out.bias.zero_()
-            # Latents with little noise of their own remember from the first training step on.
             self.out.bias[2 * latent_dim :] = START
 
     def prepare(self, context: Tensor) -> Tensor:
-        """(B, T, C) -> (B, T, .) the part of the hidden layer that needs no latents."""
+        """(B, T, C) c_t -> (B, T, .) the part of the hidden layer that needs no latents."""
         if self.from_context is None:
             return context.new_zeros(*context.shape[:-1], 1)
         return self.from_context(context)
@@ -77,7 +80,6 @@ class GatedTransition(nn.Module):
         self, before: Tensor, prepared: Tensor, state: State
     ) -> tuple[Tensor, Tensor, None, State]:
         """z_{t-1} (..., B, T, Z), prepared c_t -> loc and scale (..., B, T, Z), None, None."""
-        # An iterated linear map can diverge; the latents stay within some units of 0.
         before = before.clamp(-BOUND, BOUND)
         hidden = F.silu(self.from_latents(before) + prepared)
         gate, move, raw = self.out(hidden).chunk(3, -1)
@@ -90,4 +92,3 @@ def build_transition(
 ) -> RecurrentTransition | GatedTransition:
     kind = RecurrentTransition if name == "rnn" else GatedTransition
     return kind(latent_dim, context_dim, hidden_dim)
-
