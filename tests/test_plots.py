@@ -94,7 +94,7 @@ def test_losses_are_drawn_over_the_steps_ahead():
     ax = titled["loss"]
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), [0.3, 0.2, 0.1])
     assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "1", "16"]
-    heights = [bar.get_height() for bar in titled["of e"].patches]
+    heights = [bar.get_height() for bar in titled["shar"].patches]
     assert heights == [0, 0.1, 0.5, 0.5]
 
 

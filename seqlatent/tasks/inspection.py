@@ -155,13 +155,14 @@ class Inspection(Summary):
     def to_text(self) -> str:
         """The numbers as text."""
         exact = "" if self.exact_kl else ", by sampling: guide and prior are not both normal"
+        where = "another sequence" if len(self.data) > 1 else "another step"
         lines = [
             f"{self.family} on {counted(len(self.data), 'sequence')}: {self.headline}",
             "",
             text_table(*self._latents()),
             "",
-            "loss of nats per step when the latents of step t are replaced by those of another "
-            "sequence, for x_{t+h}",
+            "loss of nats per step in x_{t+h} when the latents of step t are replaced by those of "
+            f"{where}; each latent alone, and all",
             text_table(*self._losses()),
             "",
             "nats per step (standard error)",

@@ -64,7 +64,7 @@ def warn(module: SequenceModel, data: SequenceDataset) -> None:
             losses = quick_losses(module, batch)
             logger.info(
                 "latents: KL of %.3f nats per step between guide and prior; a step predicted with "
-                "those of other sequences loses %.3f nats",
+                "those of random other steps loses %.3f nats",
                 prior_kl(module, batch),
                 losses.joint[0],
             )

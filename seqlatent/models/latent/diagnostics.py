@@ -52,7 +52,7 @@ def collapse_warning(model: LatentModel, losses: Losses) -> str:
     if not is_idle(losses.joint, losses.joint_error):
         return ""
     found = (
-        "the latents are not used: with those of other sequences in their place the model predicts "
+        "the latents are not used: with those of random other steps the model predicts "
         f"as well (the loss is {max(0.0, losses.joint.max()):.4f} nats per step)"
     )
     if not model.from_context and not model.from_past:
