@@ -140,8 +140,8 @@ def _spread(r: Reading, number: int) -> list[int]:
     """Steps that count in some sequence: not the first, if there are others, as it has no past."""
     steps = r.counted.any(0).nonzero()[:, 0].tolist() or [0]
     steps = [t for t in steps if t] or steps
-    at = np.linspace(0, len(steps) - 1, min(number, len(steps))).round().astype(int)
-    return [steps[i] for i in at]
+    number = min(number, len(steps))
+    return [steps[int((i + 0.5) * len(steps) / number)] for i in range(number)]
 
 
 def _latents(
