@@ -2,7 +2,7 @@
 exact answers to compare their estimates with."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -98,6 +98,40 @@ def chain(**options) -> LatentModel:
     raw.fill_(softplus_inverse(STEP - FLOOR))
     transition.linear.weight.data.fill_(SLOPE)
     return m
+
+
+def linear_latents(A: np.ndarray, scales: Sequence[float], loading: Sequence[float]) -> LatentModel:
+    """z_t = A z_{t-1} + scales e'_t from z_0 = 0, x_t = loading z_t + NOISE e_t; the guide is the
+    prior."""
+    size = len(A)
+    options = {"latent_dim": size, "guide_conditioning": "prior", "smoothing": False}
+    m = model("dmm", "normal", UNIT, scaling="none", **options)
+    assert isinstance(m, LatentModel)
+    linear_emission(m, 0.0)
+    m.from_latents.weight.data[0] = torch.tensor(loading) / LOADING
+    transition = m.prior.transition
+    assert isinstance(transition, GatedTransition)
+    for p in (*m.prior.parameters(), *m.guide_network.out.parameters()):
+        p.data.zero_()
+    gate, _, raw = transition.out.bias.data.chunk(3)
+    gate.fill_(-40.0)
+    raw.copy_(torch.tensor([softplus_inverse(s - FLOOR) for s in scales]))
+    transition.linear.weight.data.copy_(torch.from_numpy(A))
+    for k in range(size):
+        put(m.guide_network.out.bias, size + k, -40.0)  # the gain
+    return m
+
+
+def sample_linear(
+    A: np.ndarray, scales: Sequence[float], loading: Sequence[float], num: int, steps: int, seed=0
+) -> SequenceDataset:
+    """Sequences from a model of `linear_latents`."""
+    rng = np.random.default_rng(seed)
+    z, x = np.zeros((num, len(A))), []
+    for _ in range(steps):
+        z = z @ A.T + rng.normal(size=z.shape) * scales
+        x.append(z @ np.asarray(loading) + NOISE * rng.normal(size=num))
+    return SequenceDataset.from_arrays(np.stack(x, 1)[..., None])
 
 
 def autoregression() -> Autoregressive:

@@ -122,13 +122,16 @@ def test_impute_needs_gaps(rnn_run, capsys):
 
 def test_inspect(run, latent_run, place):
     out, _ = run("inspect", latent_run, "elnino:test", "--num-particles", 8, "--plot", "p.png")
-    for words in ("latents active", "KL(q || prior)", "ELBO", "KL(p(z|x) || q(z|x))", "smc of 8"):
-        assert words in out
+    words = ("loss of nats per step", "KL(q || prior)", "ELBO", "KL(p(z|x) || q(z|x))", "smc of 8")
+    for part in words:
+        assert part in out
     check_picture("p.png")
     assert files(place) == ["p.png"]
     printed, _ = run("inspect", latent_run, "elnino:test", "--num-particles", 8, "--json")
     found = json.loads(printed)
     assert [z["name"] for z in found["latents"]] == ["z1", "z2"]
+    assert found["headline"] in out
+    assert len(found["loss"]) == len(found["horizons"]) == len(found["latents"][0]["loss"])
     assert found["gap"] == pytest.approx(found["log_prob"] - found["elbo"])
     assert f"{found['total_kl']:.4f}" in out
 

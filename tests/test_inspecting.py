@@ -34,13 +34,14 @@ def test_latents_that_nothing_uses():
     linear_guide(m, 0, 0, 0, 1)
     found = inspect(m, UNIT)
     assert found.total_kl == pytest.approx(0, abs=1e-6)
-    assert found.active.sum() == 0
+    assert found.losses.joint.tolist() == [0.0] * 4  # both paths share their random numbers
+    assert found.used.tolist() == [False]
     # The guide's own weights are constant; those of the wide particles beside it are not.
     assert found.gap_error is not None and found.reverse_gap_error is not None
     assert abs(found.gap) < 4 * found.gap_error < 0.02
     assert abs(found.reverse_gap) < 4 * found.reverse_gap_error < 0.02
-    assert "the latents are unused (the KL is" in found.warning
-    assert "0 of 1 latent active" in found.to_text()
+    assert "the latents are not used" in found.warning and "fit an rnn" in found.warning
+    assert "the latents are not used: the emission alone" in found.to_text()
 
 
 def test_a_guide_that_is_the_posterior():
@@ -58,7 +59,11 @@ def test_a_guide_that_is_the_posterior():
     np.testing.assert_allclose(found.kl_over_time[:, 0], kl(means, POSTERIOR, 0, 1).mean(0),
                                rtol=0, atol=1e-4)  # fmt: skip
     assert found.variance[0] == pytest.approx(means.var(ddof=1), rel=1e-3)
-    assert found.active.tolist() == [True]
+    assert found.used.tolist() == [True]
+    assert found.roles == ["innovation"]
+    assert found.losses.horizons == (0, 1, 2, 4)
+    assert (found.losses.joint[1:] == 0).all()  # the prior does not see them
+    assert found.predictable.tolist() == [0.0]
     assert found.warning == ""
 
 
@@ -79,17 +84,14 @@ def test_both_directions_of_the_kl_of_a_guide_that_is_wrong():
     assert found.reverse_gap_error < 0.3 * own
     assert abs(on_data - own) > 4 * found.gap_error  # they are not the same number
     assert found.total_kl == pytest.approx(kl(loc, scale, 0, 1), abs=1e-5)
-    assert found.active.sum() == 0  # its mean is constant, whatever the KL
 
 
-@pytest.mark.parametrize(("slope", "active"), [(0.05, False), (0.2, True)])
-def test_units_are_active_by_the_variance_of_their_mean(slope: float, active: bool):
+def test_variance_is_that_of_the_mean_over_the_data():
     m = last_value()
-    linear_guide(m, slope, 0, 0, 0.7)
+    linear_guide(m, 0.2, 0, 0, 0.7)
     found = inspect(m, UNIT, num_particles=4)
     x = np.concatenate([s.x for s in UNIT])
-    assert found.variance[0] == pytest.approx(slope**2 * x.var(ddof=1), rel=1e-3)
-    assert found.active.tolist() == [active]
+    assert found.variance[0] == pytest.approx(0.2**2 * x.var(ddof=1), rel=1e-3)
 
 
 @pytest.mark.parametrize("posterior", ["guide", "smoothing"])
@@ -130,6 +132,11 @@ def test_every_latent_model_is_inspected(name: str):
     assert found.posterior_samples.shape == found.prior_samples.shape
     assert np.isfinite(found.posterior_samples).all()
     assert set(found.reconstruction) == {"y1", "y2"}
+    assert found.losses.each.shape == (2, len(found.losses.horizons))
+    if m.factorises:
+        assert (found.losses.each[:, 1:] == 0).all() and (found.losses.joint[1:] == 0).all()
+    assert len(found.traversal) == 2 * 2 * 9
+    assert np.isfinite(found.traversal["mean"]).all()
 
 
 @pytest.mark.parametrize("emission", ["categorical", "bernoulli", "poisson"])

@@ -29,7 +29,25 @@ def inspection(frame: pd.DataFrame, latents: int = 2, path: Path | None = None):
     rng = np.random.default_rng(0)
     q, p = rng.normal(size=(2, 50, latents))
     kl = np.arange(latents) / 10
-    return plots.plot_inspection(kl, 0.4, kl > 0, rng.random((5, latents)), q, p, frame, path)
+    each = pd.DataFrame({"kl": kl, "share": kl, "predictable": 0.5, "used": kl > 0})
+    moved = pd.DataFrame({"value": np.arange(3.0), "mean": np.arange(3.0)})
+    return plots.plot_inspection(
+        each,
+        pd.DataFrame(
+            {"horizon": [0, 1, 16], "loss": [0.3, 0.2, 0.1], "std_error": [0.1, 0.1, np.nan]}
+        ),
+        kl_over_time=rng.random((5, latents)),
+        total_kl=0.4,
+        trajectory=rng.normal(size=(5, latents)),
+        traversal=pd.concat(
+            [moved.assign(latent=k, target="sales", scale=1) for k in range(latents)]
+        ),
+        posterior_samples=q,
+        prior_samples=p,
+        reconstructed=frame,
+        most_felt=np.arange(latents)[::-1],
+        path=path,
+    )
 
 
 def test_matplotlib_is_imported_when_something_is_drawn():
@@ -61,13 +79,23 @@ def test_a_reconstruction_of_labels_is_the_probability_of_the_observed_ones():
     assert len(ax.lines) == 1
 
 
-@pytest.mark.parametrize(("latents", "hidden"), [(2, 0), (11, 3)])
-def test_histograms_are_of_the_latents_used_most(latents: int, hidden: int):
+@pytest.mark.parametrize(("latents", "hidden"), [(1, 0), (2, 0), (11, 7)])
+def test_the_latents_that_are_felt_most_are_shown(latents: int, hidden: int):
     figure = inspection(reconstructed("sales"), latents)
     titles = [ax.get_title("left").split(":")[0] for ax in figure.axes if ax.get_visible()]
     shown = [title for title in titles if title.startswith("z")]
-    assert shown == [f"z{k}" for k in range(latents, hidden, -1)]
+    names = [f"z{k}" for k in range(latents, hidden, -1)]
+    assert shown == names + names  # moved, and against the prior
     assert (figure.get_supxlabel() != "") == (hidden > 0)
+
+
+def test_losses_are_drawn_over_the_steps_ahead():
+    titled = {ax.get_title("left")[:4]: ax for ax in inspection(reconstructed("sales")).axes}
+    ax = titled["loss"]
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [0.3, 0.2, 0.1])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "1", "16"]
+    heights = [bar.get_height() for bar in titled["shar"].patches]
+    assert heights == [0, 0.1, 0.5, 0.5]
 
 
 def test_fans_in_gaps_meet_the_values_around_them():

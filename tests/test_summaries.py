@@ -96,7 +96,8 @@ def test_results_are_short(latent, data):
     check(filled, "2 values in 1 of 30 series", "5", "y")
     check(filled.series[0], "place 7", "2 values in 2 steps")
     looked = latent.inspect(data[:20], num_particles=2)
-    check(looked, "20 sequences", "of 2", f"{looked.log_prob:.4f}", f"{looked.total_kl:.4f}")
+    numbers = (f"{looked.log_prob:.4f}", f"{looked.total_kl:.4f}")
+    check(looked, "20 sequences", looked.headline, *numbers)
 
 
 def test_exact_latents_say_so(data):

@@ -208,8 +208,8 @@ def inspect(
 ) -> None:
     """Report how a model uses its latents.
 
-    The report holds the KL of the latents and the active ones, whether they have collapsed, and how
-    close the guide is to the prior and to the posterior.
+    The report says which latents are used, which of them carry state and which hold what is new at
+    a step, what it costs to replace them, and how close the guide is to prior and posterior.
     """
     from seqlatent.api import load_model
     from seqlatent.data.readers import load_like

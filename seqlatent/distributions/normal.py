@@ -17,6 +17,10 @@ class LatentDistribution(Protocol):
         """(..., Z) latents -> (...) log density in nats."""
         ...
 
+    def mean(self) -> Tensor:
+        """(..., Z) E[z]."""
+        ...
+
     def sample(self, shape: torch.Size, noise: Noise) -> Tensor:
         """Samples of this shape, (..., Z)."""
         ...
@@ -33,6 +37,9 @@ class DiagonalNormal(NamedTuple):
 
     def sample(self, shape: torch.Size, noise: Noise) -> Tensor:
         return self.loc + self.scale * noise.normal(shape, self.loc)
+
+    def mean(self) -> Tensor:
+        return self.loc
 
     def latent(self, k: int) -> "DiagonalNormal":
         """The distribution of latent k alone."""
@@ -59,6 +66,9 @@ class NormalMixture(NamedTuple):
         rest = loc * loc * precision - precision.log() + math.log(2 * math.pi)
         each = F.linear(torch.cat([x, x * x], -1), weight, self.log_weights - 0.5 * rest.sum(-1))
         return each.to(z).logsumexp(-1)
+
+    def mean(self) -> Tensor:
+        return self.log_weights.softmax(0) @ self.loc
 
     def latent(self, k: int) -> "NormalMixture":
         """The distribution of latent k alone."""

@@ -13,7 +13,6 @@ an estimated density, an exact posterior, regimes, invertible latents, filling o
     posterior.py     p(z | x) by weighted samples of the guide
     imputation.py    missing values by weighted paths
     paths.py         sample paths of many sequences at once
-    diagnostics.py   the warning that latents are unused
 
 The per-step estimator needs a posterior that factorises over time given x, as it does with an
 independent prior. Its error grows linearly in T, that of whole trajectories exponentially. Where

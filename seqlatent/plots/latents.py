@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from seqlatent.plots.figure import ACCENT, ALERT, SOFT, finish, format_dates, new_figure
+from seqlatent.plots.figure import ACCENT, ALERT, INK, SOFT, finish, format_dates, new_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 REACH = 4.0  # standard deviations drawn
+MAX_TARGETS = 4  # of one traversal
 
 
 def has_exact_latents(frame: pd.DataFrame) -> bool:
@@ -119,3 +121,63 @@ def plot_latents(
             ax.set_title(f"{name}: {latent}", fontsize=8, loc="left")
             format_dates(ax, ds)
     return finish(figure, path)
+
+
+def draw_map(ax: "Axes", means: np.ndarray, order: np.ndarray, name: str) -> None:
+    """The path of a series through two latents, coloured by time from dark to light.
+
+    Args:
+        ax: where to draw.
+        means: (T, Z) of the latents.
+        order: (Z,) latents; the first two are drawn, a single one against its step before.
+        name: of the series.
+    """
+    if len(order) > 1:
+        first, second = (int(k) for k in order[:2])
+        x, y, steps = means[:, first], means[:, second], np.arange(1, len(means) + 1)
+        labels = f"z{first + 1}", f"z{second + 1}"
+    else:
+        x, y, steps = means[:-1, 0], means[1:, 0], np.arange(2, len(means) + 1)
+        labels = "z1, the step before", "z1"
+    ax.plot(x, y, color=SOFT, linewidth=0.5, alpha=0.6)
+    points = ax.scatter(x, y, c=steps, cmap="viridis", s=10, zorder=3)
+    bar = ax.figure.colorbar(points, ax=ax, pad=0.01)
+    bar.set_label("step", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    ax.set_xlabel(labels[0], fontsize=8)
+    ax.set_ylabel(labels[1], fontsize=8)
+    ax.set_title(f"{name}: means of the two latents that are felt most" if len(order) > 1
+                 else f"{name}: mean of the latent", fontsize=9, loc="left")  # fmt: skip
+
+
+def draw_traversal(ax: "Axes", latent: str, frame: pd.DataFrame) -> None:
+    """Means of the values along one latent. A single target is in its own units; of several, those
+    that change most are drawn, as changes from the middle in units of their scale.
+
+    Args:
+        ax: where to draw.
+        latent: its name.
+        frame: `target, value, mean, scale`, of this latent.
+    """
+    parts = {str(name): part for name, part in frame.groupby("target", sort=False)}
+    lines = {name: part["mean"].to_numpy() for name, part in parts.items()}
+    if len(parts) > 1:
+        scales = {name: part["scale"].iloc[0] for name, part in parts.items()}
+        lines = {name: (y - y[len(y) // 2]) / scales[name] for name, y in lines.items()}
+        ax.set_ylabel("change, in scales", fontsize=8)
+    for name in sorted(lines, key=lambda name: -np.ptp(lines[name]))[:MAX_TARGETS]:
+        ax.plot(parts[name]["value"], lines[name], linewidth=1.4, marker=".", label=name)
+    if len(parts) > 1:
+        ax.legend(fontsize=7, frameon=False)
+    if not parts:
+        ax.text(0.5, 0.5, "labels have no mean", ha="center", fontsize=8, color=INK)
+    ax.set_xlabel(f"{latent}, 5 % to 95 % quantile", fontsize=8)
+    what = "values" if len(parts) != 1 else next(iter(parts))
+    ax.set_title(f"{latent}: mean of {what} drawn", fontsize=9, loc="left")
+
+
+def share_heights(axes: "list[Axes]") -> None:
+    """The same vertical limits for all panels, so that steep means large."""
+    limits = np.array([ax.get_ylim() for ax in axes])
+    for ax in axes:
+        ax.set_ylim(limits[:, 0].min(), limits[:, 1].max())

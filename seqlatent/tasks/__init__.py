@@ -127,8 +127,9 @@ warning says where the effective number of samples is small. The latents of `flo
 Of `switching` it gives the probability of each regime and the most probable path of regimes, given
 the whole sequence, or with `posterior=filtering` the values so far.
 
-`inspect` shows how `latent` and its presets use their latents: the KL between guide and prior, by
-latent and by step; the number of active latents (Burda et al. 2016); how far the guide is from the
+`inspect` shows how `latent` and its presets use their latents: which of them carry state, which
+hold what is new at a step, and which are not used, by what it costs at several horizons to replace
+their values; the KL between guide and prior, by latent and by step; how far the guide is from the
 posterior, by KL(q(z | x) || p(z | x)) on the data and KL(p(z | x) || q(z | x)) on sequences sampled
 from the model; and how well p(x_t | history, z_t) reconstructs the values, which `reconstruct`
 gives as a frame.

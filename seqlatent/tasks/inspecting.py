@@ -1,9 +1,17 @@
 """How a model uses its latents, and how close its guide is to the posterior.
 
-    KL(q || prior)             how much the latents are used, in nats per step, in total and for
-                               each latent
-    active units               latents z_k for which the variance of the mean of q(z_k | x) over the
-                               data exceeds 0.01 (Burda et al. 2016)
+    KL(q || prior)             what the guide adds to the prior, in nats per step, in total, for
+                               each latent, and as its share of the sum over the latents
+    predictable                how well the past predicts a latent: with the guide's mean m and the
+                               prior's mean p at the same z_{<t}, 1 - mean (m - p)^2 / var m, cut to
+                               0..1. Past values count as past where the prior sees them
+    loss                       how much worse the model predicts x_{t+h}, h = 0, 1, 2, 4, 8, 16,
+                               with z_t replaced by latents of another sequence and step: one
+                               latent alone, and all together (models/latent/replacing.py says how
+                               it is estimated). At most 64 sequences, 32 particles, standard
+                               errors over sequences. A latent with a loss of at least 0.001 nats
+                               per step and more than two standard errors at some horizon is used
+    variance                   that of the mean of q(z_k | x) over the data (Burda et al. 2016)
     KL(q(z | x) || p(z | x))   = log p(x) - E_q[log p(x, z) - log q(z | x)], on the data. The ELBO
                                minimises it; it is small if q is small wherever the posterior is
     KL(p(z | x) || q(z | x))   = E_p[log p(x, z) - log q(z | x)] - E_p[log p(x)], on sequences
@@ -32,7 +40,7 @@ from seqlatent.errors import InputError
 from seqlatent.inference.estimating import CHUNK, estimate
 from seqlatent.inference.likelihood import choose_estimator
 from seqlatent.models.base import SequenceModel
-from seqlatent.models.latent.diagnostics import NUM_SAMPLES
+from seqlatent.models.latent.diagnostics import NUM_SAMPLES, collapse_warning
 from seqlatent.models.latent.guide import kl_per_latent
 from seqlatent.models.latent.guide_distribution import TransformedNormal
 from seqlatent.models.latent.model import LatentModel
@@ -41,11 +49,13 @@ from seqlatent.options import check_count, check_seed
 from seqlatent.tasks.encoding import Latents, guide_samples, infer_latents
 from seqlatent.tasks.inspection import Inspection
 from seqlatent.tasks.prepare import check_data
+from seqlatent.tasks.probing import replaced, traverse
 from seqlatent.tasks.scoring import score
 from seqlatent.tasks.tables import summary_rows
 
 RECONSTRUCTIONS = 64  # samples of the latents to reconstruct values from
 BATCH = 16  # sequences
+LOSS_SEQUENCES = 64  # at most, whose latents are replaced
 OWN_SEQUENCES, OWN_STEPS = 64, 128  # sampled from the model, at most
 
 
@@ -77,13 +87,15 @@ def inspect(
     data = check_data(latent, data[chosen], reads_gaps=False)  # `score` warns of gaps
     data = replace(data, sequences=tuple(s.slice(0, CHUNK, s.context) for s in data))
     latent.eval()
-    looks = []
-    for start in range(0, len(data), BATCH):
-        batch = collate(data.sequences[start : start + BATCH])
-        looks.append(_look(latent, batch.to(latent.device), seed + start))
+    looks = [
+        _look(latent, batch, seed + BATCH * i) for i, batch in enumerate(_batches(latent, data))
+    ]
+    few = data[np.unique(np.linspace(0, len(data) - 1, LOSS_SEQUENCES).round().astype(int))]
+    o, losses = replaced(latent, _batches(latent, few), seed)
     steps = max(1, sum(int(look.scored.sum()) for look in looks))
     kl = np.concatenate([look.kl[look.counted] for look in looks])
     means = np.concatenate([look.mean[look.counted] for look in looks])
+    off = np.concatenate([look.off[look.counted] for look in looks]).mean(0)
     spread = np.concatenate([look.spread[look.counted] for look in looks])
     variance = (
         means.var(0, ddof=1) - spread.mean(0) / NUM_SAMPLES if len(means) > 1 else 0 * means[0]
@@ -102,6 +114,8 @@ def inspect(
         kl=kl.sum(0) / steps,
         total_kl=sum(float(look.total[look.counted].sum()) for look in looks) / steps,
         exact_kl=looks[0].exact,
+        predictable=predictability(off, means, spread),
+        losses=losses,
         variance=np.maximum(variance, 0.0),
         kl_over_time=_by_step(looks),
         log_prob=float(scores["log_prob"].to_numpy().sum()) / steps,
@@ -117,8 +131,18 @@ def inspect(
         posterior_samples=np.concatenate([look.z[look.counted] for look in looks]),
         prior_samples=np.concatenate([look.prior_z[look.counted] for look in looks]),
         reconstructed=frame.loc[frame["unique_id"] == data.sequences[0].unique_id],
+        trajectory=looks[0].mean[0][looks[0].counted[0]],
+        traversal=traverse(latent, o, losses, seed),
+        warning=collapse_warning(latent, losses),
         data=data,
     )
+
+
+def _batches(model: LatentModel, data: SequenceDataset) -> list[SequenceBatch]:
+    return [
+        collate(data.sequences[start : start + BATCH]).to(model.device)
+        for start in range(0, len(data), BATCH)
+    ]
 
 
 def _latent(model: SequenceModel) -> LatentModel:
@@ -143,6 +167,7 @@ class _Look:
 
     Attributes:
         kl: (B, T, Z) KL(q || prior) of each latent.
+        off: (B, T, Z) mean square of the guide's mean less the prior's.
         mean, spread: (B, T, Z) average and variance, over samples of the earlier latents, of the
             guide's mean.
         z, prior_z: (B, T, Z) one sample of the guide and of the prior.
@@ -153,6 +178,7 @@ class _Look:
     """
 
     kl: np.ndarray
+    off: np.ndarray
     mean: np.ndarray
     spread: np.ndarray
     z: np.ndarray
@@ -184,10 +210,11 @@ def _look(model: LatentModel, batch: SequenceBatch, seed: int) -> _Look:
         prior_z = distribution.sample(z.shape, TorchNoise())[0]
         weights = torch.where(r.counted, model.at(r, z, log_q).log_weight, 0.0)
     loc = own.mean().expand(z.shape)
-    numbers = (kl, loc.mean(0), loc.var(0), z[0], prior_z, total, weights.double().sum(-1))
-    kl, mean, spread, z, prior_z, total, elbo = (n.double().cpu().numpy() for n in numbers)
+    off = (loc - distribution.mean()).square().mean(0)
+    numbers = (kl, off, loc.mean(0), loc.var(0), z[0], prior_z, total, weights.double().sum(-1))
+    kl, off, mean, spread, z, prior_z, total, elbo = (n.double().cpu().numpy() for n in numbers)
     counted, scored = r.counted.cpu().numpy(), batch.scored.cpu().numpy()
-    return _Look(kl, mean, spread, z, prior_z, total, elbo, counted, scored, exact)
+    return _Look(kl, off, mean, spread, z, prior_z, total, elbo, counted, scored, exact)
 
 
 def _marginal_kl(
@@ -196,6 +223,18 @@ def _marginal_kl(
     """(B, T, Z) mean over the samples of log q(z_k) - log p(z_k), with the marginals p(z_k)."""
     parts = [distribution.latent(k).log_prob(z[..., k : k + 1]) for k in range(z.shape[-1])]
     return (own.each_log_prob(z) - torch.stack(parts, -1)).mean(0)
+
+
+def predictability(off: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """(Z,) R^2 of the prior's mean for the guide's, between 0 and 1; 0 where that does not vary.
+
+    Args:
+        off: (Z,) mean square of their difference.
+        mean, spread: (N, Z) as in `_Look`, of N steps.
+    """
+    variance = mean.var(0) + spread.mean(0) * (1 - 1 / NUM_SAMPLES)
+    share = 1 - off / np.where(variance > 0, variance, 1.0)
+    return np.where(variance > 1e-12, share.clip(0, 1), 0.0)
 
 
 def _by_step(looks: list[_Look]) -> np.ndarray:
@@ -250,8 +289,10 @@ def reverse_gap(
         differences.append(joint - e.log_prob.double().sum(-1))
         steps += int(batch.lengths.sum())
     difference = torch.cat(differences)
-    error = difference.std() * len(difference) ** 0.5 if len(difference) > 1 else torch.nan
-    return float(difference.sum()) / steps, float(error) / steps, ""
+    error = None
+    if len(difference) > 1:
+        error = float(difference.std()) * len(difference) ** 0.5 / steps
+    return float(difference.sum()) / steps, error, ""
 
 
 def _sample_like(

@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.inference.diagnostics import collapse_warning
+from seqlatent.models.latent.replacing import Losses
 from seqlatent.plots import plot_inspection
+from seqlatent.tasks.headline import headline, memories, roles
 from seqlatent.text import Summary, counted, text_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-ACTIVE = 0.01  # least variance over the data of an active latent's mean (Burda et al. 2016)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,6 +27,8 @@ class Inspection(Summary):
         kl, total_kl: (Z,) KL(q || prior) of each latent, and that of all latents.
         exact_kl: whether these are closed forms, as they are if guide and prior are normal. Else
             they are averages over samples, and `kl` is against the marginals of the prior.
+        predictable: (Z,) how well the past predicts each latent, R^2 between 0 and 1.
+        losses: what it costs at each horizon to replace the latents of a step.
         variance: (Z,) variance over the data of the mean of q(z_k | x).
         kl_over_time: (T, Z) KL by step, averaged over the sequences.
         log_prob, elbo: of the data; `kind` and `num_particles` describe the estimate `log_prob`.
@@ -39,6 +40,10 @@ class Inspection(Summary):
         posterior_samples, prior_samples: (N, Z) latents of all sequences and steps; a prior that
             depends on earlier latents is sampled given those of the guide.
         reconstructed: the frame of `reconstruct` for the first sequence.
+        trajectory: (T, Z) the guide's means of the first sequence.
+        traversal: what the model draws on average when one latent moves from its 5 % to its 95 %
+            quantile and the others stay at their medians: `latent, target, scale, value, mean`.
+        warning: what to do if latents are not used; else empty.
         data: the sequences that were used.
 
     The standard errors of estimates have the same names with `_error`; None where they cannot be
@@ -49,6 +54,8 @@ class Inspection(Summary):
     kl: np.ndarray
     total_kl: float
     exact_kl: bool
+    predictable: np.ndarray
+    losses: Losses
     variance: np.ndarray
     kl_over_time: np.ndarray
     log_prob: float
@@ -64,6 +71,9 @@ class Inspection(Summary):
     posterior_samples: np.ndarray
     prior_samples: np.ndarray
     reconstructed: pd.DataFrame
+    trajectory: np.ndarray
+    traversal: pd.DataFrame
+    warning: str
     data: SequenceDataset
 
     @property
@@ -77,19 +87,37 @@ class Inspection(Summary):
         return math.hypot(self.log_prob_error, self.elbo_error)
 
     @property
-    def active(self) -> np.ndarray:
-        """(Z,) bool, which latents are active."""
-        return self.variance > ACTIVE
+    def share(self) -> np.ndarray:
+        """(Z,) each latent's share of the sum of their KLs; NaN if that is not above 0."""
+        total = self.kl.sum()
+        return self.kl / total if total > 0 else np.full(len(self.kl), np.nan)
 
     @property
-    def warning(self) -> str:
-        """A warning if the latents are unused; else empty."""
-        return collapse_warning(self.total_kl)
+    def roles(self) -> list[str]:
+        """What each latent is: `state`, `innovation`, `derived`, `used` (nothing more can be told)
+        or `unused`; see `seqlatent.tasks.headline`."""
+        return roles(self.losses, self.predictable)
+
+    @property
+    def used(self) -> np.ndarray:
+        """(Z,) bool, which latents are used: replacing one costs at least 0.001 nats per step, and
+        more than two standard errors, at some horizon."""
+        return np.array([role != "unused" for role in self.roles])
+
+    @property
+    def memory(self) -> np.ndarray:
+        """(Z,) the furthest measured horizon at which each latent is felt, in steps; -1 if none."""
+        return memories(self.losses)
+
+    @property
+    def headline(self) -> str:
+        """One sentence about all latents."""
+        return headline(self.losses, self.predictable)
 
     def _facts(self) -> tuple[str, list[tuple[str, str]]]:
         return f"Inspection of a {self.family} model", [
             ("data", f"{self.data.name}, {counted(len(self.data), 'sequence')}"),
-            ("active latents", f"{int(self.active.sum())} of {len(self.kl)}"),
+            ("latents", self.headline),
             ("log p(x)", f"{self.log_prob:.4f} nats per step ({self.kind})"),
             ("KL(q || prior)", f"{self.total_kl:.4f} nats per step"),
             ("KL(q(z|x) || p(z|x))", f"{self.gap:.4f} nats per step"),
@@ -103,12 +131,19 @@ class Inspection(Summary):
         return {
             "family": self.family,
             "num_sequences": len(self.data),
+            "headline": self.headline,
             "latents": [
-                {"name": f"z{k + 1}", "kl": float(self.kl[k]), "variance": float(self.variance[k]),
-                 "active": bool(self.active[k])}
+                {"name": f"z{k + 1}", "role": self.roles[k], "kl": float(self.kl[k]),
+                 "share": _number(self.share[k]), "predictable": float(self.predictable[k]),
+                 "memory": int(self.memory[k]), "variance": float(self.variance[k]),
+                 "loss": self.losses.each[k].tolist(),
+                 "loss_error": [_number(e) for e in self.losses.each_error[k]]}
                 for k in range(len(self.kl))
             ],
-            "active_units": int(self.active.sum()),
+            "used_latents": int(self.used.sum()),
+            "horizons": list(self.losses.horizons),
+            "loss": self.losses.joint.tolist(),
+            "loss_error": [_number(e) for e in self.losses.joint_error],
             **{name: getattr(self, name) for name in names},
             "reconstruction": {
                 target: {"rmse": rmse, "scale": scale}
@@ -119,16 +154,16 @@ class Inspection(Summary):
 
     def to_text(self) -> str:
         """The numbers as text."""
-        rows = [
-            [f"z{k + 1}", float(self.kl[k]), float(self.variance[k]), "yes" if used else "no"]
-            for k, used in enumerate(self.active)
-        ]
         exact = "" if self.exact_kl else ", by sampling: guide and prior are not both normal"
+        where = "another sequence" if len(self.data) > 1 else "another step"
         lines = [
-            f"{self.family} on {counted(len(self.data), 'sequence')}: "
-            f"{int(self.active.sum())} of {counted(len(rows), 'latent')} active",
+            f"{self.family} on {counted(len(self.data), 'sequence')}: {self.headline}",
             "",
-            text_table(rows, ["latent", "KL(q || prior)", "variance of the mean", "active"]),
+            text_table(*self._latents()),
+            "",
+            "loss of nats per step in x_{t+h} when the latents of step t are replaced by those of "
+            f"{where}; each latent alone, and all",
+            text_table(*self._losses()),
             "",
             "nats per step (standard error)",
             f"  KL(q || prior)            {self.total_kl:9.4f}{exact}",
@@ -143,7 +178,7 @@ class Inspection(Summary):
         else:
             lines.append(
                 f"  KL(p(z|x) || q(z|x))      {self.reverse_gap:9.4f} "
-                f"({self.reverse_gap_error:.4f}), on sequences sampled from the model"
+                f"({_error(self.reverse_gap_error)}), on sequences sampled from the model"
             )
         if self.reconstruction:
             lines += ["", "reconstruction: root mean square error (the values' standard deviation)"]
@@ -153,19 +188,64 @@ class Inspection(Summary):
             ]
         return "\n".join(lines)
 
+    def _latents(self) -> tuple[list[list[Any]], list[str]]:
+        """The table of latents: rows and header."""
+        numbers = zip(self.kl, self.share, self.predictable, self.variance, strict=True)
+        rows = [
+            [f"z{k + 1}", *map(float, row), role]
+            for k, (row, role) in enumerate(zip(numbers, self.roles, strict=True))
+        ]
+        return rows, [
+            "latent",
+            "KL(q || prior)",
+            "share",
+            "predictable",
+            "variance of the mean",
+            "use",
+        ]
+
+    def _losses(self) -> tuple[list[list[Any]], list[str]]:
+        """The table of losses: rows and header."""
+        found = self.losses
+        rows = [[f"z{k + 1}", *map(float, row)] for k, row in enumerate(found.each)]
+        rows += [
+            ["all", *map(float, found.joint)],
+            ["error of all", *map(float, found.joint_error)],
+        ]
+        return rows, ["latent", *(f"h={h}" for h in found.horizons)]
+
     def plot(self, path: str | Path | None = None) -> "Figure":
         """Draw all results in one picture; see `seqlatent.plots.inspection.plot_inspection`."""
-        return plot_inspection(
-            self.kl,
-            self.total_kl,
-            self.active,
-            self.kl_over_time,
-            self.posterior_samples,
-            self.prior_samples,
-            self.reconstructed,
-            path,
+        latents = pd.DataFrame(
+            {"kl": self.kl, "share": self.share, "predictable": self.predictable, "used": self.used}
         )
+        found = self.losses
+        losses = pd.DataFrame(
+            {"horizon": found.horizons, "loss": found.joint, "std_error": found.joint_error}
+        )
+        return plot_inspection(
+            latents,
+            losses,
+            kl_over_time=self.kl_over_time,
+            total_kl=self.total_kl,
+            trajectory=self.trajectory,
+            traversal=self.traversal,
+            posterior_samples=self.posterior_samples,
+            prior_samples=self.prior_samples,
+            reconstructed=self.reconstructed,
+            most_felt=most_felt(found),
+            path=path,
+        )
+
+
+def most_felt(losses: Losses) -> np.ndarray:
+    """(Z,) latents by their greatest loss over the horizons, the greatest first."""
+    return np.argsort(-losses.each.max(1), kind="stable")
 
 
 def _error(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4f}"
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

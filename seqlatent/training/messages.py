@@ -7,12 +7,11 @@ from torch import Tensor
 
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.inference.diagnostics import collapse_warning
 from seqlatent.inference.estimating import CHUNK
 from seqlatent.inference.protocols import Regimes
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.emission_model import EmissionModel
-from seqlatent.models.latent.diagnostics import prior_kl
+from seqlatent.models.latent.diagnostics import collapse_warning, prior_kl, quick_losses
 from seqlatent.models.latent.model import LatentModel
 from seqlatent.text import counted
 from seqlatent.training.options import TrainingOptions, choose_window
@@ -68,9 +67,14 @@ def warn(module: SequenceModel, data: SequenceDataset) -> None:
         if isinstance(module, Regimes):
             _warn_of_unused(module.smooth_regimes(batch)[batch.scored])
         if isinstance(module, LatentModel):
-            kl = prior_kl(module, batch)
-            logger.info("latents: KL of %.3f nats per step between guide and prior", kl)
-            reason = collapse_warning(kl)
+            losses = quick_losses(module, batch)
+            logger.info(
+                "latents: KL of %.3f nats per step between guide and prior; a step predicted with "
+                "those of random other steps loses %.3f nats",
+                prior_kl(module, batch),
+                losses.joint[0],
+            )
+            reason = collapse_warning(module, losses)
             if reason:
                 logger.warning("%s", reason)
 
