@@ -6,6 +6,7 @@ import scipy.stats
 import torch
 from cases import dataset, model
 
+from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.distributions.student import student_tail
@@ -38,7 +39,7 @@ def test_the_tail_of_student_s_t_is_scipy_s():
         ("linear-gaussian", "normal", 1, 0),
         ("rnn", "mixture", 1, 99),
         ("rnn", "normal", 2, 99),
-        ("mixture-moving", "mixture", 1, 99),
+        pytest.param("mixture-moving", "mixture", 1, 99, marks=pytest.mark.slow),
     ],
 )
 def test_they_are_uniform_on_the_model_s_own_samples(name, emission, channels, draws):
@@ -52,8 +53,6 @@ def test_they_are_uniform_on_the_model_s_own_samples(name, emission, channels, d
 @pytest.mark.parametrize(("name", "emission"), [("rnn", "student-t"), ("linear-gaussian", "")])
 def test_draws_agree_with_the_exact_ones(name, emission):
     """1,999 draws of 42 steps: within five standard errors."""
-    from seqlatent.data.batch import collate
-
     data = dataset()
     m, batch = model(name, emission, data), collate(data)
     exact = m.tail_probability(batch)
