@@ -17,7 +17,8 @@ def test_score_tables(run, rnn_run, place):
                  "--plot", "s.png")  # fmt: skip
     scores, steps = pd.read_csv("s.csv"), pd.read_parquet("t.parquet")
     assert list(scores) == SCORES
-    assert list(steps) == ["unique_id", "ds", "log_prob", "sees_later", "partial"]
+    named = ["unique_id", "ds", "log_prob", "sees_later", "partial", "tail_probability"]
+    assert list(steps) == named
     assert not steps[["sees_later", "partial"]].to_numpy().any()
     assert set(scores["kind"]) == {"exact"}
     assert not scores[["std_error", "num_particles"]].to_numpy().any()

@@ -113,13 +113,17 @@ def test_reading_values_one_by_one_is_reading_them(weights: str):
     batch = collate(data[[0]].sequences)
     for m in (mixed, inner):
         whole, after = m.log_prob(batch)
-        state, values = m.begin(batch), []
+        state, scored, values = m.begin(batch), m.begin(batch), []
         for t in range(batch.x.shape[1]):
-            value, state = m.follow(state, batch.x[:, t : t + 1], batch.covariates[:, t : t + 1])
+            x, seen, known = (
+                part[:, t : t + 1] for part in (batch.x, batch.observed, batch.covariates)
+            )
+            state = m.follow(state, x, known)
+            value, scored = m.log_prob_next(scored, x, seen, known)
             values.append(value)
         torch.testing.assert_close(state.last, after.last, rtol=1e-5, atol=1e-5)
-        if weights == "moving":
-            torch.testing.assert_close(torch.cat(values, 1), whole, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(scored.last, after.last, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(torch.cat(values, 1), whole, rtol=1e-5, atol=1e-5)
         after = after._replace(memory=m.remember(batch))
         ahead = torch.zeros(1, 4, 0, dtype=torch.float64)
         a, b = (m.sample_steps(s, ahead, SequenceNoise(["a"], 0))[0] for s in (state, after))

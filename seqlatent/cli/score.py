@@ -46,6 +46,13 @@ def score(
     steps_out: Annotated[
         Path | None, typer.Option(help="Table of scores, one row per step.")
     ] = None,
+    tail_draws: Annotated[
+        int,
+        typer.Option(
+            help="Draws of each step for its tail probability in --steps-out where that is not "
+            "exact, such as 200: as slow as a forecast of so many paths over all steps. 0: none."
+        ),
+    ] = 0,
     plot: Annotated[
         Path | None, typer.Option(help="Picture of the scores and the most unusual sequences.")
     ] = None,
@@ -78,6 +85,7 @@ def score(
         progress=show(quiet or as_json),
         estimator=estimator,
         target_error=target_error,
+        tail_draws=tail_draws if steps_out else None,
     )
     if out:
         write_table(scores, out, spreadsheet_safe)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import ChannelDescription
 from seqlatent.distributions.noise import Noise, sample_class
+from seqlatent.distributions.student import student_tail
 from seqlatent.distributions.tails import bend, bent_log_prob
 from seqlatent.nn.layers import OUTLIER, soft_clip
 
@@ -42,6 +43,11 @@ class Family(nn.Module):
     def sample(self, params: Tensor, noise: Noise) -> Tensor:
         """(..., P) -> (...) a sample for each set of parameters."""
         raise TypeError(f"{type(self).__name__} must define sample")
+
+    def tail(self, params: Tensor, x: Tensor) -> Tensor | None:
+        """(..., P), (...) -> (...) the probability of a value with at most the density of x; None
+        where it has no closed form."""
+        return None
 
     def channel(self, d: int) -> "Family":
         """The family of channel d, with that channel's entry of every buffer."""
@@ -137,6 +143,10 @@ class StudentT(LocationScale):
             - scale.log()
             - (df + 1) / 2 * torch.log1p(square / df)
         )
+
+    def tail(self, params: Tensor, x: Tensor) -> Tensor:
+        loc, scale, df = self._parts(params)
+        return student_tail((x - loc) / scale, df)
 
     def sample(self, params: Tensor, noise: Noise) -> Tensor:
         loc, scale, df = self._parts(params)

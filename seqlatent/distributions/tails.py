@@ -48,3 +48,8 @@ def bent_log_prob(y: Tensor) -> Tensor:
     log_far = _log_far(size)
     middle = 0.5 * size.clamp(max=BEND).square() + 0.5 * math.log(2 * math.pi)
     return -middle - (1 + INDEX) * log_far - 0.5 * torch.log1p(2 * INDEX / BEND**2 * log_far)
+
+
+def normal_tail(u: Tensor) -> Tensor:
+    """P(|Z| >= |u|) for a standard normal Z, in double precision."""
+    return torch.erfc(u.double().abs() / math.sqrt(2))

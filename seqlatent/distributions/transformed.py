@@ -18,7 +18,7 @@ from seqlatent.data.description import ChannelDescription
 from seqlatent.distributions.bijections import Bijection, Compose
 from seqlatent.distributions.families import LocationScale
 from seqlatent.distributions.noise import Noise
-from seqlatent.distributions.tails import bend, unbend
+from seqlatent.distributions.tails import bend, normal_tail, unbend
 
 
 class Transformed(LocationScale):
@@ -65,6 +65,11 @@ class Transformed(LocationScale):
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         z, log_slope = self.map(params, x)
         return self.base_log_prob(z) + log_slope
+
+    def tail(self, params: Tensor, x: Tensor) -> Tensor | None:
+        if self.shape.num_params:  # the density need not fall on both sides of its centre
+            return None
+        return normal_tail(self.map(params, x)[0])
 
     def base_log_prob(self, z: Tensor) -> Tensor:
         """(...) log N(z; 0, 1)."""

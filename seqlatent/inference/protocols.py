@@ -78,6 +78,24 @@ class StepModel(nn.Module, ABC):
     def remember(self, batch: SequenceBatch) -> Any:
         """What scaling remembers after all T steps of a batch without padding."""
 
+    def next_batch(
+        self, state: ModelState, x: Tensor, observed: Tensor, covariates: Tensor
+    ) -> tuple[SequenceBatch, Any]:
+        """The step after a state with its memory as a batch, and what scaling remembers after it.
+
+        Args:
+            state: after any steps.
+            x: (B, 1, D) values in data units, any where missing.
+            observed: (B, 1, D) bool.
+            covariates: (B, 1, C), as in a batch.
+        """
+        one, none = x.new_ones(len(x), dtype=torch.int64), x[:, :0]
+        scaled = tuple(self.scaler.next(state.memory))
+        batch = SequenceBatch(
+            torch.where(observed, x, 0.0), observed, one, one * 0, covariates, none, one * 0, scaled
+        )
+        return batch, self.scaler.after(state.memory, torch.where(observed, x, torch.nan))
+
     @property
     def device(self) -> torch.device:
         """The device of the parameters."""
@@ -137,11 +155,25 @@ class Density(StepModel):
         """(B, T) log p(x_t | x_{<t}) in nats and data units, 0 where not scored, and the state
         after."""
 
+    def log_prob_next(
+        self, state: ModelState, x: Tensor, observed: Tensor, covariates: Tensor
+    ) -> tuple[Tensor, ModelState]:
+        """(B, 1) log p(x_t | x_{<t}) in nats and data units of the step after a state, 0 where
+        nothing is observed, and the state after, with its memory; arguments as of `next_batch`."""
+        batch, memory = self.next_batch(state, x, observed, covariates)
+        value, after = self.log_prob(batch, state)
+        return value, after._replace(memory=memory)
+
 
 class ExactDensity(Density):
     """A model whose `log_prob` is log p(x_t | x_{<t}) itself."""
 
     kind = "exact"
+
+    def tail_probability(self, batch: SequenceBatch) -> Tensor | None:
+        """(B, T) the probability, given x_{<t}, of a value with at most the density of x_t: NaN
+        where not scored; None where it has no closed form (`seqlatent.inference.rarity`)."""
+        return None
 
 
 class DensityBound(Density):

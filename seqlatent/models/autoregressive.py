@@ -81,6 +81,13 @@ class Autoregressive(EmissionModel, ExactDensity, Fillable):
         log_prob, _, _, after = self._log_prob(batch, state)
         return torch.where(batch.scored, log_prob, 0.0), after
 
+    def tail_probability(self, batch: SequenceBatch) -> Tensor | None:
+        if self.description.num_channels > 1 or self.scaler.any_logged:
+            return None
+        _, distributions, y, _ = self._log_prob(batch, None)
+        tail = self.value_distribution.tail(distributions.params(y), y)
+        return None if tail is None else torch.where(batch.scored, tail[..., 0], torch.nan)
+
     def at_floor(self, batch: SequenceBatch) -> Tensor:
         """(B, T, D) to what extent, 0 to 1, the floor of the scale determines each density."""
         _, distributions, y, _ = self._log_prob(batch, None)

@@ -28,7 +28,6 @@ radius approaches 1 as M grows). A, Q and C are unconstrained up to a rotation o
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,11 +36,18 @@ from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.families import LocationScale
 from seqlatent.distributions.noise import Noise
-from seqlatent.distributions.tails import bent_log_prob
+from seqlatent.distributions.tails import bent_log_prob, normal_tail, unbend
 from seqlatent.errors import InputError
 from seqlatent.inference.protocols import ExactDensity, ExactPosterior, ModelState
 from seqlatent.models.emission_model import EmissionModel, EmissionModelOptions
-from seqlatent.models.gaussian_parts import CholeskyFactor, gaussian, oscillators
+from seqlatent.models.gaussian_parts import (
+    CholeskyFactor,
+    Filtering,
+    System,
+    gaussian,
+    oscillators,
+    wild_innovations,
+)
 
 DOUBLE = torch.float64  # the recursions subtract nearly equal covariances
 
@@ -51,45 +57,6 @@ class LinearGaussianOptions(EmissionModelOptions):
     latent_dim: int = field(
         default=8, metadata={"help": "number of dimensions of the latent state z_t", "min": 1}
     )
-
-
-class System(NamedTuple):
-    """The matrices of the equations above, in scaled units: A, Q, P0 (Z, Z), C (D, Z), R (D, D),
-    m0 (Z,)."""
-
-    A: Tensor
-    Q: Tensor
-    C: Tensor
-    R: Tensor
-    m0: Tensor
-    P0: Tensor
-
-
-class Filtering(NamedTuple):
-    """The results of the filter at every step. Covariances do not depend on the values: where no
-    value is missing all sequences share them and b = 1, elsewhere b = B.
-
-    Attributes:
-        m, P: (B, T, Z), (b, T, Z, Z) mean and covariance of p(z_t | x_{<t}).
-        v: (B, T, D) innovation x_t - E[x_t | x_{<t}], 0 where missing.
-        L, whiten: (b, T, D, D) Cholesky factor of its covariance S, and the inverse of L.
-        wild: (B, T, D) standardised innovation of wild values, 0 elsewhere, and the logarithm of
-            its scale; None if there are none.
-        K: (b, T, Z, D) Kalman gain.
-        C, R: (b, T, D, Z), (b, T, D, D) loadings and noise covariance of the observed channels.
-        after: m (B, Z) and P (b, Z, Z) of the step after the last.
-    """
-
-    m: Tensor
-    P: Tensor
-    v: Tensor
-    L: Tensor
-    whiten: Tensor
-    wild: tuple[Tensor, Tensor] | None
-    K: Tensor
-    C: Tensor
-    R: Tensor
-    after: tuple[Tensor, Tensor]
 
 
 class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
@@ -222,30 +189,8 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         m_all = torch.stack(means, 2).reshape(B, T, -1)
         v = r - torch.einsum("btij,btj->bti", C, m_all)
         places = wild.nonzero().tolist()
-        beyond = self._wild(s, places, values, seen, m_all, P_all) if places else None
+        beyond = wild_innovations(s, places, values, seen, m_all, P_all) if places else None
         return Filtering(m_all, P_all, v, L, whiten, beyond, K, C, R, (m.reshape(B, -1), P))
-
-    @staticmethod
-    def _wild(
-        s: System, places: list[list[int]], values: Tensor, seen: Tensor, m: Tensor, P: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """(B, T, D) innovations of wild values at (b, t, d) `places`, given the seen channels
-        before them, in standard deviations, and the logarithm of these; they are few."""
-        innovations, log_scales = [], []
-        for b, t, d in places:
-            given = [j for j in range(d) if bool(seen[min(b, len(seen) - 1), t, j])] + [d]
-            C = s.C[given]
-            S = C @ P[min(b, len(P) - 1), t] @ C.mT + s.R[given][:, given]
-            L = torch.linalg.cholesky(S)
-            v = values[b, t, given] - C @ m[b, t]
-            innovations.append(torch.linalg.solve_triangular(L, v[:, None], upper=False)[-1, 0])
-            log_scales.append(L[-1, -1].log())
-        at = tuple(torch.tensor(places, device=values.device).T)
-        zero = torch.zeros_like(values)
-        return (
-            zero.index_put(at, torch.stack(innovations)),
-            zero.index_put(at, torch.stack(log_scales)),
-        )
 
     def tame(self, batch: SequenceBatch) -> Tensor:
         """(B, T, D) whether values are observed and not wild."""
@@ -354,16 +299,20 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         padding = (step >= batch.lengths[:, None])[..., None]
         return self._filter(batch, state, batch.observed | padding)
 
+    def tail_probability(self, batch: SequenceBatch) -> Tensor | None:
+        if self.description.num_channels > 1 or self.scaler.any_logged:
+            return None
+        e, _ = self._score(batch, self.begin(batch)).standardised()
+        tail = normal_tail(unbend(e[..., 0])[0])
+        return torch.where(batch.scored, tail, torch.nan)
+
     def log_prob(
         self, batch: SequenceBatch, state: ModelState | None = None
     ) -> tuple[Tensor, ModelState]:
         """(B, T) log p(x_t | x_{<t}), nats, in data units; 0 where not scored."""
         state = state or self.begin(batch)
         f = self._score(batch, state)
-        e = torch.einsum("btij,btj->bti", f.whiten, f.v)
-        log_scale = f.L.diagonal(dim1=-2, dim2=-1).log()
-        if f.wild is not None:  # where f.v and log_scale are 0
-            e, log_scale = e + f.wild[0], log_scale + f.wild[1]
+        e, log_scale = f.standardised()
         each = torch.where(batch.observed, bent_log_prob(e) - log_scale, 0.0)
         log_prob = each.sum(-1) - self.scaler.log_scale(batch, self.scaler(batch), DOUBLE)
         after = ModelState(state.memory, state.last, f.after)

@@ -227,28 +227,28 @@ class MixtureModel(SequenceModel, LossTraining, ExactDensity):
             if len(rows):
                 own = map_state(lambda part, rows=rows: _rows(part, rows), s)
                 x[rows] = m.sample_steps(own, covariates[rows], noise.rows(rows, size))[0]
-        return x, self.follow(state, x, covariates)[1]
+        return x, self.follow(state, x, covariates)
 
-    def follow(self, state: ModelState, x: Tensor, covariates: Tensor) -> tuple[Tensor, ModelState]:
-        """Read the step after a state.
-
-        Args:
-            state: after any steps, with its memory.
-            x: (B, 1, D) values in data units, none missing.
-            covariates: (B, 1, C).
-
-        Returns:
-            (B, 1) log p(x_t | x_{<t}), 0 where weights do not move; and the state after, with its
-            memory.
-        """
+    def log_prob_next(
+        self, state: ModelState, x: Tensor, observed: Tensor, covariates: Tensor
+    ) -> tuple[Tensor, ModelState]:
         values, states = [], []
         for m, s in self._members(state):
-            value, s = _follow(m, s, x, covariates, self.moving)
+            assert isinstance(m, Density)
+            value, s = m.log_prob_next(s, x, observed, covariates)
             values.append(value.to(DOUBLE))
             states.append(s)
-        log_prob, u = torch.stack(values, -1), state.last
-        mixed, u = self.mixed(log_prob, u) if self.moving else (log_prob[..., 0], u)
-        return mixed, self._joined(states, u)
+        log_prob, u = self.mixed(torch.stack(values, -1), state.last)
+        return log_prob, self._joined(states, u)
+
+    def follow(self, state: ModelState, x: Tensor, covariates: Tensor) -> ModelState:
+        """The state after the step that follows a state: (B, 1, D) values in data units, none
+        missing, and (B, 1, C) covariates; densities are computed only where weights move."""
+        everything = torch.ones_like(x, dtype=torch.bool)
+        if self.moving:
+            return self.log_prob_next(state, x, everything, covariates)[1]
+        states = [_follow(m, s, x, covariates) for m, s in self._members(state)]
+        return self._joined(states, state.last)
 
 
 def check_member(part: type[SequenceModel], name: str = "") -> None:
@@ -278,30 +278,13 @@ def _scaled(m: SequenceModel, batch: SequenceBatch) -> SequenceBatch:
     return replace(batch, scaled=tuple(m.scaler(batch)))
 
 
-def _follow(
-    m: SequenceModel, state: ModelState, x: Tensor, covariates: Tensor, scored: bool
-) -> tuple[Tensor, ModelState]:
-    """`MixtureModel.follow` of a member; the density only if it is needed."""
+def _follow(m: SequenceModel, state: ModelState, x: Tensor, covariates: Tensor) -> ModelState:
+    """`MixtureModel.follow` of a member."""
     if isinstance(m, MixtureModel):
         return m.follow(state, x, covariates)
-    size, none = len(x), x[:, :0]
-    one = torch.ones(size, dtype=torch.int64, device=x.device)
-    batch = SequenceBatch(
-        x,
-        torch.ones_like(x, dtype=torch.bool),
-        one,
-        one * 0,
-        covariates,
-        none,
-        one * 0,
-        tuple(m.scaler.next(state.memory)),
-    )
-    memory = m.scaler.after(state.memory, x)
-    if not scored:
-        return x[..., 0] * 0, m.read(batch, state)._replace(memory=memory)
-    assert isinstance(m, Density)
-    value, after = m.log_prob(batch, state)
-    return value, after._replace(memory=memory)
+    everything = torch.ones_like(x, dtype=torch.bool)
+    batch, memory = m.next_batch(state, x, everything, covariates)
+    return m.read(batch, state)._replace(memory=memory)
 
 
 def _rows(part: State, rows: Tensor) -> State:

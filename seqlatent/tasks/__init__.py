@@ -24,6 +24,9 @@ A score is log p(x_{1:T}) of a sequence, in nats.
   these too, as the table says (`sees_later`): only the sum estimates a log-likelihood. A step of
   which some channels are missing is scored, by an emission that models channels one after another
   or as a set, given that they are hidden (`partial`), which is not the marginal of the others.
+- *Tail probabilities*: on request (`tail_draws`), each step has the probability of a value at least
+  as surprising, given the steps before it: uniform if the model is true and values are real. Only
+  models whose kind is `exact` have it. `seqlatent.inference.rarity` has the formulas.
 - *Steps*: every observed step counts, the first one too, and averages are over all steps. Missing
   values are left out. The other sequences in the data do not change a sequence's score. If the data
   has missing values and the training data had none, there is a warning; with `hide=0.05` in

@@ -17,7 +17,8 @@ from seqlatent.data.wild import tell_wild
 from seqlatent.distributions.heads import Head
 from seqlatent.errors import InputError
 from seqlatent.inference.likelihood import SequenceScore, kind_of, more_particles, score_sequences
-from seqlatent.inference.protocols import Density, EstimatedDensity
+from seqlatent.inference.protocols import Density, EstimatedDensity, ExactDensity
+from seqlatent.inference.rarity import rarities
 from seqlatent.models.base import SequenceModel
 from seqlatent.options import check_count, check_positive, check_seed
 from seqlatent.tasks.prepare import check_data
@@ -38,6 +39,7 @@ def score(
     progress: Callable[[int], None] | None = None,
     estimator: str = "auto",
     target_error: float | None = None,
+    tail_draws: int | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Log-likelihood of every sequence in data units.
 
@@ -52,6 +54,9 @@ def score(
         target_error: raise the number of particles of each sequence until its standard error, in
             nats per scored step, is at most this; a warning says if that is not reached. It is not
             where no error can be told.
+        tail_draws: if given, the steps have a `tail_probability`, from this many draws of each step
+            where it is not exact, or NaN there with 0. Draws take as long as forecasts of so many
+            paths over all steps, minutes for thousands of steps; scores alone take seconds.
 
     Returns:
         A frame with a row per sequence, `unique_id, log_prob, std_error, lower, upper, kind,
@@ -70,11 +75,20 @@ def score(
         `worst_share`, 0 to 1, is how much of a sequence's surprise its three worst steps make (see
         the function): near 1, a few values decide its score.
 
+        `tail_probability` is that of a value at least as surprising as the step's, given the steps
+        before it: P(p(X_t | x_{<t}) <= p(x_t | x_{<t})), uniform in (0, 1) if the model is true and
+        values are real (`seqlatent.inference.rarity`). Exact for a single channel with a normal or
+        Student-t distribution that is not on a logarithmic scale; elsewhere of draws, at least
+        1 / (tail_draws + 1). It is NaN for models with an estimated density or a bound, which have
+        no exact density of single steps.
+
     Raises:
         InputError: when an argument is out of range, or the data or the estimator do not fit the
             model.
     """
     num_particles, seed = check_count("num_particles", num_particles), check_seed(seed)
+    if tail_draws is not None:
+        tail_draws = check_count("tail_draws", tail_draws, 0)
     if target_error is not None:
         target_error = check_positive("target_error", target_error)
     computed = isinstance(model, Density)
@@ -92,15 +106,34 @@ def score(
     data = check_data(model, data)
     channels = model.description.channels
     tell_wild(data, [c.loc for c in channels], [c.scale for c in channels])
-    scores = score_sequences(
+    found = score_sequences(
         model, data, num_particles, seed, progress=progress, estimator=estimator
     )
-    results = {s.place: s for s in scores}
+    results = {s.place: s for s in found}
     if target_error is not None and not computed:
         _raise_particles(model, data, results, target_error, seed, estimator)
     elif num_particles > 1:
         _warn_of_untold(model, data, results)
-    return _frames(model, data, [results[i] for i in range(len(data))], estimator)
+    ordered = [results[i] for i in range(len(data))]
+    scores, steps = _frames(model, data, ordered, estimator)
+    if tail_draws is not None:
+        steps["tail_probability"] = _tails(model, data, ordered, tail_draws, seed)
+    return scores, steps
+
+
+def _tails(
+    model: SequenceModel,
+    data: SequenceDataset,
+    results: list[SequenceScore],
+    num_draws: int,
+    seed: int,
+) -> np.ndarray:
+    """The tail probability of every scored step, NaN for a model that has none."""
+    scored = [~np.isnan(r.log_prob) for r in results]
+    if not isinstance(model, ExactDensity):
+        return np.full(sum(int(k.sum()) for k in scored), np.nan)
+    found = rarities(model, data, num_draws, seed)
+    return np.concatenate([r[k] for r, k in zip(found, scored, strict=True)])
 
 
 def _raise_particles(
