@@ -5,8 +5,8 @@
 Left: the yearly number of sunspots, forecast for 1987 to 2008 by a model that was fitted to the
 years up to 1986. Right: taxi passengers in New York around the snow storm of January 2015, and how
 surprising they are to a model that was fitted to the months before November 2014:
--log p(x_t | x_{<t}) in nats. Below: three regimes of the same series, found without labels: the mean
-of each day's probabilities given all values. Takes about three minutes.
+-log p(x_t | x_{<t}) in nats. Below: three regimes of the same series, found without labels: the
+mean of each day's probabilities given all values. Takes about three minutes.
 """
 
 import argparse
@@ -162,7 +162,7 @@ def draw_regimes(ax: Axes, days: pd.DataFrame) -> None:
     ax.set_ylabel("probability", fontsize=9)
     ax.set_title("Regimes: three of the taxis' days, found without labels", fontsize=11, loc="left")
     ax.xaxis.set_major_locator(mdates.MonthLocator())
-    ax.xaxis.set_minor_locator(mdates.WeekdayLocator(mdates.MO))
+    ax.xaxis.set_minor_locator(mdates.WeekdayLocator(0))
     ax.xaxis.set_major_formatter(mdates.DateFormatter("%B %Y"))
 
 

@@ -56,6 +56,7 @@ def test_draws_agree_with_the_exact_ones(name, emission):
     data = dataset()
     m, batch = model(name, emission, data), collate(data)
     exact = m.tail_probability(batch)
+    assert exact is not None
     with torch.no_grad():
         noise = SequenceNoise([s.unique_id for s in data], 0)
         drawn = drawn_rarity(m, batch, 1999, noise)

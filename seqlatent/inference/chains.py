@@ -112,7 +112,9 @@ class _Forward(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx, gradient: Tensor, _: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         A, r, f = ctx.saved_tensors
         g = gradient.T
         d = _backwards(A, r, f, g - torch.cat([g[1:], torch.zeros_like(g[:1])]))

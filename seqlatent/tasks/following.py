@@ -21,7 +21,7 @@ hence the rate is r in the long run where k is bounded. For rates below q it sto
 which alarms of data without any surprise would begin: there are fewer then than were asked for.
 """
 
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -31,8 +31,10 @@ GAIN = 0.3  # of k
 LEAST = 0.3  # of k_0, which k keeps
 FARTHEST = 6.0  # mean excesses that one step may count for
 
+V = TypeVar("V", float, np.ndarray)
 
-class Followed(NamedTuple):
+
+class Followed(NamedTuple, Generic[V]):
     """Of one step, or of T of them as (T,) arrays, NaN where the surprise is missing.
 
     Attributes:
@@ -42,9 +44,9 @@ class Followed(NamedTuple):
             mean excess of the calibration.
     """
 
-    smoothed: float | np.ndarray
-    threshold: float | np.ndarray
-    excess: float | np.ndarray
+    smoothed: V
+    threshold: V
+    excess: V
 
 
 class Follower:
@@ -64,7 +66,7 @@ class Follower:
         c = self.calibrated
         return self.level + self.k * self.scale if c.memory else c.threshold
 
-    def update(self, surprise: float) -> Followed:
+    def update(self, surprise: float) -> Followed[float]:
         """Judge the next step; `surprise` is in nats, and missing ones are left out."""
         c, threshold = self.calibrated, self.threshold
         lift = HIGHEST * max(threshold - self.mean, self.scale) / self._weight
@@ -87,7 +89,7 @@ class Follower:
         self.level += step * self.scale * ((above > 0) - c.share)
 
 
-def follow(calibrated: Calibration, surprise: np.ndarray) -> Followed:
+def follow(calibrated: Calibration, surprise: np.ndarray) -> Followed[np.ndarray]:
     """Judge a series from its beginning.
 
     Args:

@@ -33,7 +33,7 @@ from seqlatent.models.registry import MODELS, build_model
 from seqlatent.options import make
 from seqlatent.training.allowance import Allowance, TooLarge
 
-FORMAT = 3
+FORMAT = 4
 CONFIG, WEIGHTS, CURVE = "config.json", "model.safetensors", "training_curve.csv"
 STATE, TENSORS = "checkpoint.json", "checkpoint-*.safetensors"
 
