@@ -3,6 +3,7 @@
     rnn, cnn, transformer    p(x_t | x_{<t}) by a GRU or LSTM, by dilated causal      exact
                              convolution, by causal attention
     flow                     z_t = f_t(x_t; past), f_t invertible, z_t ~ N(0, I)      exact
+    diffusion                x_t denoised from N(0, I) given the past                 ode
     latent                   p(x_t | history, z_t) with a guide q(z_t | x, z_{<t})    iwae
     vrnn, srnn, dmm          the same, with latents that depend on earlier ones       smc
     linear-gaussian          x_t = C z_t + d + noise, z_t = A z_{t-1} + noise,        exact

@@ -87,8 +87,8 @@ def score(
     if computed and estimator != "auto":
         how = {"exact": "exactly", "ode": "by solving an equation", "bound": "as a bound"}
         raise InputError(
-            f"model '{model.family}' computes its likelihood {how[model.kind]}: there is no estimator to "
-            f"choose; leave estimator={estimator} out"
+            f"model '{model.family}' computes its likelihood {how[model.kind]}: there is no "
+            f"estimator to choose; leave estimator={estimator} out"
         )
     data = check_data(model, data)
     channels = model.description.channels

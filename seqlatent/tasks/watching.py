@@ -59,7 +59,8 @@ class Detector:
         if not isinstance(model, ExactDensity | OdeDensity) or isinstance(model, MixtureModel):
             raise InputError(
                 f"model '{model.family}' carries no state from one row to the next to score by; "
-                "fit rnn, cnn, transformer, flow, diffusion or linear-gaussian, or use detect on whole series"
+                "fit rnn, cnn, transformer, flow, diffusion or linear-gaussian, or use detect "
+                "on whole series"
             )
         described = model.description
         if described.static_names or described.past_names:

@@ -1,14 +1,15 @@
 """The denoiser: from noised values, their noise level and features of the past to the velocity.
 
-    z(a) = cos(a) z + sin(a) e,    dz/da = v = cos(a) e - sin(a) z,    E[v | z(a), h] ~ sin(a) F(z(a), a, h)
+    z(a) = cos(a) z + sin(a) e,    dz/da = v = cos(a) e - sin(a) z
+    sin(a) F(z(a), a, h)  learns  E[v | z(a), h]
 
-The network computes F. With F = 0, z is exactly N(0, I), so that it has to learn only how the values
+The network computes F. With F = 0, z is exactly N(0, I), so that it has to learn only how values
 differ from that. v is what v-prediction learns (Salimans and Ho 2022), and what the preconditioning
 of Karras et al. (2022) leaves to the network for values of unit variance.
 
-The network has two hidden layers, of which level and past shift both and stretch the first. The trace
-of its Jacobian is then a closed form, as exact as automatic differentiation and about as fast as the
-network itself, for any number of channels:
+The network has two hidden layers, of which level and past shift both and stretch the first. The
+trace of its Jacobian is then a closed form, as exact as automatic differentiation and about as fast
+as the network itself, for any number of channels:
 
     F = W3 silu(W2 (g silu(W1 z + k1)) + k2)
     tr dF/dz = silu'(.)^T (W2 * (W1 W3)^T) (g silu'(.))
@@ -50,7 +51,7 @@ class Denoiser(nn.Module):
             self.out.bias.zero_()
 
     def condition(self, h: Tensor) -> Tensor:
-        """(..., in_dim) features of the past -> what `forward` needs of them, once for all levels."""
+        """(..., in_dim) features of the past -> what `forward` needs of them, for all levels."""
         return self.past(h)
 
     def forward(self, z: Tensor, a: Tensor, past: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ The map f takes out mean and scale, so that noise levels mean the same for every
 the normal autoregressive model. Training maximises the variational bound in continuous time (Kingma
 et al. 2021), of which the part that a normal z_t has is known exactly and only the rest sampled:
 
-    log p(z) >= log N(z; 0, I) - int cos(a) E_e [sin(a) |F|^2 - 2 v . F] da,    v = cos(a) e - sin(a) z
+    log p(z) >= log N(z; 0, I) - int cos(a) E_e [sin(a) |F|^2 - 2 v . F] da
 
 (For F = 0 the bound is tight: the noising of N(0, I) is reversible. The integrand is the denoising
 loss cot(a) |v - sin(a) F|^2 less its value at F = 0, and bounded as a goes to 0.) Scores are those
@@ -21,7 +21,6 @@ of the ODE, which are not a bound but the density from which `sampler=ode` sampl
 
 import logging
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -316,7 +315,7 @@ class DiffusionModel(EmissionModel, OdeDensity, Fillable):
         }
 
     def at_floor(self, batch: SequenceBatch) -> Tensor:
-        """(B, T, D) to what extent, 0 to 1, the floor of the map's scale determines each density."""
+        """(B, T, D) to what extent, 0 to 1, the floor of the map's scale sets each density."""
         _, y, maps, _, _ = self._read(batch, None)
         return maps.at_floor(y)
 

@@ -3,7 +3,7 @@
     z(s) = alpha(s) z + sigma(s) e,    alpha^2 + sigma^2 = 1,    alpha = cos a(s), sigma = sin a(s)
 
     cosine     a(s) = pi s / 2                                     (Nichol and Dhariwal 2021)
-    linear     log alpha^2 = -(b s + (beta_max - b) s^2 / 2)       (Ho et al. 2020; Song et al. 2021)
+    linear     log alpha^2 = -(b s + (beta_max - b) s^2 / 2)       (Song et al. 2021)
     sigmoid    alpha^2 = logistic(3 - 6 s), moved and stretched to go from 1 to 0
                                                                    (Jabri et al. 2023)
 
@@ -63,7 +63,9 @@ class Schedule:
             return 0.5 * math.pi * s
         if self.name == "linear":
             log_signal = -(BETA_MIN * s + 0.5 * (self.beta_max - BETA_MIN) * s * s)
-            return torch.atan2((-torch.expm1(log_signal)).clamp(min=0).sqrt(), (log_signal / 2).exp())
+            return torch.atan2(
+                (-torch.expm1(log_signal)).clamp(min=0).sqrt(), (log_signal / 2).exp()
+            )
         low, high = ENDS
         noise = ((high - torch.sigmoid(3 - 6 * s)) / (high - low)).clamp(0, 1)
         return torch.asin(noise.sqrt())

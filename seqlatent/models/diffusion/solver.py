@@ -9,6 +9,7 @@ errs 16 times as much with steps twice as long, so the difference over 15 estima
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -45,7 +46,7 @@ def runge_kutta(
     def moved(by: Sequence[Tensor], size: Tensor) -> list[Tensor]:
         return [p + size * k for p, k in zip(x, by, strict=True)]
 
-    for a, b in zip(angles[:-1], angles[1:], strict=True):
+    for a, b in pairwise(angles):
         size, middle = b - a, (a + b) / 2
         k1 = field(x, a)
         k2 = field(moved(k1, size / 2), middle)
@@ -61,27 +62,27 @@ def runge_kutta(
 def log_prob(denoiser: Velocity, z: Tensor, past: Tensor, end: float, steps: int) -> Tensor:
     """(N, D) values given the (N, .) past -> (N,) log densities in nats."""
 
-    def field(x: Sequence[Tensor], a: Tensor) -> list[Tensor]:
-        velocity, trace = denoiser.with_trace(x[0], a, given)
-        return [a.sin() * velocity, a.sin() * trace]
+    def one(part: Tensor, given: Tensor) -> Tensor:
+        def field(x: Sequence[Tensor], a: Tensor) -> list[Tensor]:
+            velocity, trace = denoiser.with_trace(x[0], a, given)
+            return [a.sin() * velocity, a.sin() * trace]
 
-    found = []
-    for part, given in zip(z.split(CACHED), past.split(CACHED), strict=True):
         last, total = runge_kutta(field, [part, part[:, 0] * 0], grid(steps, end, z))
-        found.append(log_normal(last) + total)
-    return torch.cat(found)
+        return log_normal(last) + total
+
+    return torch.cat([one(*p) for p in zip(z.split(CACHED), past.split(CACHED), strict=True)])
 
 
 def flow_samples(denoiser: Velocity, noise: Tensor, past: Tensor, end: float, steps: int) -> Tensor:
     """(N, D) standard normal numbers -> (N, D) samples given the (N, .) past, by the same ODE."""
 
-    def field(x: Sequence[Tensor], a: Tensor) -> list[Tensor]:
-        return [a.sin() * denoiser(x[0], a, given)]
+    def one(part: Tensor, given: Tensor) -> Tensor:
+        def field(x: Sequence[Tensor], a: Tensor) -> list[Tensor]:
+            return [a.sin() * denoiser(x[0], a, given)]
 
-    found = []
-    for part, given in zip(noise.split(CACHED), past.split(CACHED), strict=True):
-        found += runge_kutta(field, [part], grid(steps, end, noise).flip(0))
-    return torch.cat(found)
+        return runge_kutta(field, [part], grid(steps, end, noise).flip(0))[0]
+
+    return torch.cat([one(*p) for p in zip(noise.split(CACHED), past.split(CACHED), strict=True)])
 
 
 def ancestral_samples(
@@ -90,8 +91,8 @@ def ancestral_samples(
     """(N, D) standard normal numbers -> (N, D) samples, with new noise at every level (Ho et al.
     2020).
 
-    Each step samples q(z(b) | z(a), z) with the denoised value in the place of z. If the denoiser is
-    exact and levels are many, samples follow the density of the ODE; otherwise they do not.
+    Each step samples q(z(b) | z(a), z) with the denoised value in the place of z. If the denoiser
+    is exact and levels are many, samples follow the density of the ODE; otherwise they do not.
 
     Args:
         denoiser: of the model.
@@ -101,7 +102,7 @@ def ancestral_samples(
         levels: (S + 1,) angles from 0 to the end.
     """
     angles = levels.to(z).flip(0)
-    for a, b in zip(angles[:-1], angles[1:], strict=True):
+    for a, b in pairwise(angles):
         denoised = a.cos() * z - a.sin() ** 2 * denoiser(z, a, past)
         ratio = a.cos() / b.cos()
         added = 1 - (ratio * b.sin() / a.sin()) ** 2  # share of the noise at a that is new since b
