@@ -6,11 +6,12 @@ A score is log p(x_{1:T}) of a sequence, in nats.
 
 - *Units*: scores are in data units. In other units they differ by exactly the log-Jacobian.
 - *Kind*: `exact`; `ode`, computed by solving an equation in steps; a computed `bound`; or an
-  estimate. Estimates are unbiased for p(x), and so their logarithms are lower bounds in expectation. They have the effective sample size of the particles
-  (`ess`), and the difference between the estimate and the bound with one particle (`gap`). `iwae`
-  is importance sampling, step by step where the posterior of the latents factorises over time;
-  `smc` is six particle filters, for latents that depend on earlier ones; `elbo` has one particle.
-  `estimator` overrides the choice, and `num_particles` sets the number of particles.
+  estimate. Estimates are unbiased for p(x), and so their logarithms are lower bounds in
+  expectation. They have the effective sample size of the particles (`ess`), and the difference
+  between the estimate and the bound with one particle (`gap`). `iwae` is importance sampling, step
+  by step where the posterior of the latents factorises over time; `smc` is six particle filters,
+  for latents that depend on earlier ones; `elbo` has one particle. `estimator` overrides the
+  choice, and `num_particles` sets the number of particles.
 - *Error*: estimates have a standard error (`std_error`) and a 95 % interval for log p(x) (`lower`,
   `upper`), whose middle is above the estimate, as that is too low on average. Where a guide is too
   far from the posterior for its samples to tell how far, `std_error` is NaN, `upper` is inf,
