@@ -91,8 +91,10 @@ def ancestral_samples(
     """(N, D) standard normal numbers -> (N, D) samples, with new noise at every level (Ho et al.
     2020).
 
-    Each step samples q(z(b) | z(a), z) with the denoised value in the place of z. If the denoiser
-    is exact and levels are many, samples follow the density of the ODE; otherwise they do not.
+    Each step has the mean of q(z(b) | z(a), z) with the denoised value in the place of z, and the
+    larger of Ho et al.'s two variances, which is the right one for F = 0, with any number of steps,
+    and at low noise. If the denoiser is exact and levels are many, samples follow the density of
+    the ODE; otherwise they do not.
 
     Args:
         denoiser: of the model.
@@ -106,6 +108,6 @@ def ancestral_samples(
         denoised = a.cos() * z - a.sin() ** 2 * denoiser(z, a, past)
         ratio = a.cos() / b.cos()
         added = 1 - (ratio * b.sin() / a.sin()) ** 2  # share of the noise at a that is new since b
-        mean = (ratio * b.sin() ** 2 * z / a.sin() ** 2) + b.cos() * added * denoised
-        z = mean + b.sin() * added.clamp(min=0).sqrt() * noise.normal(z.shape, z)
+        mean = ratio * b.sin() ** 2 / a.sin() ** 2 * z + b.cos() * added * denoised
+        z = mean + (1 - ratio**2).sqrt() * noise.normal(z.shape, z)
     return z
