@@ -194,7 +194,7 @@ def models_markdown(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def kind(row: dict[str, Any]) -> str:
-    return row["kind"] if row["kind"] == "exact" else f"{row['kind']}, {row['num_particles']}"
+    return row["kind"] if not row["num_particles"] else f"{row['kind']}, {row['num_particles']}"
 
 
 def maps_markdown(rows: list[dict[str, Any]]) -> list[str]:

@@ -23,10 +23,13 @@ def score_lines(scores: pd.DataFrame, num_steps: int) -> list[str]:
         f"{counted(len(scores), 'sequence')}, {num_steps} steps: {total:.3f} nats in all, "
         f"{total / steps:.4f} nats per step"
     )
-    if kind == "exact":
-        return [f"{head} ({kind})"]
     numbers = scores["num_particles"].to_numpy()
     fewest, most = int(numbers.min()), int(numbers.max())
+    if kind == "ode":
+        error = (scores["upper"] - scores["lower"]).sum() / 2 / steps
+        return [f"{head} ({kind}, error of the solver {error:.5f})"]
+    if most == 0:  # computed
+        return [f"{head} ({kind})"]
     particles = counted(most, "particle") if fewest == most else f"{fewest} to {most} particles"
     untold = int(np.isnan(scores["std_error"].to_numpy(dtype=float)).sum())
     error = f"standard error {np.linalg.norm(scores['std_error']) / steps:.5f}"

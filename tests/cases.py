@@ -101,6 +101,11 @@ MODELS: dict[str, tuple[str, dict]] = {
         "flow",
         {"hidden_dim": 8, "base": "autoregressive", "emission": "sinh-arcsinh"},
     ),
+    "diffusion": ("diffusion", {"hidden_dim": 8, "denoiser_dim": 8}),
+    "diffusion-cnn": (
+        "diffusion",
+        {"hidden_dim": 8, "denoiser_dim": 8, "network": "cnn", "schedule": "linear"},
+    ),
     "latent": ("latent", {"hidden_dim": 8, "latent_dim": 2}),
     "latent-bent": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide_distribution": "spline"}),
     "vrnn-bent": ("vrnn", {"hidden_dim": 8, "latent_dim": 2, "guide_distribution": "sinh-arcsinh"}),

@@ -26,7 +26,15 @@ from seqlatent.tasks.imputing import impute
 
 STEPS, NUM = 9, 4000
 # The others refuse data with such gaps before any work (test_laws_models.py), or fill none.
-OTHERS = ("flow-latents", "flow-learned", "flow-coupling", "mixture", "mixture-moving")
+OTHERS = (
+    "flow-latents",
+    "flow-learned",
+    "flow-coupling",
+    "diffusion",
+    "diffusion-cnn",
+    "mixture",
+    "mixture-moving",
+)
 NAMES = sorted(n for n in MODELS if n not in OTHERS)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from cases import MODELS, model
-from test_laws_models import EXACT, _given_latents, log_prob
+from test_laws_models import COMPUTED, _given_latents, log_prob
 from torch.autograd.functional import jacobian
 
 from seqlatent.data.batch import collate
@@ -41,7 +41,7 @@ def test_past_covariates_are_causal(name: str):
 
     def steps(covariates: torch.Tensor) -> torch.Tensor:
         changed = dataclasses.replace(batch, covariates=covariates)
-        if name not in EXACT and m.options.smoothing:  # its guide sees the future
+        if name not in COMPUTED and m.options.smoothing:  # its guide sees the future
             return _given_latents(m, changed)
         return log_prob(m, changed)[0]
 

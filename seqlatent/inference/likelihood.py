@@ -25,7 +25,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
 from seqlatent.errors import InputError
 from seqlatent.inference.estimating import CHUNK, FILTERS, estimate
-from seqlatent.inference.protocols import Density, EstimatedDensity, StepModel
+from seqlatent.inference.protocols import Density, EstimatedDensity, OdeDensity, StepModel
 
 ESTIMATORS = ("auto", "per-step", "joint", "smc")
 
@@ -93,7 +93,8 @@ class SequenceScore(NamedTuple):
         num_observed: number of scored values.
         num_particles: of the estimate; 0 if computed without particles.
         std_error: Monte-Carlo standard error of the sum; 0 if computed, NaN if none can be told.
-        lower, upper: the 95 % interval for log p(x) (errors.py); the sum itself if it is exact.
+        lower, upper: the 95 % interval for log p(x) (errors.py); the sum itself if it is exact; of
+            `ode`, the sum less and plus the estimated errors of all steps.
         ess: effective sample size of the particles; NaN if computed.
         gap: the estimate less the bound with one particle, in nats; 0 if computed.
     """
@@ -110,7 +111,7 @@ class SequenceScore(NamedTuple):
 
 
 def kind_of(model: StepModel, num_particles: int, estimator: str = "auto") -> str:
-    """`exact`, `bound`, or the estimate's name."""
+    """`exact`, `ode`, `bound`, or the estimate's name."""
     if isinstance(model, Density):
         return model.kind
     return kind_of_estimate(choose_estimator(model, estimator), num_particles)
@@ -187,15 +188,23 @@ def _batches(data: SequenceDataset, num_particles: int, estimator: str) -> Itera
 def _computed(model: Density, part: list[Sequence]) -> Iterator[SequenceScore]:
     batch = collate(part).to(model.device)
     state, steps = model.begin(batch), []
+    off = torch.zeros(len(part), device=model.device)  # the solver's error of each sequence
     for start in range(0, batch.x.shape[1], CHUNK):
-        value, state = model.log_prob(batch.steps(start, start + CHUNK), state)
+        chunk = batch.steps(start, start + CHUNK)
+        if isinstance(model, OdeDensity):
+            value, error, state = model.log_prob_and_error(chunk, state)
+            off = off + error.sum(1)
+        else:
+            value, state = model.log_prob(chunk, state)
         steps.append(value)
     log_prob = torch.where(batch.scored, torch.cat(steps, 1), torch.nan).double().cpu().numpy()
     observed = (batch.observed & batch.scored[..., None]).sum((1, 2))
     for i, s in enumerate(part):
         total = float(np.nansum(log_prob[i]))
-        upper = total if model.kind == "exact" else math.inf
-        yield SequenceScore(i, log_prob[i, : len(s)], int(observed[i]), lower=total, upper=upper)
+        lower, upper = total - float(off[i]), total + float(off[i])
+        if model.kind == "bound":
+            upper = math.inf
+        yield SequenceScore(i, log_prob[i, : len(s)], int(observed[i]), lower=lower, upper=upper)
 
 
 def _estimated(

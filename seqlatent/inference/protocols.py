@@ -1,9 +1,10 @@
 """What inference needs of a model: the state that it carries from step to step, and capabilities.
 
 A capability is a base class of the model. Nothing is inferred from the names of methods: a class
-with a method `log_prob` has a likelihood only if it declares one of the first three.
+with a method `log_prob` has a likelihood only if it declares one of the first four.
 
     ExactDensity       log p(x_t | x_{<t}), computed           scored as `exact`
+    OdeDensity         the same by a solver, with its error     scored as `ode`
     DensityBound       a lower bound of it, computed           scored as `bound`
     EstimatedDensity   an estimate by weighted latents         scored as `iwae`, `smc` or `elbo`
     ExactPosterior     p(z_{1:T} | x_{1:T}), computed
@@ -143,7 +144,7 @@ class Density(StepModel):
     """A model that computes log p(x_t | x_{<t}), or a bound of it, without sampling.
 
     Attributes:
-        kind: whether `log_prob` is exact or a bound.
+        kind: whether `log_prob` is exact, that of a solver, or a bound.
     """
 
     kind: ClassVar[str]
@@ -174,6 +175,19 @@ class ExactDensity(Density):
         """(B, T) the probability, given x_{<t}, of a value with at most the density of x_t: NaN
         where not scored; None where it has no closed form (`seqlatent.inference.rarity`)."""
         return None
+
+
+class OdeDensity(Density):
+    """A model whose density is that of an ordinary differential equation, computed by a solver."""
+
+    kind = "ode"
+
+    @abstractmethod
+    def log_prob_and_error(
+        self, batch: SequenceBatch, state: ModelState | None = None
+    ) -> tuple[Tensor, Tensor, ModelState]:
+        """What `log_prob` returns, and after its first result the (B, T) estimated size of the
+        solver's error, nats."""
 
 
 class DensityBound(Density):

@@ -3,6 +3,7 @@
     rnn, cnn, transformer    p(x_t | x_{<t}) by a GRU or LSTM, by dilated causal      exact
                              convolution, by causal attention
     flow                     z_t = f_t(x_t; past), f_t invertible, z_t ~ N(0, I)      exact
+    diffusion                x_t denoised from N(0, I) given the past                 ode
     latent                   p(z_t | z_{t-1}, x_{t-1}) p(x_t | z_t) with a guide      smc
                              q(z_t | x, z_{<t}); with prior=independent,              iwae
                              z_t ~ N(0, I) and p(x_t | x_{t-1}, z_t)

@@ -120,14 +120,26 @@ class EmissionModel(SequenceModel, LossTraining):
         check_values(self.value_distribution, data)
         if self.options.channels != "coupling":
             return
-        for s in data:
-            missing = np.isnan(s.x)
-            partly = missing.any(1) & ~missing.all(1)
-            if partly.any():
-                t = int(partly.argmax())
-                d = int(missing[t].argmax())
-                raise InputError(
-                    f"{data.name}: in series {s.unique_id}, '{data.targets[d]}' is missing at step "
-                    f"{show_step(s.ds[t])} and other channels are not, which channels=coupling "
-                    "cannot model; use channels=autoregressive"
-                )
+        refuse_partly(data, "channels=coupling cannot model; use channels=autoregressive")
+
+
+def refuse_partly(data: SequenceDataset, reason: str) -> None:
+    """Refuse data with a step of which some channels are missing and others are not.
+
+    Args:
+        data: the sequences.
+        reason: end of the message, after "which".
+
+    Raises:
+        InputError: naming the series, the step and a channel.
+    """
+    for s in data:
+        missing = np.isnan(s.x)
+        partly = missing.any(1) & ~missing.all(1)
+        if partly.any():
+            t = int(partly.argmax())
+            d = int(missing[t].argmax())
+            raise InputError(
+                f"{data.name}: in series {s.unique_id}, '{data.targets[d]}' is missing at step "
+                f"{show_step(s.ds[t])} and other channels are not, which {reason}"
+            )

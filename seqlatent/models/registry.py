@@ -18,6 +18,7 @@ from seqlatent.inference.protocols import (
 )
 from seqlatent.models.autoregressive import CNNModel, RNNModel, TransformerModel
 from seqlatent.models.base import SequenceModel
+from seqlatent.models.diffusion.model import DiffusionModel
 from seqlatent.models.flow.model import FlowModel
 from seqlatent.models.latent.model import LatentModel
 from seqlatent.models.latent.presets import DMMModel, SRNNModel, VRNNModel
@@ -60,6 +61,7 @@ for _model in (
     LinearGaussianModel,
     SwitchingModel,
     FlowModel,
+    DiffusionModel,
     MixtureModel,
 ):
     register_model(_model)

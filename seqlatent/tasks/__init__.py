@@ -5,12 +5,13 @@ Scores
 A score is log p(x_{1:T}) of a sequence, in nats.
 
 - *Units*: scores are in data units. In other units they differ by exactly the log-Jacobian.
-- *Kind*: `exact`, a computed `bound`, or an estimate. Estimates are unbiased for p(x), and so their
-  logarithms are lower bounds in expectation. They have the effective sample size of the particles
-  (`ess`), and the difference between the estimate and the bound with one particle (`gap`). `iwae`
-  is importance sampling, step by step where the posterior of the latents factorises over time;
-  `smc` is six particle filters, for latents that depend on earlier ones; `elbo` has one particle.
-  `estimator` overrides the choice, and `num_particles` sets the number of particles.
+- *Kind*: `exact`; `ode`, computed by solving an equation in steps; a computed `bound`; or an
+  estimate. Estimates are unbiased for p(x), and so their logarithms are lower bounds in
+  expectation. They have the effective sample size of the particles (`ess`), and the difference
+  between the estimate and the bound with one particle (`gap`). `iwae` is importance sampling, step
+  by step where the posterior of the latents factorises over time; `smc` is six particle filters,
+  for latents that depend on earlier ones; `elbo` has one particle. `estimator` overrides the
+  choice, and `num_particles` sets the number of particles.
 - *Error*: estimates have a standard error (`std_error`) and a 95 % interval for log p(x) (`lower`,
   `upper`), whose middle is above the estimate, as that is too low on average. Where a guide is too
   far from the posterior for its samples to tell how far, `std_error` is NaN, `upper` is inf,
@@ -19,6 +20,7 @@ A score is log p(x_{1:T}) of a sequence, in nats.
   No test of samples finds what all of them missed: a mode of the posterior that no particle came
   near stays unseen. `target_error=0.01` raises the number of particles until the standard error
   per step is at most 0.01, and is never reached where no error can be told.
+  For `ode` the interval is the solver's error, estimated by steps of twice the size.
   `seqlatent.inference.errors` has the formulas, `scripts/RESULTS.md` how often the intervals hold.
 - *Single steps*: with a guide that sees later values (`srnn`, `dmm`), a step's number depends on
   these too, as the table says (`sees_later`): only the sum estimates a log-likelihood. A step of

@@ -65,7 +65,8 @@ def score(
 
         `lower` and `upper` are a 95 % interval for log p(x). It is not around `log_prob`, which is
         too low on average. Where no error can be told (inference/errors.py), `std_error` is NaN,
-        `upper` inf, and log p(x) is above `lower` with 95 %; a warning names such sequences.
+        `upper` inf, and log p(x) is above `lower` with 95 %; a warning names such sequences. Of
+        kind `ode`, it is the solver's error, by steps of twice the size, on both sides.
 
         `sees_later` says that the step's number depends on later values too, through a guide that
         sees them: the sum estimates log p(x), the step's own number not log p(x_t | x_{<t}).
@@ -98,10 +99,10 @@ def score(
             "forecasts; fit rnn, latent or flow to score"
         )
     if computed and estimator != "auto":
-        exactly = "exactly" if model.kind == "exact" else "as a bound"
+        how = {"exact": "exactly", "ode": "by solving an equation", "bound": "as a bound"}
         raise InputError(
-            f"model '{model.family}' computes its likelihood {exactly}: there is no estimator to "
-            f"choose; leave estimator={estimator} out"
+            f"model '{model.family}' computes its likelihood {how[model.kind]}: there is no "
+            f"estimator to choose; leave estimator={estimator} out"
         )
     data = check_data(model, data)
     channels = model.description.channels

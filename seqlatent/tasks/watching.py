@@ -19,7 +19,7 @@ from seqlatent.data.grid import steps_after
 from seqlatent.data.sequence import Sequence
 from seqlatent.data.steps import show_step
 from seqlatent.errors import InputError
-from seqlatent.inference.protocols import ExactDensity
+from seqlatent.inference.protocols import ExactDensity, OdeDensity
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.mixture import MixtureModel
 from seqlatent.tasks.alarms import Calibration
@@ -53,7 +53,7 @@ class Detector:
     """Watches one series; several series need a detector each.
 
     Args:
-        model: fitted, with an exact likelihood.
+        model: fitted, with a likelihood that is computed and not a bound.
         calibrated: the threshold and whether it follows.
 
     Raises:
@@ -61,10 +61,11 @@ class Detector:
     """
 
     def __init__(self, model: SequenceModel, calibrated: Calibration):
-        if not isinstance(model, ExactDensity) or isinstance(model, MixtureModel):
+        if not isinstance(model, ExactDensity | OdeDensity) or isinstance(model, MixtureModel):
             raise InputError(
                 f"model '{model.family}' carries no state from one row to the next to score by; "
-                "fit rnn, cnn, transformer, flow or linear-gaussian, or use detect on whole series"
+                "fit rnn, cnn, transformer, flow, diffusion or linear-gaussian, or use detect "
+                "on whole series"
             )
         described = model.description
         if described.static_names or described.past_names:
@@ -129,7 +130,7 @@ class Detector:
             one * 0,
             tuple(scaler.next(state.memory)) if scaler.moving or scaler.num_features else None,
         )
-        assert isinstance(model, ExactDensity)
+        assert isinstance(model, ExactDensity | OdeDensity)
         log_prob, after = model.log_prob(batch, state)
         self._state = after._replace(memory=scaler.after(state.memory, values))
         self._num_steps += 1
