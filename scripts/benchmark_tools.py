@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from seqlatent.choosing import scaling
+from seqlatent.choosing import alternatives, scaling
 from seqlatent.data.description import DataDescription
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
@@ -131,6 +131,6 @@ def processor_time() -> Iterator[None]:
     place of the time on the wall."""
     clock = SimpleNamespace(perf_counter=time.process_time)
     with ExitStack() as stack:
-        for module in (trainer, scaling, auto):
+        for module in (trainer, scaling, alternatives, auto):
             stack.enter_context(mock.patch.object(module, "time", clock))
         yield

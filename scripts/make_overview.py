@@ -160,7 +160,7 @@ def draw_regimes(ax: Axes, days: pd.DataFrame) -> None:
     ax.set_yticks([0, 0.5, 1])
     ax.margins(x=0.005)
     ax.set_ylabel("probability", fontsize=9)
-    ax.set_title("Regimes: three of the taxis' days, found without labels", fontsize=11, loc="left")
+    ax.set_title("Regimes: three kinds of taxi days, found without labels", fontsize=11, loc="left")
     ax.xaxis.set_major_locator(mdates.MonthLocator())
     ax.xaxis.set_minor_locator(mdates.WeekdayLocator(0))
     ax.xaxis.set_major_formatter(mdates.DateFormatter("%B %Y"))

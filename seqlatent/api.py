@@ -1,4 +1,4 @@
-"""The models as a user holds them: `Latent`, `Flow`, `RNN`, `Transformer`, `CNN`, `LinearGaussian`.
+"""The models as a user holds them: a class for each family, such as `Latent`, `Flow` and `RNN`.
 
     model = sl.Latent(latent_dim=4).fit(data, valid=0.1, seed=0)
     model.log_prob(test)

@@ -9,12 +9,12 @@ import pytest
 import seqlatent as sl
 from seqlatent.choosing.alternatives import (
     ENOUGH_STEPS,
-    SHARE,
     Chosen,
     TriedValue,
     choose_alternatives,
 )
 from seqlatent.choosing.settling import Plan
+from seqlatent.choosing.trials import SHARE
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.splits import split

@@ -16,7 +16,8 @@ import seqlatent as sl
 from seqlatent.api import RNN, LinearGaussian
 from seqlatent.choosing import Choice, Tried, choose_scaling
 from seqlatent.choosing.linear import FEWEST, STEPS, linear_scores, some
-from seqlatent.choosing.scaling import ENOUGH_STEPS, TRIAL_STEPS, candidates
+from seqlatent.choosing.scaling import ENOUGH_STEPS, candidates
+from seqlatent.choosing.trials import TRIAL_STEPS
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.splits import split
@@ -106,7 +107,7 @@ def test_what_is_never_scaled_needs_no_trial(kind: str, emission: str, monkeypat
         raise AssertionError("nothing was to be compared")
 
     monkeypatch.setattr("seqlatent.choosing.scaling.linear_scores", refused)
-    monkeypatch.setattr("seqlatent.choosing.scaling.fit", refused)
+    monkeypatch.setattr("seqlatent.choosing.scaling.short_fit", refused)
     with caplog.at_level(logging.INFO, "seqlatent"):
         m = RNN(hidden_dim=4, emission=emission).fit(data, max_steps=2, progress=False)
     assert m.module.scaler.scaling == "global"

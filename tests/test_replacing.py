@@ -151,7 +151,7 @@ def test_a_slow_state_without_kl_is_not_called_unused(caplog):
     assert prior_kl(m, collate(data)) < 1e-5
     with caplog.at_level(logging.INFO, "seqlatent"):
         warn(m, data)
-    assert "with those of random other steps loses 0." in caplog.text
+    assert "with the latents of random other steps, a step is predicted worse by 0." in caplog.text
     assert "not used" not in caplog.text
 
 

@@ -5,6 +5,7 @@ settling.py        all that is `auto`, before a fit
 scaling.py         the chain, by linear models and short fits
 linear.py          linear models of scaled values
 alternatives.py    a model's own options, by short fits
+trials.py          short fits
 mixing.py          mixtures of several fits, and their weights
 comparing.py       held-out likelihoods side by side, and how sure their differences are
 """

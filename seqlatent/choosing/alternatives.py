@@ -9,19 +9,16 @@ good as the best, the simplest is chosen: within a standard error or, where that
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from seqlatent.choosing.comparing import Parts, compare, held_out_parts
+from seqlatent.choosing.comparing import Parts, compare
+from seqlatent.choosing.trials import short_fit, trial_options
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.models.base import Alternatives, SequenceModel
-from seqlatent.nn.prepared import prepare
-from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions
 
-SHARE = 0.3  # of the budget, for short fits
-TRIAL_STEPS = 300  # of a short fit, at the most
-ENOUGH_STEPS = 60  # fewer do not tell
+ENOUGH_STEPS = 60  # of a short fit; fewer do not tell
 SLACK = 0.001  # nats per step that a simpler value may lag behind, however sure that is
 PATIENCE = 2  # numbers in turn that do no better than the best before them; larger ones would not
 
@@ -106,7 +103,8 @@ def choose_alternatives(
     """
     start = time.perf_counter()
     values = {name: each.usual for name, each in alternatives.items()}
-    trial = _trial(options, sum(len(each.values) for each in alternatives.values()))
+    num = sum(len(each.values) for each in alternatives.values())
+    trial = trial_options(options, num, ENOUGH_STEPS)
     tried: list[TriedValue] = []
     steps = 0
     for name, each in alternatives.items():
@@ -114,14 +112,14 @@ def choose_alternatives(
         for value in each.values if trial else ():
             assert trial is not None
             model = build({**values, name: value})
-            ready = replace(train, sequences=prepare(model.scaler, train.sequences))
-            valid = replace(held_out, sequences=prepare(model.scaler, held_out.sequences))
-            result = fit(model, ready, valid, trial, seed=seed, device=device)
-            steps += result.steps
-            if result.steps < ENOUGH_STEPS:  # time has broken it off
+            taken, parts = short_fit(
+                model, train, held_out, trial, ENOUGH_STEPS, seed=seed, device=device
+            )
+            steps += taken
+            if parts is None:
                 results, trial = {}, None
                 break
-            results[value] = held_out_parts(model, valid, options.num_particles, seed)
+            results[value] = parts
             if _declining(results):
                 break
         if results and all(len(nats) for nats, _ in results.values()):
@@ -129,13 +127,6 @@ def choose_alternatives(
             values[name] = _simplest(found)
             tried += found
     return Chosen(values, tuple(tried), steps, time.perf_counter() - start)
-
-
-def _trial(options: TrainingOptions, num: int) -> TrainingOptions | None:
-    """Options of a short fit, one of `num`; None where the budget does not allow them."""
-    part = options.share(num / SHARE)
-    steps = TRIAL_STEPS if part.max_steps is None else min(TRIAL_STEPS, part.max_steps)
-    return replace(part, max_steps=steps) if steps >= ENOUGH_STEPS else None
 
 
 def _declining(results: Mapping[Any, Parts]) -> bool:

@@ -14,20 +14,19 @@ some hundredths of a nat, and networks lose tenths by them.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from seqlatent.choosing.comparing import Parts, compare, held_out_parts, pieces
+from seqlatent.choosing.comparing import Parts, compare, pieces
 from seqlatent.choosing.linear import linear_scores, some
+from seqlatent.choosing.trials import short_fit, trial_options
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence as Series
 from seqlatent.inference.protocols import ExactPosterior, OwnSelection
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.chains import MOVING
-from seqlatent.nn.prepared import prepare
-from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions
 
 # From the simplest to the most complex.
@@ -46,9 +45,7 @@ CHAINS = (
 CLOSE = 0.1  # nats per step within which chains are tried with the model itself
 SLACK = {"linear": CLOSE, "fit": 0.005}  # nats per step that a simpler chain may lag behind
 FINALISTS = 3
-SHARE = 0.3  # of the budget, for short fits
-TRIAL_STEPS = 300  # of a short fit, at the most
-ENOUGH_STEPS = 100  # fewer do not tell
+ENOUGH_STEPS = 100  # of a short fit; fewer do not tell
 
 
 @dataclass(frozen=True)
@@ -161,30 +158,23 @@ def choose_scaling(
     best = max(t.nats_per_step for t in tried)
     close = [t for t in tried if t.nats_per_step >= best - max(CLOSE, 2 * t.std_error)]
     close = [close[0], *sorted(close[1:], key=lambda t: -t.nats_per_step)[: FINALISTS - 1]]
-    trial = _trial(options, len(close))
+    trial = trial_options(options, len(close), ENOUGH_STEPS)
     steps, results = 0, {}
     if len(close) > 1 and trial and not isinstance(module, OwnSelection):
         for chain in [c for c in chains if c in {t.scaling for t in close}]:
             model = build(chain)
-            ready = replace(train, sequences=prepare(model.scaler, train.sequences))
-            valid = replace(held_out, sequences=prepare(model.scaler, held_out.sequences))
-            result = fit(model, ready, valid, trial, seed=seed, device=device)
-            steps += result.steps
-            results[chain] = held_out_parts(model, valid, options.num_particles, seed)
-            if result.steps < ENOUGH_STEPS:
+            taken, found = short_fit(
+                model, train, held_out, trial, ENOUGH_STEPS, seed=seed, device=device
+            )
+            steps += taken
+            if found is None:
                 break
+            results[chain] = found
         else:
             fits = _compared(results, "fit")
             spent = time.perf_counter() - start
             return Choice(_simplest(fits), (*tried, *fits), steps, spent)
     return Choice(_simplest(tried), tuple(tried), steps, time.perf_counter() - start)
-
-
-def _trial(options: TrainingOptions, num: int) -> TrainingOptions | None:
-    """Options of a short fit, one of `num`; None where the budget does not allow them."""
-    part = options.share(num / SHARE)
-    steps = TRIAL_STEPS if part.max_steps is None else min(TRIAL_STEPS, part.max_steps)
-    return replace(part, max_steps=steps) if steps >= ENOUGH_STEPS else None
 
 
 def _parts(sequences: Sequence[Series], nats: Sequence[np.ndarray]) -> Parts:

@@ -38,8 +38,8 @@ def encode(
     plot: Annotated[
         Path | None,
         typer.Option(
-            help="Picture of the latents: of the first series, or of all series if exact; of the "
-            "first series, coloured by regime."
+            help="Picture of the latents of the first series, of exact ones of all series, or of "
+            "the first series coloured by regime."
         ),
     ] = None,
     plot_map: Annotated[

@@ -49,8 +49,9 @@ def score(
     tail_draws: Annotated[
         int,
         typer.Option(
-            help="Draws of each step for its tail probability in --steps-out where that is not "
-            "exact, such as 200: as slow as a forecast of so many paths over all steps. 0: none."
+            help="Draws at each step, such as 200, to estimate its tail probability in "
+            "--steps-out where that has no closed form. This takes as long as a forecast of so many "
+            "paths over all steps. 0: none."
         ),
     ] = 0,
     plot: Annotated[

@@ -18,8 +18,8 @@ from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.heads import StepDistribution
 from seqlatent.distributions.noise import Noise
-from seqlatent.inference.protocols import ExactDensity, Fillable, ModelState
-from seqlatent.models.emission_model import EmissionModel, EmissionModelOptions
+from seqlatent.inference.protocols import ExactDensity, ModelState
+from seqlatent.models.emission_model import EmissionModelOptions, FillingModel
 from seqlatent.nn.build import build_network
 from seqlatent.nn.causal import CausalNetwork
 from seqlatent.nn.feedforward import Beside
@@ -43,7 +43,7 @@ class AutoregressiveOptions(EmissionModelOptions):
     )
 
 
-class Autoregressive(EmissionModel, ExactDensity, Fillable):
+class Autoregressive(FillingModel, ExactDensity):
     """A causal network over past values, and a head; a subclass builds the network."""
 
     def __init__(self, options: Any, description: DataDescription):
@@ -104,15 +104,6 @@ class Autoregressive(EmissionModel, ExactDensity, Fillable):
         _, embedding, u = self.inputs(batch, state)
         _, network = self.network(u, state.network)
         return ModelState(state.memory, embedding[:, -1:], network)
-
-    def sample_step(
-        self, state: ModelState, covariates: Tensor, noise: Noise
-    ) -> tuple[Tensor, ModelState]:
-        y = covariates.new_zeros(len(covariates), 1, self.description.num_channels)
-        nothing = torch.zeros(y.shape[-1], dtype=torch.bool, device=y.device)
-        y, _, state = self.fill_step(state, y, nothing, covariates, noise)
-        x, memory = self.unscale_step(y, state)
-        return x, state._replace(memory=memory)
 
     def fill_step(
         self,

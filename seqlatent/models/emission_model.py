@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from seqlatent.data.batch import SequenceBatch
@@ -23,8 +24,9 @@ from seqlatent.distributions.emission import EMISSIONS
 from seqlatent.distributions.emission_options import EmissionOptions
 from seqlatent.distributions.families import Family, LocationScale
 from seqlatent.distributions.heads import Head
+from seqlatent.distributions.noise import Noise
 from seqlatent.errors import InputError
-from seqlatent.inference.protocols import LossTraining
+from seqlatent.inference.protocols import Fillable, LossTraining, ModelState
 from seqlatent.models.base import ModelOptions, SequenceModel
 from seqlatent.nn.chains import units
 
@@ -121,6 +123,19 @@ class EmissionModel(SequenceModel, LossTraining):
         if self.options.channels != "coupling":
             return
         refuse_partly(data, "channels=coupling cannot model; use channels=autoregressive")
+
+
+class FillingModel(EmissionModel, Fillable):
+    """Base of the models that sample a step as they fill one of which nothing is observed."""
+
+    def sample_step(
+        self, state: ModelState, covariates: Tensor, noise: Noise
+    ) -> tuple[Tensor, ModelState]:
+        y = covariates.new_zeros(len(covariates), 1, self.description.num_channels)
+        nothing = torch.zeros(y.shape[-1], dtype=torch.bool, device=y.device)
+        y, _, state = self.fill_step(state, y, nothing, covariates, noise)
+        x, memory = self.unscale_step(y, state)
+        return x, state._replace(memory=memory)
 
 
 def refuse_partly(data: SequenceDataset, reason: str) -> None:

@@ -120,7 +120,7 @@ def _draw_over_time(ax: "Axes", kl: np.ndarray, total: float) -> None:
     ax.set_ylim(bottom=0)
     ax.set_xlabel("step", fontsize=8)
     ax.set_title(
-        f"KL(q || prior) by step, mean over the sequences: {total:.3f} nats in all",
+        f"KL(q || prior) by step, mean over the sequences: {total:.4f} nats in all",
         fontsize=9,
         loc="left",
     )

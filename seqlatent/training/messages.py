@@ -69,8 +69,8 @@ def warn(module: SequenceModel, data: SequenceDataset) -> None:
         if isinstance(module, LatentModel):
             losses = quick_losses(module, batch)
             logger.info(
-                "latents: KL of %.3f nats per step between guide and prior; a step predicted with "
-                "those of random other steps loses %.3f nats",
+                "latents: KL of %.4f nats per step between guide and prior; with the latents of "
+                "random other steps, a step is predicted worse by %.3f nats",
                 prior_kl(module, batch),
                 losses.joint[0],
             )

@@ -32,12 +32,16 @@ from seqlatent.distributions.choice import choose_emission
 from seqlatent.distributions.heads import StepDistribution
 from seqlatent.distributions.noise import Noise, TorchNoise
 from seqlatent.errors import InputError
-from seqlatent.inference.protocols import Fillable, ModelState, OdeDensity
+from seqlatent.inference.protocols import ModelState, OdeDensity
 from seqlatent.models.diffusion import solver
 from seqlatent.models.diffusion.denoiser import Denoiser, log_normal, noised
 from seqlatent.models.diffusion.schedule import SCHEDULES, SMALLEST, Schedule
-from seqlatent.models.emission_model import EmissionModel, EmissionModelOptions, refuse_partly
-from seqlatent.nn.build import build_network, network_names
+from seqlatent.models.emission_model import FillingModel, refuse_partly
+from seqlatent.models.past_network import (
+    PastNetworkOptions,
+    build_past_network,
+    unused_network_options,
+)
 from seqlatent.nn.feedforward import Beside
 
 logger = logging.getLogger("seqlatent")
@@ -49,29 +53,7 @@ WARNED_LEFT = 0.01  # share of signal left at the end that a warning tells of
 
 
 @dataclass(frozen=True)
-class DiffusionOptions(EmissionModelOptions):
-    network: str = field(
-        default="gru",
-        metadata={"help": "network that summarises the past", "choices": network_names},
-    )
-    hidden_dim: int = field(
-        default=64, metadata={"help": "size of the network's features", "min": 1}
-    )
-    num_layers: int = field(
-        default=1, metadata={"help": "number of layers of the network", "min": 1, "max": 20}
-    )
-    dropout: float = field(
-        default=0.0,
-        metadata={
-            "help": "share of the network's features dropped in training",
-            "min": 0,
-            "below": 1,
-        },
-    )
-    hidden_input: bool = field(
-        default=True,
-        metadata={"help": "a hidden layer of each step's inputs, which gru and lstm read too"},
-    )
+class DiffusionOptions(PastNetworkOptions):
     denoiser_dim: int = field(
         default=64, metadata={"help": "size of the denoiser's two hidden layers", "min": 1}
     )
@@ -110,7 +92,7 @@ class DiffusionOptions(EmissionModelOptions):
     )  # fmt: skip
 
 
-class DiffusionModel(EmissionModel, OdeDensity, Fillable):
+class DiffusionModel(FillingModel, OdeDensity):
     """Values denoised step by step: likelihood by the ODE of the noise (Song et al. 2021).
 
         p(x_t | x_{<t}) = p(x_t | h_t),    dz/da = sin(a) F(z, a, h_t),    z(end) ~ N(0, I)
@@ -125,15 +107,7 @@ class DiffusionModel(EmissionModel, OdeDensity, Fillable):
     def __init__(self, options: DiffusionOptions, description: DataDescription):
         super().__init__(options, description)
         o = options
-        own = {"hidden_input": o.hidden_input} if o.network in ("gru", "lstm") else {}
-        self.network = build_network(
-            o.network,
-            self.input_dim,
-            o.hidden_dim,
-            num_layers=o.num_layers,
-            dropout=o.dropout,
-            **own,
-        )
+        self.network = build_past_network(o, self.input_dim)
         width = self.network.out_dim
         self.beside = Beside(width + self.input_dim, width)
         self.head = self.build_head(self.beside.out_dim)
@@ -150,9 +124,7 @@ class DiffusionModel(EmissionModel, OdeDensity, Fillable):
 
     @classmethod
     def unused_options(cls, options: DiffusionOptions) -> dict[str, str]:
-        unused = super().unused_options(options)
-        if options.network not in ("gru", "lstm"):
-            unused["hidden_input"] = "network=gru and network=lstm"
+        unused = {**super().unused_options(options), **unused_network_options(options)}
         if options.schedule != "linear":
             unused["beta_max"] = "schedule=linear"
         return unused
@@ -323,15 +295,6 @@ class DiffusionModel(EmissionModel, OdeDensity, Fillable):
 
     def read(self, batch: SequenceBatch, state: ModelState | None = None) -> ModelState:
         return self._read(batch, state)[-1]
-
-    def sample_step(
-        self, state: ModelState, covariates: Tensor, noise: Noise
-    ) -> tuple[Tensor, ModelState]:
-        y = covariates.new_zeros(len(covariates), 1, self.description.num_channels)
-        nothing = torch.zeros(y.shape[-1], dtype=torch.bool, device=y.device)
-        y, _, state = self.fill_step(state, y, nothing, covariates, noise)
-        x, memory = self.unscale_step(y, state)
-        return x, state._replace(memory=memory)
 
     def fill_step(
         self,

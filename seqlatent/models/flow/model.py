@@ -36,9 +36,13 @@ from seqlatent.distributions.noise import Noise
 from seqlatent.distributions.transformed import Transformed
 from seqlatent.errors import InputError
 from seqlatent.inference.protocols import ExactDensity, Fillable, InvertibleLatents, ModelState
-from seqlatent.models.emission_model import EmissionModel, EmissionModelOptions
+from seqlatent.models.emission_model import EmissionModel
 from seqlatent.models.flow.base_density import AutoregressiveBase
-from seqlatent.nn.build import build_network, network_names
+from seqlatent.models.past_network import (
+    PastNetworkOptions,
+    build_past_network,
+    unused_network_options,
+)
 from seqlatent.nn.feedforward import Beside
 
 CONDITIONS = ("observations", "latents")
@@ -50,7 +54,7 @@ WILD_LATENT = 5.0  # of a wild value: one of two million standard normal latents
 
 
 @dataclass(frozen=True)
-class FlowOptions(EmissionModelOptions):
+class FlowOptions(PastNetworkOptions):
     condition_on: str = field(
         default="observations",
         metadata={
@@ -59,10 +63,6 @@ class FlowOptions(EmissionModelOptions):
             "choices": CONDITIONS,
         },
     )
-    network: str = field(
-        default="gru",
-        metadata={"help": "network that summarises the past", "choices": network_names},
-    )
     base: str = field(
         default="normal",
         metadata={
@@ -70,24 +70,6 @@ class FlowOptions(EmissionModelOptions):
             "by a GRU (sampling is then step by step)",
             "choices": BASES,
         },
-    )
-    hidden_dim: int = field(
-        default=64, metadata={"help": "size of the network's features", "min": 1}
-    )
-    num_layers: int = field(
-        default=1, metadata={"help": "number of layers of the network", "min": 1, "max": 20}
-    )
-    dropout: float = field(
-        default=0.0,
-        metadata={
-            "help": "share of the network's features dropped in training",
-            "min": 0,
-            "below": 1,
-        },
-    )
-    hidden_input: bool = field(
-        default=True,
-        metadata={"help": "a hidden layer of each step's inputs, which gru and lstm read too"},
     )
     hidden_head: bool = field(
         default=True,
@@ -112,21 +94,12 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
         super().__init__(options, description)
         self.latent_dim = description.num_channels
         self.in_parallel = options.condition_on == "observations"  # whether the density is
-        o = options
-        own = {"hidden_input": o.hidden_input} if o.network in ("gru", "lstm") else {}
-        self.network = build_network(
-            o.network,
-            self.input_dim,
-            o.hidden_dim,
-            num_layers=o.num_layers,
-            dropout=o.dropout,
-            **own,
-        )
+        self.network = build_past_network(options, self.input_dim)
         # An autoregressive base bends the tails of its own latents instead.
         self.value_distribution.bends = options.base == "normal"
         # As in the autoregressive models, the maps also depend on the last step directly.
         width = self.network.out_dim
-        self.beside = Beside(width + self.input_dim, width if o.hidden_head else 0)
+        self.beside = Beside(width + self.input_dim, width if options.hidden_head else 0)
         self.head = self.build_head(self.beside.out_dim)
         autoregressive = options.base == "autoregressive"
         self.base = (
@@ -135,10 +108,7 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
 
     @classmethod
     def unused_options(cls, options: FlowOptions) -> dict[str, str]:
-        unused = super().unused_options(options)
-        if options.network not in ("gru", "lstm"):
-            unused["hidden_input"] = "network=gru and network=lstm"
-        return unused
+        return {**super().unused_options(options), **unused_network_options(options)}
 
     def sees_past(self) -> bool:
         # Conditioned on latents alone, all steps are decoded at once, before their values exist.

@@ -52,8 +52,8 @@ def collapse_warning(model: LatentModel, losses: Losses) -> str:
     if not is_idle(losses.joint, losses.joint_error):
         return ""
     found = (
-        "the latents are not used: with those of random other steps the model predicts "
-        f"as well (the loss is {max(0.0, losses.joint.max()):.4f} nats per step)"
+        "the latents are not used: with the latents of random other steps, the model predicts "
+        f"as well (worse by {max(0.0, losses.joint.max()):.4f} nats per step)"
     )
     if not model.from_context and not model.from_past:
         return (

@@ -73,11 +73,13 @@ class PriorGuide(Guide):
     def _correct(self, evidence: Tensor, loc: Tensor, scale: Tensor) -> TransformedNormal:
         """q(z_t | .) from the evidence (B, T, H), and the prior's loc and scale (..., B, T, Z)."""
         hidden = F.silu(evidence + self.from_loc(loc))
-        params = self.out(hidden).unflatten(-1, (-1, self.latent_dim))
-        gain = MAX_GAIN * torch.sigmoid(params[..., 1, :])
-        loc = torch.addcmul(loc, gain, params[..., 0, :])
+        Z, P = self.latent_dim, self.shape.num_params
+        innovation, logit, shape = self.out(hidden).split([Z, Z, P * Z], -1)
+        gain = MAX_GAIN * torch.sigmoid(logit)
+        loc = torch.addcmul(loc, gain, innovation)
         scale = scale * (1 - gain).sqrt()
-        return TransformedNormal(loc, scale, params[..., 2:, :].movedim(-2, -1), self.shape)
+        params = shape.unflatten(-1, (P, Z)).movedim(-2, -1)
+        return TransformedNormal(loc, scale, params, self.shape)
 
     def distributions(
         self, seen: Tensor, eps: Tensor, state: State = None
