@@ -50,7 +50,7 @@ def score(
         int,
         typer.Option(
             help="Draws at each step, such as 200, to estimate its tail probability in "
-            "--steps-out where that has no closed form. This takes as long as a forecast of so many "
+            "--steps-out where that has no closed form. It takes as long as a forecast of so many "
             "paths over all steps. 0: none."
         ),
     ] = 0,
