@@ -2,17 +2,17 @@
 
     .venv/bin/python scripts/make_kl_directions.py [--out docs/kl_directions.png] [--seed 0]
 
-Sequences of two values lie around (2, 2) or (-2, -2), as often around the one as around the other.
-A `flow` whose maps are affine has one peak: q(x_1) is normal, and so is q(x_2 | x_1). It is fitted to
+Sequences of two values lie around (2, 2) or (-2, -2), half of them around either. A `flow` whose
+maps are affine has one peak: q(x_1) is normal, and so is q(x_2 | x_1). It is fitted by least
 
-    KL(p || q) = E_p[log p(x) - log q(x)]    by maximum likelihood on the sequences: it must put mass
+    KL(p || q) = E_p[log p(x) - log q(x)]    maximum likelihood on the sequences: q must put mass
                                              wherever p has some, and covers both peaks
     KL(q || p) = E_q[log q(x) - log p(x)]    on its own samples x = f^{-1}(z), through which the
-                                             gradient goes: it must not put mass where p has none,
+                                             gradient goes: q must not put mass where p has none,
                                              and seeks one peak
 
-where p is an `rnn` with a mixture head, fitted to the same sequences. Both KLs of both fits, in nats
-per sequence, are integrals over a grid. A guide is fitted in the second direction: of several
+where p is an `rnn` with a mixture head, fitted to the same sequences. Both KLs of both fits, in
+nats per sequence, are integrals over a grid. A guide is fitted in the second direction: of several
 explanations of the data it may keep one (`seqlatent inspect` estimates both directions for it).
 """
 
@@ -24,11 +24,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 import seqlatent as sl
 from seqlatent.data.batch import SequenceBatch, collate
-from seqlatent.models.base import SequenceModel
+from seqlatent.inference.protocols import ExactDensity
 from seqlatent.models.flow.model import FlowModel
 from seqlatent.plots.figure import ACCENT, INK, SOFT, finish, new_figure
 
@@ -73,13 +72,14 @@ def both_directions(seed: int = 0, steps: int = STEPS) -> Directions:
     """Fit the target, and one family to it in both directions."""
     x = two_peaks(NUM, seed)
     data = sl.SequenceDataset.from_arrays(x)
-    target = sl.RNN(emission="mixture").fit(data, max_steps=steps, seed=seed, progress=False)
-    covering = one_peak().fit(data, max_steps=steps, seed=seed, progress=False)
-    seeking = one_peak().fit(data, max_steps=1, seed=seed, progress=False)
-    seek(flow_of(seeking), target.module, collate(data.sequences[:BATCH]), steps, seed)
+    fitted = sl.RNN(emission="mixture").fit(data, max_steps=steps, seed=seed, progress=False)
+    target = fitted.module
+    assert isinstance(target, ExactDensity)
+    covering, seeking = one_peak(data, steps, seed), one_peak(data, 1, seed)
+    seek(seeking, target, collate(data.sequences[:BATCH]), steps, seed)
     grid = np.linspace(-EDGE, EDGE, CELLS)
-    p = density(target.module, grid)
-    q = {"KL(p || q)": density(covering.module, grid), "KL(q || p)": density(seeking.module, grid)}
+    p = density(target, grid)
+    q = {"KL(p || q)": density(covering, grid), "KL(q || p)": density(seeking, grid)}
     kl = {name: (divergence(p, each, grid), divergence(each, p, grid)) for name, each in q.items()}
     return Directions(x[..., 0], grid, p, q, kl)
 
@@ -91,17 +91,15 @@ def two_peaks(num: int, seed: int) -> np.ndarray:
     return peak + SPREAD * rng.normal(size=(num, 2, 1))
 
 
-def one_peak() -> "sl.Flow":
-    """The family that is fitted: x_t = loc(x_{<t}) + scale(x_{<t}) z_t."""
-    return sl.Flow(emission="normal", scaling="global", hidden_dim=16)
+def one_peak(data: sl.SequenceDataset, steps: int, seed: int) -> FlowModel:
+    """The family, x_t = loc(x_{<t}) + scale(x_{<t}) z_t, after steps of maximum likelihood."""
+    model = sl.Flow(emission="normal", scaling="global", hidden_dim=16)
+    module = model.fit(data, max_steps=steps, seed=seed, progress=False).module
+    assert isinstance(module, FlowModel)
+    return module
 
 
-def flow_of(model: "sl.Flow") -> FlowModel:
-    assert isinstance(model.module, FlowModel)
-    return model.module
-
-
-def seek(q: FlowModel, p: SequenceModel, batch: SequenceBatch, steps: int, seed: int) -> None:
+def seek(q: FlowModel, p: ExactDensity, batch: SequenceBatch, steps: int, seed: int) -> None:
     """Minimise E_q[log q(x) - log p(x)] by samples x = f^{-1}(z) of q."""
     p.requires_grad_(False)
     optimizer = torch.optim.Adam(q.parameters(), 5e-3)
@@ -117,12 +115,12 @@ def seek(q: FlowModel, p: SequenceModel, batch: SequenceBatch, steps: int, seed:
 
 
 @torch.no_grad()
-def density(model: SequenceModel, grid: np.ndarray) -> np.ndarray:
+def density(model: ExactDensity, grid: np.ndarray) -> np.ndarray:
     """(G, G) p(x_1, x_2) at the points of a grid, whatever the model."""
     first, second = np.meshgrid(grid, grid, indexing="ij")
     points = np.stack([first.ravel(), second.ravel()], 1)[..., None]
     batch = collate(sl.SequenceDataset.from_arrays(points).sequences)
-    log_prob: Tensor = model.log_prob(batch)[0]  # type: ignore[operator]
+    log_prob = model.log_prob(batch)[0]
     return log_prob.sum(1).exp().double().numpy().reshape(first.shape)
 
 

@@ -1,4 +1,4 @@
-"""`scripts/make_kl_directions.py`: one direction of the KL covers two peaks, the other seeks one."""
+"""`scripts/make_kl_directions.py`: one direction covers two peaks, the other seeks one."""
 
 import importlib
 import math
