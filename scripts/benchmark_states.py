@@ -1,11 +1,11 @@
 """`scripts/benchmark states`: what a model's latents tell of hidden states that are known.
 
 A simulated process with hidden states is sampled; a model is fitted to its values alone. Its
-latents given the values so far (filtering), given all values (smoothing) and by its guide, if it
-has one, are read by a linear and a quadratic probe (state_probes.py), fitted on training sequences
-and judged on fresh ones. No function of the same values predicts the states better than the
-process's own filter and smoother; a guide is held against the one that sees what it sees.
-A recovery of 1 equals these, 0 is no better than a constant:
+latents given the values so far (filtering), given all values (smoothing) and, if it has a guide, by
+that for each step and for the step after it (predicted), are read by a linear and a quadratic probe
+(state_probes.py), fitted on training sequences and judged on fresh ones. No function of the same
+values predicts the states better than the process's own filter and smoother; a guide is held
+against the one that sees what it sees. A recovery of 1 equals these, 0 is a constant's:
 
     numbers    R^2 of the probe / R^2 of the process, for each state
     regimes    skill of the probe / skill of the process, skill = (accuracy - base) / (1 - base),
@@ -36,7 +36,7 @@ from seqlatent.processes import PROCESSES, StateProcess
 STEPS = 100  # of a sequence
 MODELS = ["latent", "dmm", "vrnn", "srnn", "linear-gaussian"]
 STATE_PROCESSES = [name for name, kind in PROCESSES.items() if issubclass(kind, StateProcess)]
-POSTERIORS = ("guide", "filtering", "smoothing")
+POSTERIORS = ("guide", "predicted", "filtering", "smoothing")
 
 
 class Truth:
@@ -168,7 +168,7 @@ def encoded(
 
 def seen(model: Model, posterior: str) -> str:
     """The inference by the process that sees the same values: `filtering` or `smoothing`."""
-    later = posterior == "guide" and getattr(model.module, "smoothing", False)
+    later = posterior in ("guide", "predicted") and getattr(model.module, "smoothing", False)
     return "smoothing" if later or posterior == "smoothing" else "filtering"
 
 

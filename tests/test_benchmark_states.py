@@ -27,7 +27,7 @@ def arguments(**changes) -> argparse.Namespace:
     options = {
         "process": ["slow-trend"], "models": ["linear-gaussian"], "seconds": 60.0, "steps": 2,
         "sequences": 12, "probe_sequences": 6, "fresh": 8, "num_particles": 4, "seed": 0,
-        "threads": 1, "posteriors": ["guide", "filtering", "smoothing"],
+        "threads": 1, "posteriors": ["guide", "predicted", "filtering", "smoothing"],
     }  # fmt: skip
     return argparse.Namespace(**{**options, **changes})
 

@@ -1,12 +1,13 @@
 """Latents given the values, against exact answers of linear-Gaussian latent models."""
 
+import itertools
 import logging
 
 import numpy as np
 import pytest
 import torch
 from cases import dataset, model
-from exact import CHAIN, LOADING, NOISE, SLOPE, chain, last_value
+from exact import CHAIN, LOADING, NOISE, SLOPE, STEP, chain, last_value
 from test_linear_gaussian import PROCESSES, basis, given, joint, sequences, true_model
 
 from seqlatent.data.batch import collate
@@ -14,6 +15,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.posterior import weighted_posterior
+from seqlatent.models.latent.predicting import predicted
 from seqlatent.tasks.encoding import infer_latents
 
 STEPS = 6
@@ -114,8 +116,15 @@ def test_smoothed_samples_have_the_dense_conditional_moments(process):
         np.testing.assert_array_less(np.abs(seen - expected), 5 * 1.5 * size / np.sqrt(num))
 
 
-@pytest.mark.parametrize("name", ["latent", "latent-last", "vrnn", "dmm", "linear-gaussian"])
-@pytest.mark.parametrize("posterior", ["filtering", "smoothing"])
+@pytest.mark.parametrize(
+    ("name", "posterior"),
+    [
+        *itertools.product(
+            ["latent", "latent-last", "vrnn", "dmm", "linear-gaussian"], ["filtering", "smoothing"]
+        ),
+        *itertools.product(["latent", "vrnn", "dmm"], ["predicted"]),
+    ],
+)
 def test_latents_have_their_shapes_and_seeds(name: str, posterior: str):
     m, data = model(name), dataset(num=2, steps=5)
     a, b, c = (
@@ -135,9 +144,11 @@ def test_latents_have_their_shapes_and_seeds(name: str, posterior: str):
 @pytest.mark.parametrize(
     ("name", "posterior", "reason"),
     [
-        ("latent", "backwards", "'backwards' is not one of auto, guide, filtering, smoothing"),
+        ("latent", "backwards", "'backwards' is not one of auto, guide, predicted, filtering"),
         ("flow", "smoothing", "the latents of model 'flow' are exact"),
         ("linear-gaussian", "guide", "has no guide"),
+        ("linear-gaussian", "predicted", "has no guide"),
+        ("latent-last", "predicted", "independent of each other"),
         ("rnn", "auto", "'rnn' has no latents"),
     ],
 )
@@ -146,6 +157,55 @@ def test_distributions_that_a_model_does_not_have_are_refused(
 ):
     with pytest.raises(InputError, match=reason):
         infer_latents(model(name), dataset(num=2), posterior=posterior)
+
+
+def test_the_next_latents_of_a_chain():
+    m, batch = chain(), collate(values().sequences)
+    z = torch.randn(4, 1, STEPS, 1)
+    p = predicted(m, batch, z)
+    torch.testing.assert_close(p.loc, SLOPE * z, rtol=0, atol=1e-5)
+    torch.testing.assert_close(p.scale, torch.full_like(z, STEP), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["latent", "vrnn", "dmm", "latent-recurrent"])
+def test_the_next_latents_are_those_that_forecasts_sample(name: str, monkeypatch):
+    """In chunks as at once, at every step, also after the last."""
+    m, data = model(name), dataset(num=1, steps=6)
+    s = data.sequences[0]
+    batch = collate([s])
+    z = torch.randn(3, 1, len(s), m.latent_dim, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr("seqlatent.models.latent.predicting.CHUNK", 4)
+    p = predicted(m, batch, z)
+    for t in (2, len(s) - 1):
+        before = collate([s.slice(0, t + 1)])
+        r = m.reading(before)
+        prior = m.prior(z[:, :, : t + 1], r.prior)[2]
+        context = m.prior_context(
+            r.after._replace(memory=m.remember(before)), batch.covariates[:, t : t + 1]
+        )
+        alone, _, _ = m.prior(z[:, :, :1] * 0, context, prior)
+        torch.testing.assert_close(p.loc[:, :, t], alone.loc[:, :, 0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(p.scale[:, :, t], alone.scale[:, :, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_state_after_a_step_is_told_by_default_where_latents_carry_it():
+    for name, usual in (("latent", "predicted"), ("latent-smoothing", "guide"), ("vrnn", "guide")):
+        m, data = model(name), dataset(num=2, steps=5)
+        found = infer_latents(m, data, num_samples=3)
+        same = infer_latents(m, data, num_samples=3, posterior=usual)
+        np.testing.assert_array_equal(found.series[0].samples, same.series[0].samples)
+
+
+def test_what_is_predicted_after_a_step_depends_on_its_value_and_on_none_after_it():
+    m, x = model("latent"), dataset(num=1, steps=6).sequences[0].x
+    changed = x.copy()
+    changed[3] += 2.0
+    a, b = (
+        infer_latents(m, SequenceDataset.from_list([v]), num_samples=4).series[0].mean
+        for v in (x, changed)
+    )
+    np.testing.assert_allclose(a[:3], b[:3], rtol=0, atol=1e-6)
+    assert np.abs(a[3] - b[3]).max() > 1e-3
 
 
 def test_there_is_a_warning_of_degenerate_trajectories(caplog: pytest.LogCaptureFixture):

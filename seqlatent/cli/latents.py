@@ -32,7 +32,10 @@ def encode(
     out: Annotated[Path, typer.Option(help="Table of latents or regimes, one row per step.")],
     num_samples: Annotated[int, typer.Option(help="Samples of the latents.")] = 64,
     posterior: Annotated[
-        str, typer.Option(help="The distribution to use: auto, guide, filtering or smoothing.")
+        str,
+        typer.Option(
+            help="The distribution to use: auto, guide, predicted, filtering or smoothing."
+        ),
     ] = "auto",
     samples_out: Annotated[Path | None, typer.Option(help="Table of all samples.")] = None,
     plot: Annotated[

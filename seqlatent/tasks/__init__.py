@@ -123,11 +123,13 @@ itself.
 Latents
 -------
 `encode` gives the mean and scale of every latent at every step, and samples on request. By default
-they are those of the guide, or for `linear-gaussian` those of p(z_t | x_{1:T}) by the smoother.
-With `posterior="filtering"` they are those of p(z_t | x_{1:t}), and with `"smoothing"` those of
-p(z_{1:T} | x_{1:T}): exact for `linear-gaussian`, elsewhere by weighted samples of the guide. A
-warning says where the effective number of samples is small. The latents of `flow` are exact, and
-`decode` is the inverse.
+they are those of the guide, or for `linear-gaussian` those of p(z_t | x_{1:T}) by the smoother. Of
+`latent` they are those of p(z_{t+1} | x_{1:t}), the latents of the next step given the values up to
+this one: all that the model knows of later values is in these, and may not be in z_t alone, which
+`posterior="guide"` gives. With `posterior="filtering"` they are those of p(z_t | x_{1:t}), and with
+`"smoothing"` those of p(z_{1:T} | x_{1:T}): exact for `linear-gaussian`, elsewhere by weighted
+samples of the guide. A warning says where the effective number of samples is small. The latents of
+`flow` are exact, and `decode` is the inverse.
 
 Of `switching` it gives the probability of each regime and the most probable path of regimes, given
 the whole sequence, or with `posterior=filtering` the values so far.

@@ -24,6 +24,8 @@ from seqlatent.inference.protocols import (
     Regimes,
 )
 from seqlatent.models.base import SequenceModel
+from seqlatent.models.latent.model import LatentModel
+from seqlatent.models.latent.predicting import carries_state, predicted
 from seqlatent.options import check_count, check_seed
 from seqlatent.tasks.prepare import check_data
 from seqlatent.tasks.regimes import FoundRegimes, regimes_of
@@ -31,7 +33,7 @@ from seqlatent.text import Summary, shortened
 
 logger = logging.getLogger("seqlatent")
 
-POSTERIORS = ("auto", "guide", "filtering", "smoothing")
+POSTERIORS = ("auto", "guide", "predicted", "filtering", "smoothing")
 FEW = 10.0  # effective samples; with fewer, means and scales are unreliable
 
 
@@ -139,12 +141,15 @@ def infer_latents(
     Their distribution is one of
 
         guide       q(z_t | x_{1:t}, z_{<t}), as it was trained
+        predicted   p(z_{t+1} | x_{1:t}), by the guide's paths: in a row, the state after its step
+                    (models/latent/predicting.py)
         filtering   p(z_t | x_{1:t}), given the values so far
         smoothing   p(z_t | x_{1:T}), given all values
 
-    `auto` selects the guide or, for a model that computes the posterior (`linear-gaussian`,
-    `switching`), smoothing. Other models sample filtering and smoothing by weighted samples of the
-    guide, and a warning says where the effective number of samples is small
+    `auto` selects `predicted` for `latent`, where the values after step t depend on those before
+    through z_{t+1} alone; else the guide or, for a model that computes the posterior
+    (`linear-gaussian`, `switching`), smoothing. Other models sample filtering and smoothing by
+    weighted samples of the guide, and a warning says where the effective number of samples is small
     (inference/posterior.py). Samples of smoothing are whole trajectories, unless the latents of
     different steps are independent.
 
@@ -156,7 +161,7 @@ def infer_latents(
         num_samples: S, samples of the latents; at least 2, to estimate their scale.
         seed: of the samples.
         progress: called with 1 for every finished series.
-        posterior: `auto`, `guide`, `filtering` or `smoothing`.
+        posterior: `auto`, `guide`, `predicted`, `filtering` or `smoothing`.
 
     Raises:
         InputError: when an argument is out of range, for a model without latents or without this
@@ -199,13 +204,21 @@ def _choose(model: SequenceModel, posterior: str) -> str:
             )
         return "exact"
     if isinstance(model, ExactPosterior | Regimes):
-        if posterior == "guide":
+        if posterior in ("guide", "predicted"):
             raise InputError(
                 f"model '{model.family}' has no guide: it computes the posterior; use "
                 "posterior=filtering or smoothing"
             )
         return "smoothing" if posterior == "auto" else posterior
-    return "guide" if posterior == "auto" else posterior
+    assert isinstance(model, EstimatedDensity)
+    if posterior == "predicted" and model.factorises:
+        raise InputError(
+            f"the latents of this '{model.family}' are independent of each other, so that nothing "
+            "predicts them; use posterior=guide"
+        )
+    if posterior != "auto":
+        return posterior
+    return "predicted" if isinstance(model, LatentModel) and carries_state(model) else "guide"
 
 
 def _warn_of_few(series: list[SeriesLatents]) -> None:
@@ -237,9 +250,11 @@ def _infer(
         mean, scale, samples = _computed(model, batch, s.unique_id, num_samples, seed, posterior)
     else:
         assert isinstance(model, EstimatedDensity)
-        if posterior == "guide":
-            samples = guide_samples(model, batch, s.unique_id, num_samples, seed).double()
-            mean, scale = samples.mean(0), samples.std(0)
+        if posterior in ("guide", "predicted"):
+            samples = guide_samples(model, batch, s.unique_id, num_samples, seed)
+            if posterior == "predicted":
+                samples = _predicted_samples(model, batch, s.unique_id, samples, seed)
+            mean, scale = samples.double().mean(0), samples.double().std(0)
         else:
             p = weighted_posterior(
                 model,
@@ -282,6 +297,16 @@ def _computed(
         eps = noise.normal((num_samples, *mean.shape[1:], 1), mean)
         samples = mean[0] + (factor @ eps)[..., 0]
     return mean[0], covariance[0].diagonal(dim1=-2, dim2=-1).sqrt(), samples
+
+
+def _predicted_samples(
+    model: EstimatedDensity, batch: SequenceBatch, name: str, z: Tensor, seed: int
+) -> Tensor:
+    """(S, T, Z) samples of the latents of the step after each, given paths of the same shape."""
+    assert isinstance(model, LatentModel)
+    p = predicted(model, batch, z[:, None])
+    eps = SequenceNoise([f"{name}, next"], seed).normal((1, *z.shape), z)[0]
+    return p.loc[:, 0] + p.scale[:, 0] * eps
 
 
 @torch.no_grad()

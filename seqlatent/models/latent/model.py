@@ -114,6 +114,13 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         emission = covariates if o.seen_history == "none" else known[..., : self.context_dim]
         return emission, known if o.prior == "conditional" else covariates
 
+    def prior_context(self, state: ModelState, covariates: Tensor) -> Tensor:
+        """(B, 1, .) what the prior sees at the step after a state with its memory, besides latents,
+        given its (B, 1, C) covariates."""
+        summary = state.network[0] if state.network else None
+        known, _ = self._know(self.next_input(state, covariates), summary)
+        return self._contexts(known)[1]
+
     def _emission(
         self, context: Tensor, z: Tensor, past: Tensor | None, observed: Tensor | None
     ) -> StepDistribution:
