@@ -7,6 +7,7 @@
 | `windows` | what may be measured, units, distances between windows |
 | `distances` | Wasserstein, sliced, MMD, energy, correlations |
 | `neighbours` | the distance to the nearest training window |
+| `encoder`, `trained` | a learnt encoder; Context-FID, discriminative, predictive |
 | `references` | windows drawn without a model |
 | `measuring` | `MEASURES`, and `measure_drawn`, all of them together |
 """
@@ -15,6 +16,7 @@ from seqlatent.measures.distances import correlation, energy, mmd, sliced_wasser
 from seqlatent.measures.measuring import ALL, CHEAP, MEASURES, REFERENCES, Measure, measure_drawn
 from seqlatent.measures.neighbours import nearest
 from seqlatent.measures.references import bootstrap, copula
+from seqlatent.measures.trained import context_fid, discriminative, encoder_of, frechet, predictive
 
 __all__ = [
     "ALL",
@@ -23,12 +25,17 @@ __all__ = [
     "REFERENCES",
     "Measure",
     "bootstrap",
+    "context_fid",
     "copula",
     "correlation",
+    "discriminative",
+    "encoder_of",
     "energy",
+    "frechet",
     "measure_drawn",
     "mmd",
     "nearest",
+    "predictive",
     "sliced_wasserstein",
     "wasserstein",
 ]

@@ -36,7 +36,7 @@ def wasserstein(real: np.ndarray, drawn: np.ndarray, seed: int = 0) -> float:
 def sliced_wasserstein(real: np.ndarray, drawn: np.ndarray, seed: int = 0) -> float:
     """Sliced Wasserstein distance of whole windows: the mean of W_1 over 200 random directions.
 
-        mean_k W_1(theta_k . x, theta_k . y),    theta_k uniform on the unit sphere of T D dimensions
+        mean_k W_1(theta_k . x, theta_k . y),    theta_k uniform on the sphere of T D dimensions
 
     Source: Rabin et al. (2012); Bonneel et al. (2015).
     """
@@ -54,9 +54,9 @@ def mmd(real: np.ndarray, drawn: np.ndarray, seed: int = 0) -> float:
         mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean_{i, j} k(x_i, y_j)
         k(x, y) = mean_b exp(-|x - y|^2 / (2 b^2)),    b = 1/4, 1/2, 1, 2, 4 medians of |x - y|
 
-    The median is over all pairs of the two sets together, so that under equal distributions the mean
-    is exactly 0. Of at most 2,000 windows of each set. Source: Gretton et al. (2012), eq. 3, and
-    sec. 8 for the median.
+    The median is over all pairs of the two sets together, so that under equal distributions the
+    mean is exactly 0. Of at most 2,000 windows of each set. Source: Gretton et al. (2012), eq. 3,
+    and sec. 8 for the median.
     """
     within_real, within_drawn, between = _pairs(real, drawn, seed)
     n, m = len(within_real), len(within_drawn)

@@ -1,7 +1,7 @@
 """All measures of what was drawn, beside the same measures of references."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ from seqlatent.errors import InputError, did_you_mean
 from seqlatent.measures.distances import correlation, energy, mmd, sliced_wasserstein, wasserstein
 from seqlatent.measures.neighbours import nearest
 from seqlatent.measures.references import bootstrap, copula
+from seqlatent.measures.trained import context_fid, discriminative, encoder_of, predictive
 from seqlatent.measures.windows import FEWEST, checked, some
 
 
@@ -48,9 +49,22 @@ MEASURES = {
         "distance to the nearest training window, over that of real windows; 0: copies",
         "near 1",
     ),
+    "context-fid": Measure(
+        context_fid, "Frechet distance between the features of an encoder of windows", "lower"
+    ),
+    "discriminative": Measure(
+        discriminative,
+        "how far above chance a network tells real windows from drawn ones, at most 0.5",
+        "lower",
+    ),
+    "predictive": Measure(
+        predictive,
+        "error on real windows of a forecast learnt from drawn ones, in the real range",
+        "lower",
+    ),
 }
-CHEAP = ("wasserstein", "sliced", "mmd", "energy", "correlation", "nearest")
 ALL = tuple(MEASURES)
+CHEAP = ALL[:6]  # nothing is trained for these
 REFERENCES = ("half", "bootstrap", "copula")
 
 
@@ -66,9 +80,9 @@ def measure_drawn(
 ) -> pd.DataFrame:
     """How far drawn windows are from real ones, beside what other ways to draw would reach.
 
-    In each repeat the real windows are halved at random, and all are compared with the first half by
-    as many windows as it holds (fewer, for all alike, where fewer were drawn): what depends on the
-    number of windows then does so alike for the model and its references.
+    In each repeat the real windows are halved at random. The first half is compared with as many
+    windows of each kind (fewer, and alike, where fewer were drawn), so that what depends on the
+    number of windows does so alike for the model and its references.
 
     - `model`: the windows that were drawn.
     - `half`: the second half of the real windows, the floor.
@@ -86,11 +100,11 @@ def measure_drawn(
 
     Returns:
         A row for each way to draw and each measure: `drawn_by`, `measure`, `value` (mean over the
-        repeats) and `std_error` over the repeats, NaN for one. It holds the randomness of halves and
-        of measures, not that of a fit or of the data.
+        repeats) and `std_error` over the repeats, NaN for one. It holds the randomness of halves
+        and of measures, not that of a fit or of the data.
 
     Raises:
-        InputError: for windows with gaps or of different shapes, or an unknown measure or reference.
+        InputError: for windows with gaps or of different shapes, an unknown measure or reference.
     """
     _check_names(measures, "measure", MEASURES)
     _check_names(references, "reference", REFERENCES)
@@ -101,8 +115,8 @@ def measure_drawn(
     for what, windows in (("drawn", drawn), ("training", known)):
         if windows.shape[1:] != real.shape[1:]:
             raise InputError(
-                f"the {what} windows have the steps and channels {windows.shape[1:]}, the real ones "
-                f"{real.shape[1:]}; give windows of one shape"
+                f"the {what} windows have the steps and channels {windows.shape[1:]}, the real "
+                f"ones {real.shape[1:]}; give windows of one shape"
             )
     if len(real) < 2 * FEWEST:
         raise InputError(f"{len(real)} real windows cannot be halved; give at least {2 * FEWEST}")
@@ -110,14 +124,7 @@ def measure_drawn(
     for number in np.random.SeedSequence(seed).generate_state(repeats):
         here, sets = _sets(real, drawn, known, references, int(number))
         for name in measures:
-            for drawn_by, windows in sets.items():
-                extra: dict[str, Any] = {}
-                target = here
-                if name == "nearest" and train is not None:
-                    extra["train"] = train
-                elif name == "nearest" and drawn_by != "half":
-                    target = real  # all are the training, of which a half is no copy
-                value = MEASURES[name].function(target, windows, int(number), **extra)
+            for drawn_by, value in _values(name, here, sets, real, train, int(number)):
                 values.setdefault((drawn_by, name), []).append(value)
     rows = [(*key, float(np.mean(found)), _std_error(found)) for key, found in values.items()]
     table = pd.DataFrame(rows, columns=["drawn_by", "measure", "value", "std_error"])
@@ -141,6 +148,28 @@ def _sets(
             draw = bootstrap if name == "bootstrap" else copula
             sets[name] = draw(train, number, seed)
     return here, sets
+
+
+def _values(
+    name: str,
+    here: np.ndarray,
+    sets: dict[str, np.ndarray],
+    real: np.ndarray,
+    train: np.ndarray | None,
+    seed: int,
+) -> Iterator[tuple[str, float]]:
+    """One measure of every way to draw, compared with the windows `here`."""
+    function, encoder = MEASURES[name].function, None
+    for drawn_by, windows in sets.items():
+        if name == "nearest":
+            # without others, all real windows are the training: half of them are no copies of it
+            target = here if train is not None or drawn_by == "half" else real
+            yield drawn_by, nearest(target, windows, seed, train)
+        elif name == "context-fid":
+            encoder = encoder or encoder_of(here, seed)  # the slow part, the same for all
+            yield drawn_by, context_fid(here, windows, seed, encoder)
+        else:
+            yield drawn_by, function(here, windows, seed)
 
 
 def _std_error(values: Sequence[float]) -> float:

@@ -12,7 +12,7 @@ def nearest(
 
         median_j min_i |y_j - x_i| / median_j min_i |r_j - x_i|
 
-    x the training windows, y the drawn and r the real ones, in units of the real standard deviation.
+    x the training windows, y the drawn and r the real ones, in real standard deviations.
     1: drawn windows are as new as real ones are. 0: they are copies. Far above 1: they are unlike
     the data. Where windows overlap, as those of one series with stride 1, held-out windows should
     come from another time, or their neighbours are almost copies and the ratio says little.

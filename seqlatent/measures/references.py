@@ -1,8 +1,8 @@
 """Windows that any model should be held against, drawn without one.
 
-*half*: real windows themselves, the floor of each measure. *bootstrap*: training windows again, with
-replacement: the perfect copy, which `nearest` alone tells from a model. *copula*: a Gaussian copula
-of the flattened window with empirical margins, what a model without any dynamics can reach.
+*half*: real windows themselves, the floor of each measure. *bootstrap*: training windows again,
+with replacement: a perfect copy, which `nearest` alone tells from a model. *copula*: a Gaussian
+copula of the flattened window with empirical margins, what a model without dynamics can reach.
 """
 
 import numpy as np

@@ -19,7 +19,7 @@ def checked(windows: np.ndarray, what: str) -> np.ndarray:
     """The windows as (N, T, D) float64; (N, T) has one channel.
 
     Raises:
-        InputError: for another shape, fewer than 10 windows, or values that are missing or infinite.
+        InputError: for another shape, fewer than 10 windows, or missing or infinite values.
     """
     x = np.asarray(windows, dtype=np.float64)
     x = x[..., None] if x.ndim == 2 else x
