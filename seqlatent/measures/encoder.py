@@ -26,7 +26,7 @@ READ = 256  # windows that are encoded at once
 
 class DilatedConv(nn.Linear):
     """A convolution of three taps, `dilation` steps apart, with zeros outside the window:
-    (N, T, in) -> (N, T, out). One matrix product: on windows this short it is faster than `Conv1d`."""
+    (N, T, in) -> (N, T, out). As one matrix product it is faster than `Conv1d`."""
 
     def __init__(self, in_dim: int, out_dim: int, dilation: int):
         super().__init__(3 * in_dim, out_dim)
