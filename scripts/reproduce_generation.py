@@ -1,22 +1,21 @@
-"""Windows drawn from nothing, beside published figures: Context-FID, discriminative and predictive
-score.
+"""Windows drawn from nothing, beside published Context-FID, discriminative and predictive scores.
 
-    scripts/reproduce generation --data FOLDER [--sets Stocks ...] [--models rnn ...] [--seconds 120]
+    scripts/reproduce generation --data FOLDER [--sets Stocks ...] [--models rnn ...]
 
-The protocol is that of Diffusion-TS (Yuan and Qiao 2024), who follow TimeGAN (Yoon et al. 2019): each
-column is scaled to [0, 1] over the whole series; windows of 24 steps with stride 1, all for training;
-as many are drawn, and compared with the training windows, in each of 5 repeats. FOLDER holds
-`stock_data.csv`, `energy_data.csv.gz` and `ETTh1.csv.gz` with a header; Sines are made.
+The protocol is that of Diffusion-TS (Yuan and Qiao 2024), who follow TimeGAN (Yoon et al. 2019):
+each column is scaled to [0, 1] over the whole series; windows of 24 steps with stride 1, all for
+training; as many are drawn and compared with the training windows, in each of 5 repeats. FOLDER
+holds `stock_data.csv`, `energy_data.csv.gz` and `ETTh1.csv.gz`, with headers; Sines are made.
 
-A copy of the training windows is best by these scores, so that rows stand beside the models': `half`,
-one half of the windows against all; `bootstrap`, windows again; `copula`, a Gaussian copula of the
-flattened window. And `nearest` tells copies (0) from new windows (about 1): it is the distance to the
-nearest training window, over that between one training window and the others, which overlap here.
-`--held-out` compares with windows of the last tenth of the series, which is not trained on (of Sines,
-fresh ones).
+These scores are best for a copy of the training windows. So there stand beside the models: `half`,
+one half of the windows against all; `bootstrap`, the windows again; `copula`, a Gaussian copula of
+the flattened window. `nearest` tells copies (0) from new windows (1 or more): the distance to the
+nearest training window, over that from one training window to the nearest other one, which here
+overlaps it. `--held-out` compares with the windows of the last tenth of the series, which is then
+not trained on; of Sines with fresh ones.
 
-    largest, beyond    the largest |value| drawn, where the data end at 1, and the percentage of values
-                       outside the range of the training windows
+    largest    the largest |value| drawn; the data end at 1
+    beyond     percentage of values outside the range of the training windows
 """
 
 import argparse
@@ -33,17 +32,18 @@ from benchmark_tools import add_row, commit, parse_model, processor_time, say, s
 
 from seqlatent.api import CLASSES
 from seqlatent.errors import InputError, did_you_mean
+from seqlatent.fitted_model import FittedModel
 from seqlatent.measures import ALL, MEASURES, bootstrap, context_fid, copula, encoder_of, nearest
+from seqlatent.measures.encoder import Encoder
 
 LENGTH = 24
 SINES = 10_000, 5  # windows and channels
-FILES = {"Stocks": "stock_data.csv", "Energy": "energy_data.csv.gz", "ETTh": "ETTh1.csv.gz"}
+FILES = {"Stocks": "stock_data.csv", "ETTh": "ETTh1.csv.gz", "Energy": "energy_data.csv.gz"}
 SETS = ("Sines", *FILES)
 TRAINED = ("context-fid", "discriminative", "predictive")
 WILD = ("largest", "beyond")
-# Context-FID, discriminative and predictive at 24 steps; of Sines, Stocks, ETTh and Energy.
-# Diffusion-TS and the three below it: Yuan and Qiao (2024); PaD-TS: Li et al. (2025); FM-TS: Hu et
-# al. (2024), abstract.
+# Context-FID, discriminative and predictive score of each of the sets, at 24 steps. Yuan and Qiao
+# (2024), but PaD-TS by Li et al. (2025), and FM-TS by Hu et al. (2024), in the abstract.
 NONE = float("nan")
 PUBLISHED = {
     "Diffusion-TS": [
@@ -117,26 +117,24 @@ def of_set(name: str, windows: Windows, args: argparse.Namespace) -> Iterator[li
     shared = {} if "context-fid" not in args.measures else encoders(windows.real, args)
     for drawn_by in ("half", "bootstrap", "copula", *args.models):
         start = time.process_time()
-        repeats = []
-        for repeat, drawn in enumerate(draws(name, drawn_by, windows, args)):
-            encoder = shared.get(repeat)
-            found = measured(windows, drawn, drawn_by, args.measures, args.seed + repeat, encoder)
-            repeats.append(found)
+        repeats = [
+            measured(
+                windows, drawn, drawn_by, args.measures, args.seed + repeat, shared.get(repeat)
+            )
+            for repeat, drawn in enumerate(draws(name, drawn_by, windows, args))
+        ]
         seconds = time.process_time() - start
         cells = [cell([found[column] for found in repeats]) for column in repeats[0]]
-        row = {"set": name, "drawn_by": drawn_by, "repeats": repeats, "commit": commit()}
+        row = {"set": name, "drawn_by": drawn_by, "values": repeats, "commit": commit()}
         options = {k: getattr(args, k) for k in ("seconds", "seed", "held_out")}
         add_row(args.out, "generation", {**row, **options, "all_seconds": seconds})
         say(f"generation: {name}, {drawn_by}, {seconds:.0f} s: {' '.join(cells)}")
         yield [name, drawn_by, *cells]
     for method, figures in PUBLISHED.items():
-        known = dict(zip(TRAINED, figures[SETS_PUBLISHED.index(name)], strict=False))
+        known = dict(zip(TRAINED, figures[SETS.index(name)], strict=False))
         values = [known.get(m, NONE) for m in (*args.measures, *WILD)]
         if not args.held_out and not np.isnan(values).all():
             yield [name, f"published: {method}", *(cell([v]) for v in values)]
-
-
-SETS_PUBLISHED = ("Sines", "Stocks", "ETTh", "Energy")  # in the order of `PUBLISHED`
 
 
 def cell(values: list[float]) -> str:
@@ -153,13 +151,20 @@ def cell(values: list[float]) -> str:
 # -- measures --------------------------------------------------------------------------------------
 
 
-def encoders(real: np.ndarray, args: argparse.Namespace) -> dict:
+def encoders(real: np.ndarray, args: argparse.Namespace) -> dict[int, Encoder]:
     """The encoder of each repeat, which all rows of a set share."""
     return {repeat: encoder_of(real, args.seed + repeat) for repeat in range(args.repeats)}
 
 
-def measured(windows: Windows, drawn: np.ndarray, drawn_by: str, names: list[str], seed: int,
-             encoder) -> dict[str, float]:  # fmt: skip
+def measured(
+    windows: Windows,
+    drawn: np.ndarray,
+    drawn_by: str,
+    names: list[str],
+    seed: int,
+    encoder: Encoder | None,
+) -> dict[str, float]:
+    """Every measure, by name, of what was drawn in one repeat."""
     found = {}
     for name in names:
         if name == "context-fid":
@@ -169,8 +174,8 @@ def measured(windows: Windows, drawn: np.ndarray, drawn_by: str, names: list[str
         elif drawn_by == "half" and not windows.held_out:
             found[name] = NONE  # they are training windows
         else:
-            train = windows.train if windows.held_out else None
-            found[name] = nearest(windows.real, drawn, seed, train)
+            others = windows.train if windows.held_out else None
+            found[name] = nearest(windows.real, drawn, seed, others)
     low, high = windows.train.min((0, 1)), windows.train.max((0, 1))
     beyond = (drawn < low) | (drawn > high)
     return {**found, "largest": float(np.abs(drawn).max()), "beyond": 100 * float(beyond.mean())}
@@ -201,14 +206,14 @@ def draws(
                 yield np.load(kept)
                 continue
             model = model or fitted(drawn_by, windows.train, args)
-            drawn = np.stack([s.values for s in model.sample(number, LENGTH, seed=seed)])
+            drawn = np.stack([s.x for s in model.sample(number, LENGTH, seed=seed)])
             if kept:
                 args.keep.mkdir(parents=True, exist_ok=True)
                 np.save(kept, drawn)
             yield drawn
 
 
-def fitted(entry: str, train: np.ndarray, args: argparse.Namespace):
+def fitted(entry: str, train: np.ndarray, args: argparse.Namespace) -> FittedModel:
     """A model of the training windows."""
     family, options, training = parse_model(entry)
     training = {"max_minutes": args.seconds / 60, **training}
