@@ -32,7 +32,7 @@ from benchmark_tools import add_row, commit, parse_model, processor_time, say, s
 
 from seqlatent.api import CLASSES
 from seqlatent.errors import InputError, did_you_mean
-from seqlatent.fitted_model import FittedModel
+from seqlatent.fitted_model import Fitted
 from seqlatent.measures import ALL, MEASURES, bootstrap, context_fid, copula, encoder_of, nearest
 from seqlatent.measures.encoder import Encoder
 
@@ -213,7 +213,7 @@ def draws(
             yield drawn
 
 
-def fitted(entry: str, train: np.ndarray, args: argparse.Namespace) -> FittedModel:
+def fitted(entry: str, train: np.ndarray, args: argparse.Namespace) -> Fitted:
     """A model of the training windows."""
     family, options, training = parse_model(entry)
     training = {"max_minutes": args.seconds / 60, **training}
