@@ -15,6 +15,7 @@ from seqlatent.measures import encoder as encoders
 def short(monkeypatch: pytest.MonkeyPatch):
     """Fewer and larger steps of training, which tell good from bad."""
     monkeypatch.setattr(encoders, "FEW_STEPS", 8)
+    monkeypatch.setattr(encoders, "DEPTH", 3)
     monkeypatch.setattr(trained, "BATCH", 64)
     monkeypatch.setattr(trained, "RATE", 0.03)  # thirty times the published one
     monkeypatch.setattr(trained, "DISCRIMINATIVE_STEPS", 100)
