@@ -131,7 +131,7 @@ def of_set(name: str, windows: Windows, args: argparse.Namespace) -> Iterator[li
         say(f"generation: {name}, {drawn_by}, {seconds:.0f} s: {' '.join(cells)}")
         yield [name, drawn_by, *cells]
     for method, figures in PUBLISHED.items():
-        known = dict(zip(TRAINED, figures[SETS.index(name)], strict=False))
+        known: dict[str, float] = dict(zip(TRAINED, figures[SETS.index(name)], strict=False))
         values = [known.get(m, NONE) for m in (*args.measures, *WILD)]
         if not args.held_out and not np.isnan(values).all():
             yield [name, f"published: {method}", *(cell([v]) for v in values)]

@@ -21,9 +21,9 @@ def generation(monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
-    walks = pd.DataFrame(rng.normal(size=(400, 2)).cumsum(0), columns=["a", "b"])
+    walks = pd.DataFrame(rng.normal(size=(450, 2)).cumsum(0), columns=["a", "b"])
     walks.to_csv(tmp_path / "stock_data.csv", index=False)
-    days = pd.date_range("2024-01-01", periods=400).astype(str)
+    days = pd.date_range("2024-01-01", periods=450).astype(str)
     walks.assign(date=days).to_csv(tmp_path / "ETTh1.csv.gz", index=False)
     return tmp_path
 
@@ -32,7 +32,7 @@ def test_windows_are_those_of_the_scaled_series(folder, generation):
     table = pd.read_csv(folder / "stock_data.csv").to_numpy()
     values = (table - table.min(0)) / np.ptp(table, axis=0)
     windows = generation.read(folder, "Stocks", held_out=False)
-    assert windows.train.shape == (377, 24, 2)
+    assert windows.train.shape == (427, 24, 2)
     np.testing.assert_allclose(windows.train[5], values[5:29])
     np.testing.assert_array_equal(windows.real, windows.train)
     # the date is no channel
@@ -41,7 +41,7 @@ def test_windows_are_those_of_the_scaled_series(folder, generation):
 
 def test_held_out_windows_share_no_row_with_the_training(folder, generation):
     windows = generation.read(folder, "Stocks", held_out=True)
-    assert len(windows.train) == 360 - 23
+    assert len(windows.train) == 405 - 23
     assert not np.isin(windows.real[..., 0], windows.train[..., 0]).any()
 
 
@@ -79,14 +79,19 @@ def test_the_table(options, folder, generation, monkeypatch, capsys):
     assert run(generation, monkeypatch, *common) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line]
     assert lines[0] == ["set", "drawn", "by", *CHEAP, "largest", "beyond"]
-    assert [line[1] for line in lines[1:]] == ["half", "bootstrap", "copula", "rnn:scaling=global,max_steps=2"]
+    assert [line[1] for line in lines[1:]] == [
+        "half",
+        "bootstrap",
+        "copula",
+        "rnn:scaling=global,max_steps=2",
+    ]
     rows = json.loads((folder / "out.json").read_text())["generation"]
     assert [len(row["values"]) for row in rows] == [2, 2, 2, 2]
     assert rows[1]["values"][0]["nearest"] == 0
     assert rows[1]["values"][0]["beyond"] == 0
     assert rows[3]["values"][0] != rows[3]["values"][1]
     kept = [np.load(path) for path in sorted((folder / "kept").iterdir())]
-    assert [len(drawn) for drawn in kept] == [337 if options else 377] * 2
+    assert [len(drawn) for drawn in kept] == [382 if options else 427] * 2
     monkeypatch.setattr(generation, "fitted", None)  # the windows that are kept are enough
     assert run(generation, monkeypatch, *common) == 0
     again = json.loads((folder / "out.json").read_text())["generation"][7]

@@ -98,7 +98,8 @@ def train_encoder(windows: np.ndarray, seed: int = 0) -> Encoder:
             loss.backward()
             optimizer.step()
             mean.update_parameters(encoder)
-    return mean.module.eval()
+    encoder.load_state_dict(mean.module.state_dict())
+    return encoder.eval()
 
 
 def batches(number: int, size: int, steps: int) -> Iterator[Tensor]:
