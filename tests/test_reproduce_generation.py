@@ -10,6 +10,7 @@ import pytest
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 CHEAP = ["wasserstein", "nearest"]
+MODEL = "rnn:scaling=global,max_steps=2"
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def run(generation, monkeypatch, *arguments: object) -> int:
 def test_the_table(options, folder, generation, monkeypatch, capsys):
     monkeypatch.setattr(generation, "commit", lambda: "abc")
     common = ["--data", folder, "--sets", "Stocks", "--measures", *CHEAP, "--repeats", 2]
-    common += ["--models", "rnn:scaling=global,max_steps=2", "--out", folder / "out.json"]
+    common += ["--models", MODEL, "--out", folder / "out.json"]
     common += ["--keep", folder / "kept", *options]
     assert run(generation, monkeypatch, *common) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line]
@@ -83,7 +84,7 @@ def test_the_table(options, folder, generation, monkeypatch, capsys):
         "half",
         "bootstrap",
         "copula",
-        "rnn:scaling=global,max_steps=2",
+        MODEL,
     ]
     rows = json.loads((folder / "out.json").read_text())["generation"]
     assert [len(row["values"]) for row in rows] == [2, 2, 2, 2]
