@@ -95,7 +95,7 @@ def correlation(real: np.ndarray, drawn: np.ndarray, seed: int = 0) -> float:
 
     of the real and the drawn windows, each standardised by itself. 0 for one channel. The published
     protocol takes a random fifth of the windows; here all that are given enter, and the seed does
-    nothing. Source: Ni et al. (2022); with these weights Yuan and Qiao (2024).
+    nothing. Source: Ni et al. (2020); with these weights Yuan and Qiao (2024).
     """
     pair = []
     for x in (checked(real, "real"), checked(drawn, "drawn")):

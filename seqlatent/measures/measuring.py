@@ -1,6 +1,6 @@
 """All measures of what was drawn, beside the same measures of references."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -101,7 +101,7 @@ def measure_drawn(
     Returns:
         A row for each way to draw and each measure: `drawn_by`, `measure`, `value` (mean over the
         repeats) and `std_error` over the repeats, NaN for one. It holds the randomness of halves
-        and of measures, not that of a fit or of the data.
+        and of measures, not that of a fit or of the data. Correlation is 0 for one channel.
 
     Raises:
         InputError: for windows with gaps or of different shapes, an unknown measure or reference.
@@ -176,7 +176,7 @@ def _std_error(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
 
 
-def _check_names(names: Sequence[str], what: str, known: Sequence[str] | dict[str, Measure]):
+def _check_names(names: Sequence[str], what: str, known: Collection[str]) -> None:
     if isinstance(names, str):
         raise InputError(f"{what}s is the text '{names}'; give a list of names: ['{names}']")
     for name in names:

@@ -25,7 +25,7 @@ def copula(train: np.ndarray, number: int, seed: int = 0) -> np.ndarray:
 
     over the T D values k of a window: F_k is their empirical distribution, and R the correlation of
     the normal scores Phi^{-1}((rank - 1/2) / N), equal values sharing a rank. Only values that were
-    observed are drawn. Source: Nelsen (2006), ch. 2; normal scores by van der Waerden (1952).
+    observed are drawn. Source: Nelsen (2006), ch. 2.
     """
     x = flat(checked(train, "training"))
     rng = np.random.default_rng(seed)
