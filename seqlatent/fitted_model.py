@@ -101,9 +101,10 @@ class Fitted(ABC):
         marginal_draws: int | None = None,
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The frame of `log_prob`, and one with a row per step: `unique_id, ds, log_prob,
-        sees_later, partial`; `sampled` with `marginal_draws`; and `tail_probability`, the probability of a value at least as
-        surprising, if `tail_draws` is given: the number of draws of each step where it is not
-        exact, which take as long as forecasts of so many paths over all steps; with 0, NaN."""
+        sees_later, partial`; `sampled` with `marginal_draws`; and `tail_probability`, the
+        probability of a value at least as surprising, if `tail_draws` is given: the number of draws
+        of each step where it is not exact, which take as long as forecasts of so many paths over
+        all steps; with 0, NaN."""
         data = self._load(data)
         with counting("scoring", len(data), progress) as count:
             return score(

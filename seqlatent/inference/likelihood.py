@@ -109,7 +109,7 @@ class SequenceScore(NamedTuple):
             `ode`, the sum less and plus the estimated errors of all steps.
         ess: effective sample size of the particles or draws; NaN if computed.
         gap: the estimate less the bound with one particle or draw, in nats; 0 if computed.
-        sampled: (T,) bool, steps whose missing channels were drawn; None if no draws were asked for.
+        sampled: (T,) bool, steps whose missing channels were drawn; None if none were to be.
     """
 
     place: int
