@@ -12,7 +12,8 @@ A `Head` is all that a model knows of its emission. Called with features, it ret
 Channels are independent given h, or modelled one after another (`autoregressive.py`) or jointly
 (`coupling.py`, `covariance.py`, `subset.py`). A missing channel contributes nothing to `log_prob`.
 Where channels are independent, that is the marginal distribution of the observed channels; where
-they are not, it is their distribution given which channels are missing.
+they are not, it is their distribution given which channels are missing; `fill` then estimates the
+marginal one.
 """
 
 from abc import ABC, abstractmethod

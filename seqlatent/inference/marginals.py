@@ -13,9 +13,10 @@ missing: Kong, Liu and Wong 1994). Its error is that of log mean_n w^n by the ja
 No draw is needed where channels are independent or their joint marginals have a closed form, nor
 where no seen channel comes after a missing one: there the density is the marginal already.
 
-Only these steps' own densities change. The steps after them are predicted from what was observed,
-by networks (or, in `switching`, a filter of regimes) that read missing as missing: that is how the
-model conditions on its past, here as in every other score. It is not an integral over the past.
+Regimes of `switching` and members of `mixture` draw each for themselves, and have the weights that
+they have in any score. Only these steps' own densities change. The steps after them are predicted
+from what was observed, by networks, filters and weights that read missing as missing: that is how
+the model conditions on its past, here as elsewhere, and no integral over what is missing of it.
 """
 
 from collections.abc import Callable, Sequence
