@@ -68,13 +68,7 @@ def frames(draw: st.DrawFn) -> pd.DataFrame:
 
 
 def read(frame: pd.DataFrame) -> SequenceDataset:
-    """A table, or no example where it is refused."""
-    try:
-        return load(frame, targets=[c for c in frame if str(c).startswith("y")])
-    except InputError as error:
-        assert "\n" not in str(error)
-        assume(False)
-        raise
+    return load(frame, targets=[c for c in frame if str(c).startswith("y")])
 
 
 def by_name(data: SequenceDataset) -> dict[str, tuple[list, list]]:
@@ -119,7 +113,7 @@ def small(name: str) -> Any:
     return model(name, data=dataset(channels=2))
 
 
-@pytest.mark.parametrize("name", ["rnn", "switching", "latent", "linear-gaussian"])
+@pytest.mark.parametrize("name", ["rnn", "switching", "latent-last", "linear-gaussian"])
 @given(st.data())
 def test_a_score_does_not_depend_on_the_other_series(name: str, data: st.DataObject):
     lengths = data.draw(st.lists(st.integers(1, 9), min_size=2, max_size=4))
@@ -129,9 +123,8 @@ def test_a_score_does_not_depend_on_the_other_series(name: str, data: st.DataObj
     for x in series:
         x[1:][rng.random(x[1:].shape) < hidden] = np.nan
     whole = SequenceDataset.from_list(series)
-    options = {"num_particles": 4} if name == "latent" else {"marginal_draws": 4}
-    if data.draw(st.booleans()):
-        options = {"num_particles": 4}
+    drawn = name != "latent-last" and data.draw(st.booleans())
+    options = {"marginal_draws": 4} if drawn else {"num_particles": 4}
     together = score(small(name), whole, **options)[0]["log_prob"]
     order = data.draw(st.permutations(range(len(series))))
     some = order[: data.draw(st.integers(1, len(series)))]
@@ -244,16 +237,15 @@ def read_or_refused(content: bytes, kind: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"d{kind}")
         path.write_bytes(content)
+        refusal, number = "", 0
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of pandas, about cells
-                data = load(path)
+                number = len(load(path))
         except InputError as error:
-            assert "\n" not in str(error), error
-            assert "d." in str(error)
-            return
-        assert len(data) > 0
-        assert all(np.isfinite(s.x).any() or len(s) for s in data)
+            refusal = str(error)
+    assert number or path.name in refusal  # a sentence that names the file
+    assert "\n" not in refusal
 
 
 @given(st.sampled_from(ENDINGS), st.binary(max_size=300))
