@@ -56,6 +56,7 @@ class Fitted(ABC):
         progress: bool = False,
         estimator: str = "auto",
         target_error: float | None = None,
+        marginal_draws: int | None = None,
     ) -> pd.DataFrame:
         """Log-likelihood of every sequence, nats in data units.
 
@@ -66,8 +67,8 @@ class Fitted(ABC):
             progress: show a bar.
             estimator: `per-step`, `joint`, `smc`, or `auto` by the model's structure.
             target_error: raise the particles of a sequence until its standard error, in nats per
-                scored step, is at most this; a warning says where that was not reached, and it
-                never is where no error can be told.
+                scored step, is at most this; a warning says where that was not reached.
+            marginal_draws: of missing channels, for the marginal of those seen at the same step.
 
         Returns:
             a frame with a row per sequence, as `seqlatent.tasks.scoring.score` describes it.
@@ -82,6 +83,7 @@ class Fitted(ABC):
             progress=progress,
             estimator=estimator,
             target_error=target_error,
+            marginal_draws=marginal_draws,
         )[0]
 
     def score(
@@ -94,11 +96,12 @@ class Fitted(ABC):
         estimator: str = "auto",
         target_error: float | None = None,
         tail_draws: int | None = None,
+        marginal_draws: int | None = None,
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The frame of `log_prob`, and one with a row per step: `unique_id, ds, log_prob,
-        sees_later, partial`; and `tail_probability`, the probability of a value at least as
-        surprising, if `tail_draws` is given: the number of draws of each step where it is not
-        exact, which take as long as forecasts of so many paths over all steps; with 0, NaN."""
+        sees_later, partial`; `sampled` with `marginal_draws`; and with `tail_draws`
+        `tail_probability`, of a value at least as surprising, by so many draws where it is not
+        exact (they take as long as forecasts of so many paths over all steps; with 0, NaN)."""
         data = self._load(data)
         with counting("scoring", len(data), progress) as count:
             return score(
@@ -110,6 +113,7 @@ class Fitted(ABC):
                 estimator=estimator,
                 target_error=target_error,
                 tail_draws=tail_draws,
+                marginal_draws=marginal_draws,
             )
 
     def detect(

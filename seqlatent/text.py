@@ -23,26 +23,31 @@ def score_lines(scores: pd.DataFrame, num_steps: int) -> list[str]:
         f"{counted(len(scores), 'sequence')}, {num_steps} steps: {total:.3f} nats in all, "
         f"{total / steps:.4f} nats per step"
     )
-    numbers = scores["num_particles"].to_numpy()
-    fewest, most = int(numbers.min()), int(numbers.max())
     if kind == "ode":
         error = (scores["upper"] - scores["lower"]).sum() / 2 / steps
         return [f"{head} ({kind}, error of the solver {error:.5f})"]
-    if most == 0:  # computed
+    numbers = scores["num_particles"].to_numpy()
+    if numbers.max() == 0:  # computed
         return [f"{head} ({kind})"]
-    particles = counted(most, "particle") if fewest == most else f"{fewest} to {most} particles"
+    drawn = bool((scores["kind"] == "sampled").any())
+    estimates = scores[numbers > 0]
+    what = "draw" if drawn else "particle"
+    fewest, most = int(numbers[numbers > 0].min()), int(numbers.max())
+    particles = counted(most, what) if fewest == most else f"{fewest} to {most} {what}s"
+    if drawn:
+        kind = f"sampled for {len(estimates)} of {len(scores)}, the rest exact"
+        particles += " of missing channels"
     untold = int(np.isnan(scores["std_error"].to_numpy(dtype=float)).sum())
     error = f"standard error {np.linalg.norm(scores['std_error']) / steps:.5f}"
     if untold:
         error = f"error unknown for {untold} of {len(scores)}"
-    share = scores["ess"] / scores["num_particles"]
+    share = estimates["ess"] / estimates["num_particles"]
     worst = share.idxmin()
     return [
         f"{head} ({kind}, {particles}, {error})",
-        f"effective sample size {share.mean():.1%} of the particles on average, "
-        f"{share[worst]:.1%} at the least (series {scores['unique_id'][worst]}); the particles "
-        "raise the bound by "
-        f"{scores['gap'].sum() / steps:.4f} nats per step",
+        f"effective sample size {share.mean():.1%} of the {what}s on average, "
+        f"{share[worst]:.1%} at the least (series {scores['unique_id'][worst]}); the {what}s "
+        f"raise the bound by {scores['gap'].sum() / steps:.4f} nats per step",
     ]
 
 

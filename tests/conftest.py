@@ -12,6 +12,7 @@ import pytest
 import torch
 from cases import H, dataset, model
 from command_line import TINY
+from hypothesis import HealthCheck, settings
 
 from seqlatent.cli.app import run_command
 from seqlatent.data.dataset import SequenceDataset
@@ -21,6 +22,19 @@ from seqlatent.tasks.evaluation import Evaluation
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell leaves it in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Of `test_properties.py`: few examples, the same every time; or many, chosen anew.
+SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+settings.register_profile(
+    "few",
+    max_examples=25,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=SLOW,
+)
+settings.register_profile("many", max_examples=2000, deadline=None, suppress_health_check=SLOW)
+settings.load_profile("few")
 
 
 def fitted(folder: Path, data: str, *options: str) -> Path:

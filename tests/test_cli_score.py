@@ -37,6 +37,30 @@ def test_score_tables(run, rnn_run, place):
     assert "most unusual" in out
 
 
+def test_marginals_of_steps_observed_in_part(run):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"unique_id": np.repeat(list("abcdefghij"), 20), "ds": [*range(20)] * 10})
+    table["y1"], table["y2"] = rng.normal(size=(2, 200))
+    table.loc[[3, 7, 25], "y1"] = np.nan
+    table.loc[[50], "y2"] = np.nan  # nothing comes after it
+    table.to_csv("d.csv", index=False)
+    run("fit", "d.csv", "--targets", "y1,y2", "--out", "run", *TINY)
+    run("score", "run", "d.csv", "--steps-out", "plain.csv")
+    out, _ = run("score", "run", "d.csv", "--marginal-draws", 16, "--out", "s.csv",
+                 "--steps-out", "t.csv")  # fmt: skip
+    plain, steps, scores = (pd.read_csv(name) for name in ("plain.csv", "t.csv", "s.csv"))
+    assert list(np.flatnonzero(plain["partial"])) == list(np.flatnonzero(steps["sampled"]))
+    assert list(np.flatnonzero(steps["sampled"])) == [3, 7, 25]
+    assert not steps["partial"].any()
+    changed = plain["log_prob"] != steps["log_prob"]
+    assert list(np.flatnonzero(changed)) == [3, 7, 25]
+    assert list(scores["kind"]) == ["sampled"] * 2 + ["exact"] * 8
+    assert list(scores["num_particles"]) == [16] * 2 + [0] * 8
+    assert (scores["std_error"] > 0).tolist() == [True] * 2 + [False] * 8
+    assert "(sampled for 2 of 10, the rest exact, 16 draws of missing channels, standard" in out
+    assert "of the draws on average" in out
+
+
 def test_estimated_score_says_so(run, latent_run):
     out, _ = run("score", latent_run, "elnino:test", "--num-particles", 32, "--out", "s.csv")
     scores = pd.read_csv("s.csv")

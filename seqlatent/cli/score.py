@@ -54,6 +54,14 @@ def score(
             "paths over all steps. 0: none."
         ),
     ] = 0,
+    marginal_draws: Annotated[
+        int,
+        typer.Option(
+            help="Draws, such as 64, of the missing channels of each step of which others were "
+            "seen, to score these by their marginal distribution. 0: none; they are scored given "
+            "that the rest is hidden."
+        ),
+    ] = 0,
     plot: Annotated[
         Path | None, typer.Option(help="Picture of the scores and the most unusual sequences.")
     ] = None,
@@ -87,6 +95,7 @@ def score(
         estimator=estimator,
         target_error=target_error,
         tail_draws=tail_draws if steps_out else None,
+        marginal_draws=marginal_draws or None,
     )
     if out:
         write_table(scores, out, spreadsheet_safe)

@@ -31,6 +31,8 @@ class AutoregressiveHead(Head):
         dropout: share of hidden units dropped in training.
     """
 
+    ordered = True
+
     def __init__(
         self,
         family: Family,

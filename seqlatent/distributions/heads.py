@@ -12,7 +12,8 @@ A `Head` is all that a model knows of its emission. Called with features, it ret
 Channels are independent given h, or modelled one after another (`autoregressive.py`) or jointly
 (`coupling.py`, `covariance.py`, `subset.py`). A missing channel contributes nothing to `log_prob`.
 Where channels are independent, that is the marginal distribution of the observed channels; where
-they are not, it is their distribution given which channels are missing.
+they are not, it is their distribution given which channels are missing; `fill` then estimates the
+marginal one.
 """
 
 from abc import ABC, abstractmethod
@@ -38,11 +39,14 @@ class Head(nn.Module, ABC):
         num_channels: D.
         marginal: whether the density of some of the channels is their marginal one, and not the
             one given that the others are hidden.
+        ordered: whether channels are modelled in their order, so that the density is the marginal
+            one where no seen channel comes after a missing one.
     """
 
     family: Any  # a `Family`; some heads need a certain subclass
     num_channels: int
     marginal: ClassVar[bool] = False
+    ordered: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, h: Tensor, observed: Tensor | None = None) -> "StepDistribution":
@@ -52,6 +56,15 @@ class Head(nn.Module, ABC):
             h: the features.
             observed: (..., D) bool, which channels are observed; None if all are.
         """
+
+    def conditions(self, observed: Tensor) -> Tensor:
+        """(..., D) whether each channel is observed -> (...) whether the density of those that are
+        is given that the others are hidden, and not their marginal one."""
+        if self.marginal:
+            return torch.zeros_like(observed[..., 0])
+        if self.ordered:
+            return ((~observed).cumsum(-1).bool() & observed).any(-1)
+        return observed.any(-1) & ~observed.all(-1)
 
 
 class StepDistribution(TorchDistribution):
@@ -102,13 +115,13 @@ class StepDistribution(TorchDistribution):
 
         Args:
             value: (..., D); the missing values are ignored.
-            observed: (D,) bool.
-            noise: of the samples.
+            observed: (D,) bool, or (R, D) where the batch shape is (R,).
+            noise: of the samples; what it gives to a row does not depend on the other rows.
 
         Returns:
             the completed values, and their (...) log weights in nats: the sum of
             log p(x_d | h, x_{<d}) over the observed channels. Samples with these weights follow
-            p(missing | h, observed).
+            p(missing | h, observed), and the mean of their exponential is p(observed | h).
         """
         value = value.expand(*self.batch_shape, -1)
         if observed.all():
@@ -119,10 +132,15 @@ class StepDistribution(TorchDistribution):
 
         def one(family: Family, params: Tensor, d: int) -> Tensor:
             nonlocal log_prob
-            if not observed[d]:
+            own, seen = value[..., d], observed[..., d]
+            if not seen.any():
                 return family.sample(params, noise)
-            log_prob = log_prob + family.log_prob(params, value[..., d])
-            return value[..., d]
+            log_prob = log_prob + torch.where(seen, family.log_prob(params, own), 0.0)
+            if seen.all():
+                return own
+            rows = (~seen).nonzero()[:, 0]
+            sampled = family.sample(params[rows], noise.rows(rows, len(seen)))
+            return own.index_copy(0, rows, sampled.to(own))
 
         return self.in_turn(one), log_prob
 

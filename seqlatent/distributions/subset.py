@@ -12,12 +12,14 @@ Bernoulli distributions: with four of 88 piano keys down there are five softmaxe
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqlatent.distributions.categorical import Bernoulli
+from seqlatent.distributions.families import Family
 from seqlatent.distributions.heads import Head, StepDistribution
 from seqlatent.distributions.noise import Noise, sample_class
 
@@ -31,6 +33,8 @@ class SubsetHead(Head):
         hidden_dim: size of s_j.
         dropout: share of units dropped before M and before U in training.
     """
+
+    ordered = True
 
     def __init__(self, in_dim: int, num_channels: int, hidden_dim: int = 256, dropout: float = 0.0):
         super().__init__()
@@ -129,6 +133,23 @@ class Subset(StepDistribution):
             unfinished = choice < D - 1  # after the last channel "end" is certain
             rows, last = rows[unfinished], choice[unfinished]
         return x.reshape(*lead, D)
+
+    def in_turn(self, value: Callable[[Family, Tensor, int], Tensor]) -> Tensor:
+        """Channel d is active, given those before it, with the odds of the softmax's mass at d to
+        that above it."""
+        lead, channels = self.context.shape[:-1], []
+        context = _rows(self.context, lead)
+        chosen = context.new_zeros(len(context), self.head.num_channels)
+        last = torch.full(chosen.shape[:1], -1, device=chosen.device)
+        for d in range(self.head.num_channels):
+            log_mass = self.head.log_mass(context, chosen, last, None)
+            # That the channels between `last` and d are not active rules their mass out.
+            logit = log_mass[:, d] - log_mass[:, d + 1 :].logsumexp(1)
+            channels.append(value(self.family, logit.reshape(*lead, 1), d))
+            active = channels[-1].reshape(-1) > 0.5
+            chosen[:, d] = active.to(chosen)
+            last = torch.where(active, d, last)
+        return torch.stack(channels, -1)
 
     def at_floor(self, value: Tensor) -> Tensor:
         return torch.zeros_like(value)

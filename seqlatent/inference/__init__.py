@@ -8,6 +8,7 @@ an estimated density, an exact posterior, regimes, invertible latents, filling o
     widening.py      wider noise for some particles, so that a guide too narrow shows
     errors.py        standard errors and intervals, or that no error can be told
     estimating.py    the estimates of a batch and their errors, and the noise of each sequence
+    marginals.py     the channels seen where others are missing, by draws of these
     likelihood.py    the estimator that suits a model; scores of data sets
     chains.py        hidden chains of regimes: filter, smoother, best path, sampled paths
     posterior.py     p(z | x) by weighted samples of the guide
@@ -27,6 +28,7 @@ from seqlatent.inference.paths import forecast_paths, sample_paths
 from seqlatent.inference.posterior import Posterior, weighted_posterior
 from seqlatent.inference.protocols import (
     DensityBound,
+    DrawnMarginals,
     EstimatedDensity,
     ExactDensity,
     ExactPosterior,
@@ -44,6 +46,7 @@ from seqlatent.inference.smc import particle_filter
 
 __all__ = [
     "DensityBound",
+    "DrawnMarginals",
     "Estimate",
     "EstimatedDensity",
     "ExactDensity",

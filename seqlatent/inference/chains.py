@@ -60,6 +60,13 @@ def log_prob(chain: Chain) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
+def predict(chain: Chain, filtered: Tensor) -> Tensor:
+    """(B, T, K) log p(s_t | x_{<t}) from p(s_t | x_{1:t})."""
+    ahead = filtered[:, :-1, None] @ chain.transition[:, 1:].to(DOUBLE).exp()
+    return torch.cat([chain.start.to(DOUBLE)[:, None], ahead[:, :, 0].log()], 1)
+
+
+@torch.no_grad()
 def smooth(chain: Chain) -> Tensor:
     """(B, T, K) p(s_t | x_{1:T})."""
     A, r, f, _ = _filter(*_time_first(chain))

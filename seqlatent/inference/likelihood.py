@@ -8,6 +8,9 @@
 Each comes with a standard error and a 95 % interval for log p(x), or with the word that no error
 can be told (errors.py).
 
+Where a head models channels one after another, the marginal of a step of which some are missing is
+estimated on request (marginals.py).
+
 Every sequence has its own stream of noise, seeded by its name. Its estimate does not depend on the
 other sequences in the data, nor on how many steps are read at once.
 """
@@ -24,8 +27,17 @@ from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
 from seqlatent.errors import InputError
+from seqlatent.inference.bounds import per_step_importance
+from seqlatent.inference.errors import jackknife
 from seqlatent.inference.estimating import CHUNK, FILTERS, estimate
-from seqlatent.inference.protocols import Density, EstimatedDensity, OdeDensity, StepModel
+from seqlatent.inference.marginals import drawn_steps
+from seqlatent.inference.protocols import (
+    Density,
+    DrawnMarginals,
+    EstimatedDensity,
+    OdeDensity,
+    StepModel,
+)
 
 ESTIMATORS = ("auto", "per-step", "joint", "smc")
 
@@ -91,12 +103,13 @@ class SequenceScore(NamedTuple):
         place: index of the sequence in its data set.
         log_prob: (T,) log p(x_t | x_{<t}) in nats, NaN where not scored.
         num_observed: number of scored values.
-        num_particles: of the estimate; 0 if computed without particles.
+        num_particles: of the estimate; the draws if some steps were sampled; 0 if computed.
         std_error: Monte-Carlo standard error of the sum; 0 if computed, NaN if none can be told.
         lower, upper: the 95 % interval for log p(x) (errors.py); the sum itself if it is exact; of
             `ode`, the sum less and plus the estimated errors of all steps.
-        ess: effective sample size of the particles; NaN if computed.
-        gap: the estimate less the bound with one particle, in nats; 0 if computed.
+        ess: effective sample size of the particles or draws; NaN if computed.
+        gap: the estimate less the bound with one particle or draw, in nats; 0 if computed.
+        sampled: (T,) bool, steps whose missing channels were drawn; None if none were to be.
     """
 
     place: int
@@ -108,6 +121,7 @@ class SequenceScore(NamedTuple):
     upper: float = math.nan
     ess: float = math.nan
     gap: float = 0.0
+    sampled: np.ndarray | None = None
 
 
 def kind_of(model: StepModel, num_particles: int, estimator: str = "auto") -> str:
@@ -126,6 +140,7 @@ def score_sequences(
     progress: Callable[[int], None] | None = None,
     estimator: str = "auto",
     num_filters: int = FILTERS,
+    num_draws: int = 0,
 ) -> Iterator[SequenceScore]:
     """Score every sequence, in batches of similar length and not in the data's order.
 
@@ -137,6 +152,8 @@ def score_sequences(
         progress: called with the number of sequences of every finished batch.
         estimator: one of `ESTIMATORS`.
         num_filters: for `smc`, independent filters of K particles each.
+        num_draws: at least 2, to estimate the marginal of steps of which channels are missing, by a
+            model with `DrawnMarginals`; 0 to score these given that they are hidden.
 
     Raises:
         InputError: for an estimator that does not suit the model.
@@ -147,10 +164,10 @@ def score_sequences(
     chosen = "" if computed else choose_estimator(model, estimator)
     try:
         with torch.no_grad():
-            for part in _batches(data, 1 if computed else num_particles, chosen):
+            for part in _batches(data, max(1, num_draws) if computed else num_particles, chosen):
                 sequences = [data.sequences[i] for i in part]
                 if computed:
-                    scores = _computed(model, sequences)
+                    scores = _computed(model, sequences, num_draws, seed)
                 else:
                     assert isinstance(model, EstimatedDensity)
                     scores = _estimated(
@@ -185,26 +202,62 @@ def _batches(data: SequenceDataset, num_particles: int, estimator: str) -> Itera
         yield part
 
 
-def _computed(model: Density, part: list[Sequence]) -> Iterator[SequenceScore]:
+def _computed(
+    model: Density, part: list[Sequence], num_draws: int, seed: int
+) -> Iterator[SequenceScore]:
     batch = collate(part).to(model.device)
-    state, steps = model.begin(batch), []
+    names = [s.unique_id for s in part]
+    state, steps, drawn = model.begin(batch), [], []
     off = torch.zeros(len(part), device=model.device)  # the solver's error of each sequence
     for start in range(0, batch.x.shape[1], CHUNK):
         chunk = batch.steps(start, start + CHUNK)
+        if num_draws and isinstance(model, DrawnMarginals):
+            drawn.append(
+                drawn_steps(model, chunk, state, names, start=start, num_draws=num_draws, seed=seed)
+            )
         if isinstance(model, OdeDensity):
             value, error, state = model.log_prob_and_error(chunk, state)
             off = off + error.sum(1)
         else:
             value, state = model.log_prob(chunk, state)
         steps.append(value)
-    log_prob = torch.where(batch.scored, torch.cat(steps, 1), torch.nan).double().cpu().numpy()
+    log_prob = torch.where(batch.scored, torch.cat(steps, 1), torch.nan).double()
     observed = (batch.observed & batch.scored[..., None]).sum((1, 2))
+    if drawn:
+        weights, sampled = (torch.cat(p, -1) for p in zip(*drawn, strict=True))
+        yield from _with_draws(part, log_prob, observed, weights, sampled)
+        return
     for i, s in enumerate(part):
-        total = float(np.nansum(log_prob[i]))
+        values = log_prob[i, : len(s)].cpu().numpy()
+        total = float(np.nansum(values))
         lower, upper = total - float(off[i]), total + float(off[i])
         if model.kind == "bound":
             upper = math.inf
-        yield SequenceScore(i, log_prob[i, : len(s)], int(observed[i]), lower=lower, upper=upper)
+        yield SequenceScore(i, values, int(observed[i]), lower=lower, upper=upper)
+
+
+def _with_draws(
+    part: list[Sequence], log_prob: Tensor, observed: Tensor, weights: Tensor, sampled: Tensor
+) -> Iterator[SequenceScore]:
+    """Exact scores (B, T) in which the steps `sampled` have the mean of their (N, B, T) weights."""
+    found, error = per_step_importance(weights), jackknife(weights, sampled)
+    log_prob = torch.where(sampled, found.log_prob, log_prob)
+    total, gap = log_prob.nansum(-1), found.log_prob.sum(-1) - found.elbo
+    lower, upper = error.interval(total, torch.ones_like(total, dtype=torch.bool))
+    for i, s in enumerate(part):
+        some = bool(sampled[i].any())
+        yield SequenceScore(
+            i,
+            log_prob[i, : len(s)].cpu().numpy(),
+            int(observed[i]),
+            len(weights) if some else 0,
+            float(error.std_error[i]),
+            float(lower[i]),
+            float(upper[i]),
+            float(found.ess[i]) if some else math.nan,
+            float(gap[i]),
+            sampled[i, : len(s)].cpu().numpy(),
+        )
 
 
 def _estimated(

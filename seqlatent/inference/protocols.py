@@ -7,6 +7,8 @@ with a method `log_prob` has a likelihood only if it declares one of the first f
     OdeDensity         the same by a solver, with its error     scored as `ode`
     DensityBound       a lower bound of it, computed           scored as `bound`
     EstimatedDensity   an estimate by weighted latents         scored as `iwae`, `smc` or `elbo`
+    DrawnMarginals     samples missing channels, to weigh       scored as `sampled` where it does
+                       the seen ones, of an exact density
     ExactPosterior     p(z_{1:T} | x_{1:T}), computed
     Regimes            p(s_{1:T} | x_{1:T}) of discrete latents, computed
     InvertibleLatents  a one-to-one map between sequences of values and of latents
@@ -28,7 +30,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from seqlatent.data.batch import SequenceBatch
-from seqlatent.distributions.noise import Noise
+from seqlatent.distributions.noise import Noise, SequenceNoise
 from seqlatent.nn.scaling import Scaler
 
 
@@ -175,6 +177,34 @@ class ExactDensity(Density):
         """(B, T) the probability, given x_{<t}, of a value with at most the density of x_t: NaN
         where not scored; None where it has no closed form (`seqlatent.inference.rarity`)."""
         return None
+
+
+class DrawnMarginals(ExactDensity):
+    """An exact density whose marginal of the channels seen, where some are missing, is estimated by
+    samples of the missing ones (`seqlatent.inference.marginals`)."""
+
+    @abstractmethod
+    def seen_log_weights(
+        self,
+        batch: SequenceBatch,
+        state: ModelState,
+        rows: Tensor,
+        num_draws: int,
+        noise: SequenceNoise,
+    ) -> Tensor:
+        """Weights of the seen channels of some steps, by samples of the missing ones.
+
+        Args:
+            batch: B sequences and T steps.
+            state: before them.
+            rows: (B, T) bool, the R steps.
+            num_draws: N.
+            noise: with a stream for each of the R steps, in the order of `rows.nonzero()`.
+
+        Returns:
+            (N, R) log-weights in nats and data units, whose exponential has mean
+            p(seen channels | x_{<t}).
+        """
 
 
 class OdeDensity(Density):

@@ -17,8 +17,9 @@ from torch.nn import functional as F
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.heads import StepDistribution
-from seqlatent.distributions.noise import Noise
-from seqlatent.inference.protocols import ExactDensity, ModelState
+from seqlatent.distributions.noise import Noise, SequenceNoise
+from seqlatent.inference.marginals import draw_seen
+from seqlatent.inference.protocols import DrawnMarginals, ModelState
 from seqlatent.models.emission_model import EmissionModelOptions, FillingModel
 from seqlatent.nn.build import build_network
 from seqlatent.nn.causal import CausalNetwork
@@ -43,7 +44,7 @@ class AutoregressiveOptions(EmissionModelOptions):
     )
 
 
-class Autoregressive(FillingModel, ExactDensity):
+class Autoregressive(FillingModel, DrawnMarginals):
     """A causal network over past values, and a head; a subclass builds the network."""
 
     def __init__(self, options: Any, description: DataDescription):
@@ -80,6 +81,19 @@ class Autoregressive(FillingModel, ExactDensity):
         """(B, T) log p(x_t | x_{<t}), nats, in data units; 0 where not scored."""
         log_prob, _, _, after = self._log_prob(batch, state)
         return torch.where(batch.scored, log_prob, 0.0), after
+
+    def seen_log_weights(
+        self,
+        batch: SequenceBatch,
+        state: ModelState,
+        rows: Tensor,
+        num_draws: int,
+        noise: SequenceNoise,
+    ) -> Tensor:
+        y, _, u = self.inputs(batch, state)
+        h = self.beside(self.network(u, state.network)[0], u)[rows]
+        log_weights = draw_seen(self.head, h, y[rows], batch.observed[rows], num_draws, noise)
+        return log_weights - self.log_scale(batch)[rows]
 
     def tail_probability(self, batch: SequenceBatch) -> Tensor | None:
         if self.description.num_channels > 1 or self.scaler.any_logged:

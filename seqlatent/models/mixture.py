@@ -26,9 +26,16 @@ from torch import Tensor, nn
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
-from seqlatent.distributions.noise import Noise, sample_class
+from seqlatent.distributions.noise import Noise, SequenceNoise, sample_class
 from seqlatent.errors import InputError
-from seqlatent.inference.protocols import Density, ExactDensity, LossTraining, ModelState
+from seqlatent.inference.marginals import conditioned
+from seqlatent.inference.protocols import (
+    Density,
+    DrawnMarginals,
+    ExactDensity,
+    LossTraining,
+    ModelState,
+)
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.causal import State, map_state
 from seqlatent.nn.memory import discounted
@@ -65,7 +72,7 @@ class MixtureOptions:
     )
 
 
-class MixtureModel(SequenceModel, LossTraining, ExactDensity):
+class MixtureModel(SequenceModel, LossTraining, DrawnMarginals):
     """A mixture of fitted models: exact likelihood, the weighed mean of theirs at every step.
 
         p(x_t | x_{<t}) = sum_k w_tk p_k(x_t | x_{<t})
@@ -169,26 +176,35 @@ class MixtureModel(SequenceModel, LossTraining, ExactDensity):
         Returns:
             (B, T) log p(x_t | x_{<t}), and (B, 1, K) u after the last step.
         """
-        log_prob = log_prob.to(DOUBLE)
+        log_weights, u = self._moved(log_prob, u)
+        return (log_weights + log_prob.to(DOUBLE)).logsumexp(-1), u
+
+    def _moved(self, log_prob: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, K) log w_tk, or (K,) where they do not move, and u after the last step."""
         if not self.moving:
-            log_weights = self.log_weights
-        else:
-            # What all members gain alike moves no weight.
-            best = log_prob.max(-1, keepdim=True).values
-            gain = (log_prob - best).nan_to_num(nan=0.0).clamp(min=-SURPRISE)
-            step = torch.arange(1, log_prob.shape[1] + 1, device=u.device)[:, None]
-            sums = discounted([self.eta * gain], float(self.gamma))[0]
-            after = sums + self.gamma**step * u
-            before = torch.cat([u.expand(len(after), -1, -1), after[:, :-1]], 1)
-            log_weights, u = (self.log_weights + before).log_softmax(-1), after[:, -1:]
-        return (log_weights + log_prob).logsumexp(-1), u
+            return self.log_weights, u
+        # What all members gain alike moves no weight.
+        log_prob = log_prob.to(DOUBLE)
+        best = log_prob.max(-1, keepdim=True).values
+        gain = (log_prob - best).nan_to_num(nan=0.0).clamp(min=-SURPRISE)
+        step = torch.arange(1, log_prob.shape[1] + 1, device=u.device)[:, None]
+        sums = discounted([self.eta * gain], float(self.gamma))[0]
+        after = sums + self.gamma**step * u
+        before = torch.cat([u.expand(len(after), -1, -1), after[:, :-1]], 1)
+        return (self.log_weights + before).log_softmax(-1), after[:, -1:]
 
     def log_prob(
         self, batch: SequenceBatch, state: ModelState | None = None
     ) -> tuple[Tensor, ModelState]:
         """(B, T) log p(x_t | x_{<t}), nats, in data units; 0 where not scored."""
         state = state or self.begin(batch)
-        # Weights also move by the steps of the context, which are not scored.
+        values, states = self._each(batch, state)
+        log_prob, u = self.mixed(values, state.last)
+        return torch.where(batch.scored, log_prob, 0.0), self._joined(states, u)
+
+    def _each(self, batch: SequenceBatch, state: ModelState) -> tuple[Tensor, list[ModelState]]:
+        """(B, T, K) log p_k(x_t | x_{<t}) of the members, and their states after. They have those
+        of the context too, which is not scored: weights move by it."""
         plain = replace(batch, context=torch.zeros_like(batch.context), scaled=None)
         values, states = [], []
         for m, s in self._members(state):
@@ -196,8 +212,27 @@ class MixtureModel(SequenceModel, LossTraining, ExactDensity):
             value, s = m.log_prob(_scaled(m, plain), s)
             values.append(value.to(DOUBLE))
             states.append(s)
-        log_prob, u = self.mixed(torch.stack(values, -1), state.last)
-        return torch.where(batch.scored, log_prob, 0.0), self._joined(states, u)
+        return torch.stack(values, -1), states
+
+    def seen_log_weights(
+        self,
+        batch: SequenceBatch,
+        state: ModelState,
+        rows: Tensor,
+        num_draws: int,
+        noise: SequenceNoise,
+    ) -> Tensor:
+        """Each member draws what is missing, if it needs to; the members' weights move as in
+        `log_prob`."""
+        values = self._each(batch, state)[0]
+        log_weights = self._moved(values, state.last)[0].expand_as(values)[rows]
+        drawn = values[rows].expand(num_draws, -1, -1).clone()
+        plain = replace(batch, scaled=None)
+        for k, (m, s) in enumerate(self._members(state)):
+            if isinstance(m, DrawnMarginals) and conditioned(m, batch.observed[rows]).any():
+                own = m.seen_log_weights(_scaled(m, plain), s, rows, num_draws, noise)
+                drawn[..., k] = own.to(DOUBLE)
+        return (log_weights + drawn).logsumexp(-1)
 
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
         return -self.log_prob(batch)[0].sum() / batch.scored.sum().clamp(min=1)

@@ -24,10 +24,11 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.choice import choose_emission
 from seqlatent.distributions.heads import Head
-from seqlatent.distributions.noise import Noise, sample_class
+from seqlatent.distributions.noise import Noise, SequenceNoise, sample_class
 from seqlatent.inference import chains
 from seqlatent.inference.chains import DOUBLE, FLOOR, Chain
-from seqlatent.inference.protocols import ExactDensity, Fillable, ModelState, Regimes
+from seqlatent.inference.marginals import draw_seen
+from seqlatent.inference.protocols import DrawnMarginals, Fillable, ModelState, Regimes
 from seqlatent.models.base import Alternatives
 from seqlatent.models.emission_model import EmissionModel, EmissionModelOptions
 from seqlatent.models.regime_starts import start_regimes
@@ -73,7 +74,7 @@ class SwitchingOptions(EmissionModelOptions):
     )
 
 
-class SwitchingModel(EmissionModel, ExactDensity, Regimes, Fillable):
+class SwitchingModel(EmissionModel, DrawnMarginals, Regimes, Fillable):
     """Regimes that switch by a hidden Markov chain: exact likelihood (Hamilton 1989).
 
         p(x_{1:T}) = sum over s of prod_t p(s_t | s_{t-1}, .) p(x_t | x_{<t}, s_t)
@@ -242,6 +243,27 @@ class SwitchingModel(EmissionModel, ExactDensity, Regimes, Fillable):
         log_prob, _, after = self._read(batch, state)
         log_prob = log_prob - self.scaler.log_scale(batch, self.scaler(batch))
         return torch.where(batch.scored, log_prob, 0.0), after
+
+    def seen_log_weights(
+        self,
+        batch: SequenceBatch,
+        state: ModelState,
+        rows: Tensor,
+        num_draws: int,
+        noise: SequenceNoise,
+    ) -> Tensor:
+        """Each regime draws what is missing; the regimes' weights are those of the filter, which
+        reads earlier steps as `log_prob` does."""
+        chain, _, _, (y, g) = self._chain(batch, state)
+        filtered = chains.log_prob(chain)[1]
+        log_regime = chains.predict(chain, filtered)[rows]
+        seen = batch.observed[rows]
+        each = [
+            draw_seen(head, g.expand(*rows.shape, -1)[rows], y[rows], seen, num_draws, noise)
+            for head in self.regime_heads()
+        ]
+        log_weights = (log_regime + torch.stack(each, -1)).logsumexp(-1)
+        return log_weights - self.log_scale(batch)[rows]
 
     def at_floor(self, batch: SequenceBatch) -> Tensor:
         """(B, T, D) to what extent, 0 to 1, the floor of the scale determines each density: the

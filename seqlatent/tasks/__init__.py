@@ -5,13 +5,13 @@ Scores
 A score is log p(x_{1:T}) of a sequence, in nats.
 
 - *Units*: scores are in data units. In other units they differ by exactly the log-Jacobian.
-- *Kind*: `exact`; `ode`, computed by solving an equation in steps; a computed `bound`; or an
-  estimate. Estimates are unbiased for p(x), and so their logarithms are lower bounds in
-  expectation. They have the effective sample size of the particles (`ess`), and the difference
-  between the estimate and the bound with one particle (`gap`). `iwae` is importance sampling, step
-  by step where the posterior of the latents factorises over time; `smc` is six particle filters,
-  for latents that depend on earlier ones; `elbo` has one particle. `estimator` overrides the
-  choice, and `num_particles` sets the number of particles.
+- *Kind*: `exact`; `ode`, computed by solving an equation in steps; a computed `bound`; `sampled`,
+  exact but for steps observed in part, on request; or an estimate. Estimates are unbiased for p(x),
+  and so their logarithms are lower bounds in expectation. They have the effective sample size of
+  the particles (`ess`), and the difference between the estimate and the bound with one particle
+  (`gap`). `iwae` is importance sampling, step by step where the posterior of the latents factorises
+  over time; `smc` is six particle filters, for latents that depend on earlier ones; `elbo` has one
+  particle. `estimator` overrides the choice, and `num_particles` sets the number of particles.
 - *Error*: estimates have a standard error (`std_error`) and a 95 % interval for log p(x) (`lower`,
   `upper`), whose middle is above the estimate, as that is too low on average. Where a guide is too
   far from the posterior for its samples to tell how far, `std_error` is NaN, `upper` is inf,
@@ -23,9 +23,17 @@ A score is log p(x_{1:T}) of a sequence, in nats.
   For `ode` the interval is the solver's error, estimated by steps of twice the size.
   `seqlatent.inference.errors` has the formulas, `scripts/RESULTS.md` how often the intervals hold.
 - *Single steps*: with a guide that sees later values (`srnn`, `dmm`), a step's number depends on
-  these too, as the table says (`sees_later`): only the sum estimates a log-likelihood. A step of
-  which some channels are missing is scored, by an emission that models channels one after another
-  or as a set, given that they are hidden (`partial`), which is not the marginal of the others.
+  these too, as the table says (`sees_later`): only the sum estimates a log-likelihood.
+- *Steps observed in part*: an emission that models channels one after another, or as a set, reads a
+  missing channel as hidden. What it gives for the channels that were seen is their density given
+  that the others are hidden: a density, but not their marginal one (`partial`). It is the marginal
+  where channels are independent, where their covariances are modelled, and where no seen channel
+  comes after a missing one. `marginal_draws=64` estimates the marginal of all other such steps by
+  draws of what is missing. Their sequences then have the kind `sampled`, with a standard error and
+  an interval, and the others stay `exact`. The steps after them see what was observed, and no
+  draws, so that their own numbers are the same either way. `latent` and its presets have no such
+  draws; with channels=independent they need none. `seqlatent.inference.marginals` has the formula,
+  and what `mixture` and `switching` make of it.
 - *Tail probabilities*: on request (`tail_draws`), each step has the probability of a value at least
   as surprising, given the steps before it: uniform if the model is true and values are real. Only
   models whose kind is `exact` have it. `seqlatent.inference.rarity` has the formulas.

@@ -11,12 +11,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+import torch
 
 from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.sequence import Sequence
 from seqlatent.data.wild import tell_wild
-from seqlatent.distributions.heads import Head
 from seqlatent.errors import InputError
 from seqlatent.inference.likelihood import SequenceScore, kind_of, more_particles, score_sequences
+from seqlatent.inference.marginals import conditioned, without_draws
 from seqlatent.inference.protocols import Density, EstimatedDensity, ExactDensity
 from seqlatent.inference.rarity import rarities
 from seqlatent.models.base import SequenceModel
@@ -40,6 +42,7 @@ def score(
     estimator: str = "auto",
     target_error: float | None = None,
     tail_draws: int | None = None,
+    marginal_draws: int | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Log-likelihood of every sequence in data units.
 
@@ -57,11 +60,15 @@ def score(
         tail_draws: if given, the steps have a `tail_probability`, from this many draws of each step
             where it is not exact, or NaN there with 0. Draws take as long as forecasts of so many
             paths over all steps, minutes for thousands of steps; scores alone take seconds.
+        marginal_draws: at least 2. If given, a step of which some channels are missing has the
+            marginal log p(seen channels | x_{<t}), from so many draws of the missing ones where it
+            has no closed form. By default the number of such a step is conditional (`partial`).
 
     Returns:
         A frame with a row per sequence, `unique_id, log_prob, std_error, lower, upper, kind,
         num_particles, num_observed, nats_per_step, ess, gap, worst_share`, and a frame with a row
-        per scored step, `unique_id, ds, log_prob, sees_later, partial`; nats throughout.
+        per scored step, `unique_id, ds, log_prob, sees_later, partial`, and with marginal_draws
+        `sampled`; nats throughout.
 
         `lower` and `upper` are a 95 % interval for log p(x). It is not around `log_prob`, which is
         too low on average. Where no error can be told (inference/errors.py), `std_error` is NaN,
@@ -72,6 +79,10 @@ def score(
         sees them: the sum estimates log p(x), the step's own number not log p(x_t | x_{<t}).
         `partial` says that some channels were missing and the emission makes their being missing a
         condition: the number is then log p(seen channels | the others hidden), not the marginal.
+        With `marginal_draws` there are none: `sampled` says that the number estimates the marginal.
+        A sequence with such a step has the kind `sampled`, a standard error, an interval and an
+        `ess`, those of the draws, whose number is its `num_particles`; the others stay `exact`. The
+        steps after it see what was observed of it, as in every score: its draws are not their past.
 
         `worst_share`, 0 to 1, is how much of a sequence's surprise its three worst steps make (see
         the function): near 1, a few values decide its score.
@@ -90,6 +101,9 @@ def score(
     num_particles, seed = check_count("num_particles", num_particles), check_seed(seed)
     if tail_draws is not None:
         tail_draws = check_count("tail_draws", tail_draws, 0)
+    if marginal_draws is not None:
+        marginal_draws = check_count("marginal_draws", marginal_draws, 2)
+        _check_draws(model)
     if target_error is not None:
         target_error = check_positive("target_error", target_error)
     computed = isinstance(model, Density)
@@ -108,18 +122,36 @@ def score(
     channels = model.description.channels
     tell_wild(data, [c.loc for c in channels], [c.scale for c in channels])
     found = score_sequences(
-        model, data, num_particles, seed, progress=progress, estimator=estimator
+        model,
+        data,
+        num_particles,
+        seed,
+        progress=progress,
+        estimator=estimator,
+        num_draws=marginal_draws or 0,
     )
     results = {s.place: s for s in found}
     if target_error is not None and not computed:
         _raise_particles(model, data, results, target_error, seed, estimator)
-    elif num_particles > 1:
+    elif computed or num_particles > 1:
         _warn_of_untold(model, data, results)
     ordered = [results[i] for i in range(len(data))]
-    scores, steps = _frames(model, data, ordered, estimator)
+    scores, steps = _frames(model, data, ordered, estimator, marginal_draws)
     if tail_draws is not None:
         steps["tail_probability"] = _tails(model, data, ordered, tail_draws, seed)
     return scores, steps
+
+
+def _check_draws(model: SequenceModel) -> None:
+    """Refuse to draw missing channels by a model that has no marginal of the others."""
+    part = without_draws(model)
+    if part is None:
+        return
+    of = "" if part is model else f" of this {model.family}"
+    raise InputError(
+        f"model '{part.family}'{of} cannot draw missing channels for the marginal of the others; "
+        "leave marginal_draws out, or fit with channels=independent, whose marginals need no draws"
+    )
 
 
 def _tails(
@@ -186,15 +218,21 @@ def _warn_of_untold(
     if not untold:
         return
     names = shortened([data.sequences[place].unique_id for place in untold])
-    guided = isinstance(model, EstimatedDensity) and not model.factorises and not model.smoothing
+    if not isinstance(model, EstimatedDensity):
+        particles, help_ = "draws", "use more marginal_draws"
+    else:
+        particles, help_ = "particles", "use more particles, fit longer"
+        if not model.factorises and not model.smoothing:
+            help_ += ", or let the guide see later values (smoothing=true)"
     logger.warning(
-        "the error of %d of %d estimates cannot be told, because few particles have all the "
+        "the error of %d of %d estimates cannot be told, because few %s have all the "
         "weight: their std_error is NaN, lower holds with 95 %%, and the truth may be far above it "
-        "(series %s); use more particles, fit longer%s",
+        "(series %s); %s",
         len(untold),
         len(results),
+        particles,
         names,
-        ", or let the guide see later values (smoothing=true)" if guided else "",
+        help_,
     )
 
 
@@ -210,17 +248,25 @@ def worst_share(log_prob: np.ndarray) -> float:
 
 
 def _frames(
-    model: SequenceModel, data: SequenceDataset, results: list[SequenceScore], estimator: str
+    model: SequenceModel,
+    data: SequenceDataset,
+    results: list[SequenceScore],
+    estimator: str,
+    marginal_draws: int | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     scored = [~np.isnan(r.log_prob) for r in results]
     totals = np.array([r.log_prob[k].sum() for r, k in zip(results, scored, strict=True)])
     counts = np.array([k.sum() for k in scored])
     names = [s.unique_id for s in data]
-    hidden = any(isinstance(part, Head) and not part.marginal for part in model.modules())
 
-    def partial(x: np.ndarray) -> np.ndarray:
-        missing = np.isnan(x)
-        return np.asarray(missing.any(1) & ~missing.all(1) & hidden)
+    def partial(s: Sequence, r: SequenceScore) -> np.ndarray:
+        if r.sampled is not None:
+            return np.zeros(len(s), dtype=bool)
+        return conditioned(model, torch.from_numpy(~np.isnan(s.x))).numpy()
+
+    def kind(r: SequenceScore) -> str:
+        drawn = r.sampled is not None and r.sampled.any()
+        return "sampled" if drawn else kind_of(model, r.num_particles, estimator)
 
     scores = pd.DataFrame(
         {
@@ -229,7 +275,7 @@ def _frames(
             "std_error": [r.std_error for r in results],
             "lower": [r.lower for r in results],
             "upper": [r.upper for r in results],
-            "kind": [kind_of(model, r.num_particles, estimator) for r in results],
+            "kind": [kind(r) for r in results],
             "num_particles": [r.num_particles for r in results],
             "num_observed": [r.num_observed for r in results],
             "nats_per_step": totals / np.maximum(1, counts),
@@ -248,7 +294,16 @@ def _frames(
                 [r.log_prob[k] for r, k in zip(results, scored, strict=True)]
             ),
             "sees_later": isinstance(model, EstimatedDensity) and model.smoothing,
-            "partial": np.concatenate([partial(s.x[k]) for s, k in zip(data, scored, strict=True)]),
+            "partial": np.concatenate(
+                [partial(s, r)[k] for s, r, k in zip(data, results, scored, strict=True)]
+            ),
         }
     )
+    if marginal_draws is not None:
+        steps["sampled"] = np.concatenate(
+            [
+                np.zeros(k.sum(), dtype=bool) if r.sampled is None else r.sampled[k]
+                for r, k in zip(results, scored, strict=True)
+            ]
+        )
     return scores, steps

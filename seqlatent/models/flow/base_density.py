@@ -60,6 +60,10 @@ class AutoregressiveBase(nn.Module):
         observed = observed & (z.abs() <= WILD)
         return torch.cat([soft_clip(z) * observed, observed.to(z)], -1)
 
+    def _before(self, embedding: Tensor, state: BaseState) -> Tensor:
+        """(B, T, 2 D) of each step the embedding of the step before it."""
+        return torch.cat([state.last.expand(len(embedding), -1, -1), embedding[:, :-1]], 1)
+
     def _loc_and_log_scale(self, before: Tensor, network: State) -> tuple[Tensor, Tensor, State]:
         """loc and log scale of each step, given the embeddings `before` it; scales lie between 1/10
         and 10."""
@@ -73,10 +77,15 @@ class AutoregressiveBase(nn.Module):
         """(B, T, D) z and whether each value is observed -> e and log de/dz, (B, T, D) each, and
         the state after."""
         embedding = self._embed(z, observed)
-        before = torch.cat([state.last.expand(len(z), -1, -1), embedding[:, :-1]], 1)
+        before = self._before(embedding, state)
         loc, log_scale, network = self._loc_and_log_scale(before, state.network)
         e, slope = unbend((z - loc) * (-log_scale).exp())
         return e, slope - log_scale, BaseState(embedding[:, -1:], network)
+
+    def moments(self, z: Tensor, observed: Tensor, state: BaseState) -> tuple[Tensor, Tensor]:
+        """(B, T, D) loc and log scale of each step's z, given those before it."""
+        before = self._before(self._embed(z, observed), state)
+        return self._loc_and_log_scale(before, state.network)[:2]
 
     def inverse(self, e: Tensor, state: BaseState) -> tuple[Tensor, BaseState]:
         """(B, T, D) e -> (B, T, D) z, step by step, and the state after."""
@@ -108,23 +117,38 @@ class AutoregressiveBase(nn.Module):
             the completed values; (B, 1) the sum over the observed channels of their log density
             given the past and the channels before them, in nats; and the state after.
         """
-        log_prob, everywhere = y.new_zeros(y.shape[:-1]), torch.ones_like(y, dtype=torch.bool)
-        sampled, _ = self.inverse(noise.normal(y.shape, y), state)
+        loc, log_scale, network = self._loc_and_log_scale(state.last, state.network)
+        y, log_prob, z = self.complete(distributions, y, observed, (loc, log_scale), noise)
+        last = self._embed(z, torch.ones_like(z, dtype=torch.bool))
+        return y, log_prob, BaseState(last, network)
+
+    def complete(
+        self,
+        distributions: StepDistribution,
+        y: Tensor,
+        observed: Tensor,
+        moments: tuple[Tensor, Tensor],
+        noise: Noise,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`fill` of steps whose loc and log scale are given, (..., D) each; `observed` is (D,), or
+        (R, D) for the batch shape (R,). Returns values, log density and the completed steps' z."""
+        loc, log_scale = moments
+        log_prob = y.new_zeros(y.shape[:-1])
+        sampled = loc + log_scale.exp() * bend(noise.normal(y.shape, y))
 
         def one(family: Family, params: Tensor, d: int) -> Tensor:
             nonlocal log_prob
             assert isinstance(family, Transformed)
-            if not observed[d]:
-                return family.decode(params, sampled[..., d])
-            log_prob = log_prob + family.map(params, y[..., d])[1]
-            return y[..., d]
+            seen, drawn = observed[..., d], family.decode(params, sampled[..., d])
+            log_prob = log_prob + torch.where(seen, family.map(params, y[..., d])[1], 0.0)
+            return torch.where(seen, y[..., d], drawn)
 
         if observed.all():
             z, log_prob = distributions.map(y)
         else:
             y = distributions.in_turn(one) if observed.any() else distributions.invert(sampled)
             z, _ = distributions.map(y)
-        e, slope, state = self(z, everywhere, state)
+        e, slope = unbend((z - loc) * (-log_scale).exp())
         assert isinstance(distributions.family, Transformed)
-        log_base = torch.where(observed, distributions.family.base_log_prob(e) + slope, 0.0).sum(-1)
-        return y, log_prob + log_base, state
+        log_base = distributions.family.base_log_prob(e) + slope - log_scale
+        return y, log_prob + torch.where(observed, log_base, 0.0).sum(-1), z

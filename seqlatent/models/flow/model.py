@@ -32,10 +32,11 @@ from seqlatent.data.steps import show_step
 from seqlatent.distributions.choice import choose_emission
 from seqlatent.distributions.emission import EMISSIONS
 from seqlatent.distributions.heads import StepDistribution
-from seqlatent.distributions.noise import Noise
+from seqlatent.distributions.noise import Noise, SequenceNoise
 from seqlatent.distributions.transformed import Transformed
 from seqlatent.errors import InputError
-from seqlatent.inference.protocols import ExactDensity, Fillable, InvertibleLatents, ModelState
+from seqlatent.inference.marginals import draw_seen, in_blocks
+from seqlatent.inference.protocols import DrawnMarginals, Fillable, InvertibleLatents, ModelState
 from seqlatent.models.emission_model import EmissionModel
 from seqlatent.models.flow.base_density import AutoregressiveBase
 from seqlatent.models.past_network import (
@@ -77,7 +78,7 @@ class FlowOptions(PastNetworkOptions):
     )
 
 
-class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
+class FlowModel(EmissionModel, DrawnMarginals, InvertibleLatents, Fillable):
     """Invertible maps: exact likelihood, and one latent sequence for each sequence of values.
 
         log p(x_{1:T}) = sum_t log p(z_t) + log |det d f_t / d x_t|,    z_t = f_t(x_t; past)
@@ -296,6 +297,40 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
 
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
         return -self.log_prob(batch)[0].sum() / batch.scored.sum().clamp(min=1)
+
+    def seen_log_weights(
+        self,
+        batch: SequenceBatch,
+        state: ModelState,
+        rows: Tensor,
+        num_draws: int,
+        noise: SequenceNoise,
+    ) -> Tensor:
+        """Only where the maps are conditioned on observations: other flows refuse gaps."""
+        network, base = state.network or (None, None)
+        y, _, u = self.inputs(batch, state)
+        h, seen = self.beside(self.network(u, network)[0], u), batch.observed
+        if self.base is None:
+            log_weights = draw_seen(self.head, h[rows], y[rows], seen[rows], num_draws, noise)
+        else:
+            z = self.head(h, seen).map(y)[0]
+            moments = self.base.moments(z, seen, base or self.base.begin(len(z)))
+            parts = [part[rows] for part in (h, y, seen, *moments)]
+            log_weights = in_blocks(self._drawn, parts, num_draws, noise)
+        return log_weights - self.log_scale(batch)[rows]
+
+    def _drawn(
+        self,
+        noise: Noise,
+        h: Tensor,
+        y: Tensor,
+        observed: Tensor,
+        loc: Tensor,
+        log_scale: Tensor,
+    ) -> Tensor:
+        """(R,) log-weights of steps whose missing channels are drawn, with the base's moments."""
+        assert self.base is not None
+        return self.base.complete(self.head(h), y, observed, (loc, log_scale), noise)[1]
 
     def at_floor(self, batch: SequenceBatch) -> Tensor:
         """(B, T, D) to what extent, 0 to 1, the floor of the scale determines each density."""
