@@ -139,6 +139,10 @@ class OwnTraining(StepModel):
         """One training step, with any number of calls of `update(name, loss)`; returns the number
         to report as the training loss."""
 
+    def curve_numbers(self) -> dict[str, float]:
+        """Further numbers for the training curve, of the time since it was last asked for them."""
+        return {}
+
 
 class Density(StepModel):
     """A model that computes log p(x_t | x_{<t}), or a bound of it, without sampling.

@@ -75,7 +75,8 @@ class Trainer:
         self.optimizers = {name: self.accelerator.prepare(o) for name, o in named.items()}
         for group in self._groups():
             group["initial_lr"] = group["lr"]
-        self.average = averaged(model, options.average) if options.average else None
+        decay = model.average if options.average is None else options.average
+        self.average = averaged(model, decay) if decay else None
         steps_per_epoch = sum(1 for _ in self._first_epoch())
         self.eval_every = options.eval_every or int(np.clip(steps_per_epoch, 25, 100))
         self.step, self.decays, self.stale = 0, 0, 0
@@ -186,6 +187,9 @@ class Trainer:
             self.best_weights = _copy(model.state_dict())
         if self.stale >= self.options.patience:
             self.decays, self.stale = self.decays + 1, 0
+        own = {}
+        for each in (self.model, model):
+            own |= each.curve_numbers() if isinstance(each, OwnTraining) else {}
         self.curve.append(
             {
                 "step": self.step,
@@ -193,6 +197,7 @@ class Trainer:
                 "train_loss": self.loss_sum / max(1, self.loss_count),
                 f"valid_{score_name(model)}": value,
                 "learning_rate": self.highest_rate * rate,
+                **own,
             }
         )
         self.loss_sum, self.loss_count = 0.0, 0
