@@ -29,10 +29,10 @@ class Generator(nn.Module):
     def __init__(self, in_dim: int, num_channels: int, hidden_dim: int, noise_dim: int):
         super().__init__()
         self.num_channels, self.noise_dim = num_channels, noise_dim
-        self.network = build_network("gru", in_dim, hidden_dim, hidden_input=True)
+        self.network = build_network("gru", in_dim, hidden_dim)
         self.beside = Beside(hidden_dim + in_dim, hidden_dim)
         self.moments = nn.Linear(self.beside.out_dim, 2 * num_channels)
-        self.bend = mlp(self.beside.out_dim + noise_dim, hidden_dim, num_channels, num_layers=2)
+        self.bend = mlp(self.beside.out_dim + noise_dim, hidden_dim, num_channels, num_layers=1)
         with torch.no_grad():
             last = self.bend[-1]
             assert isinstance(last, nn.Linear)

@@ -49,11 +49,11 @@ from seqlatent.models.base import ModelOptions, SequenceModel
 from seqlatent.nn.causal import repeat_state
 from seqlatent.nn.layers import soft_clip
 
-ROWS = 64  # windows of a training step
+ROWS = 32  # windows of a training step
 FROM_NOTHING = 0.25  # share of them
-DRAWS = 8  # of a held-out window
+DRAWS = 4  # of a held-out window
 MOST_WINDOWS = 16  # of a held-out sequence
-SHORTEST, LONGEST = 16, 48  # steps of windows by default
+SHORTEST, USUAL, LONGEST = 12, 16, 24  # steps of windows by default
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ class AdversarialOptions(ModelOptions):
         metadata={"help": "noise of each step (default: the number of channels and 4 more)",
                   "min": 1},
     )  # fmt: skip
-    critic_dim: int = field(default=64, metadata={"help": "width of the critic", "min": 1})
+    critic_dim: int = field(default=32, metadata={"help": "width of the critic", "min": 1})
     critic_window: int | None = field(
         default=None,
         metadata={
             "help": "steps of the windows that the critic judges, which the generator makes from "
-            "its own values (default: two seasons, at least 16 and at most 48; 24 without a season)",
+            "its own values (default: two seasons, at least 12 and at most 24; 16 without a season)",
             "min": 2,
         },
     )
@@ -130,8 +130,8 @@ class AdversarialModel(SequenceModel, OwnTraining, OwnSelection):
     def __init__(self, options: AdversarialOptions, description: DataDescription):
         super().__init__(options, description)
         o, channels = options, description.num_channels
-        season = description.seasons[0] if description.seasons else 12
-        self.steps = o.critic_window or min(max(2 * season, SHORTEST), LONGEST)
+        usual = 2 * description.seasons[0] if description.seasons else USUAL
+        self.steps = o.critic_window or min(max(usual, SHORTEST), LONGEST)
         noise_dim = channels + 4 if o.noise_dim is None else o.noise_dim
         if noise_dim < channels:
             raise InputError(
