@@ -1,6 +1,7 @@
 """What the critic and the generator minimise, and the energy score that both are held to.
 
-    minimax       critic     E softplus(-f(x)) + E softplus(f(g))      (Goodfellow et al. 2014)
+    minimax       critic     E softplus(-f(x)) + E softplus(f(g)) + lambda E |grad f(x)|^2
+                                                                       (Goodfellow et al. 2014)
                   generator  E softplus(-f(g))                         their non-saturating form
     Wasserstein   critic     E f(g) - E f(x) + lambda E (|grad f| - 1)^2    (Gulrajani et al. 2017)
                   generator  -E f(g)
@@ -57,6 +58,16 @@ def gradient_penalty(
     between = (place * real + (1 - place) * fake).detach().requires_grad_()
     (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return mean((norm(slope.flatten(1)) - 1).square(), weight)
+
+
+def slope_penalty(
+    critic: Callable[[Tensor], Tensor], real: Tensor, weight: Tensor
+) -> Tensor:
+    """() the mean of |grad f|^2 at real points, without which the minimax game need not converge
+    (Mescheder et al. 2018); arguments as of `gradient_penalty`."""
+    real = real.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
+    return mean(slope.flatten(1).square().sum(1), weight)
 
 
 def norm(difference: Tensor) -> Tensor:

@@ -96,8 +96,12 @@ class AdversarialOptions(ModelOptions):
         metadata={"help": "steps of the critic for each of the generator", "min": 1},
     )
     spectral_norm: bool = field(
-        default=True,
+        default=False,
         metadata={"help": "divide the critic's weights by their largest singular values"},
+    )
+    penalty_weight: float = field(
+        default=0.1,
+        metadata={"help": "weight of the squared gradients of the critic at real windows", "min": 0},
     )
 
 
@@ -173,9 +177,9 @@ class AdversarialModel(SequenceModel, OwnTraining, OwnSelection):
     def generator_loss(self, fake: Tensor, weight: Tensor) -> Tensor:
         """Of (N,) verdicts."""
 
+    @abstractmethod
     def penalty(self, critic: Any, real: Tensor, fake: Tensor, weight: Tensor) -> Tensor:
-        """Of the critic, beside its loss."""
-        return real.new_zeros(())
+        """Of the critic, a function of (N, P + L, 2 D) values, beside its loss."""
 
     # -- reading and sampling ---------------------------------------------------------------------
 
@@ -284,9 +288,11 @@ class AdversarialModel(SequenceModel, OwnTraining, OwnSelection):
             verdicts = (self.verdict(windows, v, seen) for v in (real, values))
             loss = self.critic_loss(*verdicts, windows.weight)
             self.note("critic_loss", float(loss.detach()))
-            loss = loss + self.penalty(
-                lambda v: self.verdict(windows, v, seen), real, values, windows.weight
-            )
+            if self.options.penalty_weight:
+                size = self.penalty(
+                    lambda v: self.verdict(windows, v, seen), real, values, windows.weight
+                )
+                loss = loss + self.options.penalty_weight * size
             update("critic", loss)
             self.judged += 1
 
@@ -363,16 +369,15 @@ class GANModel(AdversarialModel):
     def generator_loss(self, fake: Tensor, weight: Tensor) -> Tensor:
         return losses.minimax_generator(fake, weight)
 
+    def penalty(self, critic: Any, real: Tensor, fake: Tensor, weight: Tensor) -> Tensor:
+        return losses.slope_penalty(critic, real, weight)
+
 
 @dataclass(frozen=True)
 class WassersteinOptions(AdversarialOptions):
     critic_steps: int = field(
         default=3,
         metadata={"help": "steps of the critic for each of the generator", "min": 1},
-    )
-    spectral_norm: bool = field(
-        default=False,
-        metadata={"help": "divide the critic's weights by their largest singular values"},
     )
     penalty_weight: float = field(
         default=10.0,
@@ -401,7 +406,4 @@ class WGANModel(AdversarialModel):
         return losses.wasserstein_generator(fake, weight)
 
     def penalty(self, critic: Any, real: Tensor, fake: Tensor, weight: Tensor) -> Tensor:
-        if not self.options.penalty_weight:
-            return real.new_zeros(())
-        size = losses.gradient_penalty(critic, real, fake, weight)
-        return self.options.penalty_weight * size
+        return losses.gradient_penalty(critic, real, fake, weight)
