@@ -87,8 +87,9 @@ def _warn_of_failure(module: AdversarialModel, data: SequenceDataset) -> None:
     """Say how draws compare with held-out windows, and warn where training has failed."""
     found = examine(module, collate(data.sequences[:64]))
     logger.info(
-        "draws: they differ from each other %.2f times as much as from held-out windows (1 is right, "
-        "0 is one draw repeated); the critic tells them from those in %.0f %% of cases (50 is none)",
+        "draws: they differ from each other %.2f times as much as from held-out windows (1 is "
+        "right, 0 is one draw repeated); the critic tells them from those in %.0f %% of pairs (50 "
+        "is by chance)",
         found.diversity,
         100 * found.told,
     )

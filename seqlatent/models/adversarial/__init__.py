@@ -1,15 +1,15 @@
 """Adversarial models: a generator of sequences and the critic that trains it; no likelihood.
 
-`gan` plays the minimax game, `wgan` minimises a Wasserstein distance. (`model.py` has the equations.)
+`gan` plays the minimax game, `wgan` minimises a Wasserstein distance. `model.py` has the
+equations.
 """
 
 from seqlatent.models.adversarial.model import (
     AdversarialModel,
-    AdversarialOptions,
     GANModel,
-    WassersteinOptions,
     WGANModel,
 )
+from seqlatent.models.adversarial.options import AdversarialOptions, WassersteinOptions
 
 __all__ = [
     "AdversarialModel",

@@ -6,8 +6,8 @@
 
 The generator must be causal; its critic need not be, and looks at a window from both sides. All of
 its layers between values and verdict have gains of at most one but for their weights, so that with
-spectral normalisation |f(a) - f(b)| <= `LIPSCHITZ` |a - b| (Miyato et al. 2018): a matrix has norm 1,
-and a convolution of k taps, normalised as a matrix, at most sqrt(k).
+spectral normalisation |f(a) - f(b)| <= `LIPSCHITZ` |a - b| (Miyato et al. 2018): a matrix has norm
+1, and a convolution of k taps, normalised as a matrix, at most sqrt(k).
 """
 
 import torch

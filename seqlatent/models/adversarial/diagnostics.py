@@ -92,8 +92,8 @@ def failures(model: AdversarialModel, found: Examination) -> list[str]:
             "as held-out ones are from them"
         )
         texts.append(
-            f"modes have collapsed: {how}, so that forecasts are too narrow and samples repeat; fit "
-            f"with a larger energy_weight (now {model.options.energy_weight:g}), with another seed "
+            f"modes have collapsed: {how}, so that forecasts are too narrow and samples repeat; "
+            f"fit with a larger energy_weight (now {model.options.energy_weight:g}), with another seed "
             "(--seed), or --model wgan"
         )
     if int(model.judged) and found.told > TOLD:

@@ -6,8 +6,8 @@
     Wasserstein   critic     E f(g) - E f(x) + lambda E (|grad f| - 1)^2    (Gulrajani et al. 2017)
                   generator  -E f(g)
 
-The energy score  E|X - x| - E|X - X'| / 2  is least in the mean where X, X' have the distribution of
-x, and only there (Gneiting and Raftery 2007).
+The energy score  E|X - x| - E|X - X'| / 2  is least in the mean where X, X' have the distribution
+of x, and only there (Gneiting and Raftery 2007).
 """
 
 from collections.abc import Callable
@@ -60,9 +60,7 @@ def gradient_penalty(
     return mean((norm(slope.flatten(1)) - 1).square(), weight)
 
 
-def slope_penalty(
-    critic: Callable[[Tensor], Tensor], real: Tensor, weight: Tensor
-) -> Tensor:
+def slope_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, weight: Tensor) -> Tensor:
     """() the mean of |grad f|^2 at real points, without which the minimax game need not converge
     (Mescheder et al. 2018); arguments as of `gradient_penalty`."""
     real = real.detach().requires_grad_()

@@ -21,7 +21,6 @@ differences between steps, given their past and from nothing.
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -37,6 +36,7 @@ from seqlatent.inference.protocols import ModelState, OwnSelection, OwnTraining,
 from seqlatent.models.adversarial import losses
 from seqlatent.models.adversarial.critic import Critic
 from seqlatent.models.adversarial.generator import Generator
+from seqlatent.models.adversarial.options import AdversarialOptions, WassersteinOptions
 from seqlatent.models.adversarial.windows import (
     Windows,
     cut_windows,
@@ -45,7 +45,7 @@ from seqlatent.models.adversarial.windows import (
     recent,
     views,
 )
-from seqlatent.models.base import ModelOptions, SequenceModel
+from seqlatent.models.base import SequenceModel
 from seqlatent.nn.causal import repeat_state
 from seqlatent.nn.layers import soft_clip
 
@@ -54,55 +54,6 @@ FROM_NOTHING = 0.25  # share of them
 DRAWS = 4  # of a held-out window
 MOST_WINDOWS = 16  # of a held-out sequence
 SHORTEST, USUAL, LONGEST = 12, 16, 24  # steps of windows by default
-
-
-@dataclass(frozen=True)
-class AdversarialOptions(ModelOptions):
-    hidden_dim: int = field(
-        default=64, metadata={"help": "size of the generator's state and hidden layers", "min": 1}
-    )
-    noise_dim: int | None = field(
-        default=None,
-        metadata={"help": "noise of each step (default: the number of channels and 4 more)",
-                  "min": 1},
-    )  # fmt: skip
-    critic_dim: int = field(default=32, metadata={"help": "width of the critic", "min": 1})
-    critic_window: int | None = field(
-        default=None,
-        metadata={
-            "help": "steps of the windows that the critic judges, which the generator makes from "
-            "its own values (default: two seasons, at least 12 and at most 24; 16 without a season)",
-            "min": 2,
-        },
-    )
-    energy_weight: float = field(
-        default=1.0,
-        metadata={
-            "help": "weight of the energy score of one step ahead beside the critic's verdict (0: "
-            "the critic alone)",
-            "min": 0,
-        },
-    )
-    start_steps: int = field(
-        default=300,
-        metadata={
-            "help": "first training steps, by that energy score alone (0: the critic judges from "
-            "the first step on)",
-            "min": 0,
-        },
-    )
-    critic_steps: int = field(
-        default=1,
-        metadata={"help": "steps of the critic for each of the generator", "min": 1},
-    )
-    spectral_norm: bool = field(
-        default=False,
-        metadata={"help": "divide the critic's weights by their largest singular values"},
-    )
-    penalty_weight: float = field(
-        default=0.1,
-        metadata={"help": "weight of the squared gradients of the critic at real windows", "min": 0},
-    )
 
 
 class Reading(NamedTuple):
@@ -210,8 +161,8 @@ class AdversarialModel(SequenceModel, OwnTraining, OwnSelection):
     def windows(
         self, batch: SequenceBatch, reading: Reading, rows: Tensor, starts: Tensor, known: Tensor
     ) -> Windows:
-        """Windows of (N,) `rows` from the steps `starts` on; the generator starts from nothing where
-        what was before is not `known`."""
+        """Windows of (N,) `rows` from the steps `starts` on; the generator starts from nothing
+        where what was before is not `known`."""
         some, place = known & (starts > 0), (starts - 1).clamp(min=0)
         h = torch.where(some[:, None], reading.h[rows, place], 0.0)
         last = reading.embedding[rows, place][:, None]
@@ -371,21 +322,6 @@ class GANModel(AdversarialModel):
 
     def penalty(self, critic: Any, real: Tensor, fake: Tensor, weight: Tensor) -> Tensor:
         return losses.slope_penalty(critic, real, weight)
-
-
-@dataclass(frozen=True)
-class WassersteinOptions(AdversarialOptions):
-    critic_steps: int = field(
-        default=3,
-        metadata={"help": "steps of the critic for each of the generator", "min": 1},
-    )
-    penalty_weight: float = field(
-        default=10.0,
-        metadata={
-            "help": "weight of the penalty on gradients of the critic whose size is not 1",
-            "min": 0,
-        },
-    )
 
 
 class WGANModel(AdversarialModel):

@@ -100,7 +100,7 @@ def reach(scaler: Scaler) -> int:
 
 
 def recent(batch: SequenceBatch, scaler: Scaler, steps: int) -> SequenceBatch:
-    """The batch with no more of what was before it than scaling and windows of so many steps need."""
+    """The batch with no more of what was before it than scaling and windows of `steps` need."""
     num = max(reach(scaler), steps)
     return replace(batch, past=batch.past[:, max(0, batch.past.shape[1] - num) :])
 
@@ -125,8 +125,8 @@ def first_steps(
 ) -> Tensor:
     """(N,) first steps of windows, given (N,) places from 0 to 1 among all that are possible.
 
-    A window whose past is not known begins where its sequence does. Where the sequence is a piece of
-    a longer one it may begin anywhere: of a few long series there are too few beginnings.
+    A window whose past is not known begins where its sequence does. Where the sequence is a piece
+    of a longer one it may begin anywhere: of a few long series there are too few beginnings.
     """
     first = torch.where(known, batch.context[rows], 0)
     room = (batch.lengths[rows] - steps - first).clamp(min=0)
