@@ -93,8 +93,8 @@ def failures(model: AdversarialModel, found: Examination) -> list[str]:
         )
         texts.append(
             f"modes have collapsed: {how}, so that forecasts are too narrow and samples repeat; "
-            f"fit with a larger energy_weight (now {model.options.energy_weight:g}), with another seed "
-            "(--seed), or --model wgan"
+            f"fit with a larger energy_weight (now {model.options.energy_weight:g}) or from "
+            f"another seed (--seed){', or --model wgan' if model.family == 'gan' else ''}"
         )
     if int(model.judged) and found.told > TOLD:
         texts.append(
