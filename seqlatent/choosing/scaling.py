@@ -7,6 +7,8 @@ units, so that held-out nats per step compare them. Two stages:
 2. short fits of the model itself, for the simplest of the chains that are close to the best of
    these and for the best ones, where the budget allows them. They take at most 30 % of it.
 
+Of a model without a density there is the first stage alone: linear models have one.
+
 Of the chains that are about as good as the best, the simplest is chosen. Linear models tell much
 less than short fits do: where values are nonlinear functions of a state, they prefer increments by
 some hundredths of a nat, and networks lose tenths by them.
