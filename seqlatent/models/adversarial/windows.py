@@ -126,13 +126,13 @@ def first_steps(
     """(N,) first steps of windows, given (N,) places from 0 to 1 among all that are possible.
 
     A window whose past is not known begins where its sequence does. Where the sequence is a piece
-    of a longer one it may begin anywhere: of a few long series there are too few beginnings.
+    of a longer one, or has a context, it may begin anywhere after that: of a few long series there
+    are too few beginnings.
     """
-    first = torch.where(known, batch.context[rows], 0)
+    anywhere = known | ((batch.past_lengths > 0) | (batch.context > 0))[rows]
+    first = batch.context[rows]
     room = (batch.lengths[rows] - steps - first).clamp(min=0)
-    starts = first + torch.minimum((place * (room + 1)).long(), room)
-    piece = (batch.past_lengths > 0)[rows]
-    return torch.where(known | piece, starts, 0)
+    return torch.where(anywhere, first + torch.minimum((place * (room + 1)).long(), room), 0)
 
 
 def views(windows: Windows, x: Tensor, scaler: Scaler) -> tuple[Tensor, Tensor]:
