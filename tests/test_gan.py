@@ -18,7 +18,7 @@ from seqlatent.errors import InputError
 from seqlatent.models.adversarial import losses
 from seqlatent.models.adversarial.critic import LIPSCHITZ, Critic
 from seqlatent.models.adversarial.diagnostics import examine, failures, spread
-from seqlatent.models.adversarial.windows import cut, views
+from seqlatent.models.adversarial.windows import cut, first_steps, views
 from seqlatent.processes import PROCESSES
 from seqlatent.tasks.forecasting import forecast
 from seqlatent.tasks.scoring import score
@@ -290,8 +290,14 @@ def test_the_curve_has_what_tells_of_failure(fitted):
     assert "critic_loss" not in fitted.result.curve[0]
 
 
+def test_what_is_kept_is_from_after_the_critic_s_first_step(fitted):
+    after = [row for row in fitted.result.curve if "critic_loss" in row]
+    best = max(after, key=lambda row: row["valid_energy_score"])
+    assert fitted.result.best_step == best["step"] > 100
+    assert int(fitted.module.judged) == best["step"] - 100
+
+
 def test_a_good_fit_is_not_warned_of(fitted, process, caplog):
-    fitted.module.judged.fill_(1)  # whichever step was kept
     with caplog.at_level(logging.INFO, "seqlatent"):
         warn(fitted.module, process)
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
@@ -368,3 +374,13 @@ def test_all_parameters_are_in_one_optimiser():
         id(p) for o in m.optimizers(1e-3).values() for g in o.param_groups for p in g["params"]
     ]
     assert sorted(groups) == sorted(id(p) for p in m.parameters())
+
+
+def test_windows_without_a_past_begin_where_their_sequences_do():
+    """Unless these are pieces of longer ones, which have no beginnings of their own."""
+    data = dataset(num=2, steps=9)
+    batch = dataclasses.replace(collate(data), past_lengths=torch.tensor([0, 5]))
+    rows = torch.tensor([0, 1, 0, 1])
+    known = torch.tensor([False, False, True, True])
+    starts = first_steps(batch, rows, torch.full((4,), 0.99), known, 4)
+    assert starts.tolist() == [0, 4, 5, 4]  # lengths 9 and 8

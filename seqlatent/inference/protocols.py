@@ -362,3 +362,8 @@ class OwnSelection(StepModel):
     @abstractmethod
     def validation_score(self, batch: SequenceBatch, noise: Noise) -> Tensor:
         """(B,) score of each held-out sequence; higher is better."""
+
+    def selectable(self) -> bool:
+        """Whether training is so far that its parameters may be kept in place of others; those that
+        are not are kept only where no others come after them."""
+        return True

@@ -16,8 +16,9 @@ where ES is the energy score of one step ahead given real values (Gneiting and R
 of one step beside the critic's, of another form: Yoon et al. 2019, TimeGAN), by which alone the
 first `start_steps` go; and what is validated and kept is a moving average of the parameters.
 
-What is kept has the best energy score of held-out windows that run freely, as whole windows and as
-differences between steps, given their past and from nothing.
+What is kept, of the steps since the critic has had a say, has the best energy score of held-out
+windows that run freely, as whole windows and as differences between steps, given their past and from
+nothing.
 """
 
 from abc import abstractmethod
@@ -236,8 +237,8 @@ class AdversarialModel(SequenceModel, OwnTraining, OwnSelection):
         real, seen = views(windows, windows.x, self.scaler)
         pool = [*self._draws(windows, self.options.critic_steps - 1).unbind(1), fake]
         for values in pool:
-            verdicts = (self.verdict(windows, v, seen) for v in (real, values))
-            loss = self.critic_loss(*verdicts, windows.weight)
+            verdicts = [self.verdict(windows, v, seen) for v in (real, values)]
+            loss = self.critic_loss(verdicts[0], verdicts[1], windows.weight)
             self.note("critic_loss", float(loss.detach()))
             if self.options.penalty_weight:
                 size = self.penalty(
@@ -293,6 +294,10 @@ class AdversarialModel(SequenceModel, OwnTraining, OwnSelection):
         self.note("diversity", among / max(apart, losses.TINY))
         return total
 
+    def selectable(self) -> bool:
+        """Whether the critic has had a say in the parameters."""
+        return int(self.judged) > 0
+
     def note(self, name: str, value: float) -> None:
         """Add a number to those of which the training curve has the mean."""
         self.notes.setdefault(name, []).append(value)
@@ -333,7 +338,6 @@ class WGANModel(AdversarialModel):
     """
 
     family, Options = "wgan", WassersteinOptions
-    options: WassersteinOptions
 
     def critic_loss(self, real: Tensor, fake: Tensor, weight: Tensor) -> Tensor:
         return losses.wasserstein_critic(real, fake, weight)
