@@ -17,8 +17,8 @@ of one step beside the critic's, of another form: Yoon et al. 2019, TimeGAN), by
 first `start_steps` go; and what is validated and kept is a moving average of the parameters.
 
 What is kept, of the steps since the critic has had a say, has the best energy score of held-out
-windows that run freely, as whole windows and as differences between steps, given their past and from
-nothing.
+windows that run freely, as whole windows and as differences between steps, given their past and
+from nothing.
 """
 
 from abc import abstractmethod
