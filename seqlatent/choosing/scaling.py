@@ -207,8 +207,8 @@ def _compared(results: dict[str, Parts], by: str) -> list[Tried]:
 
 
 def _simplest(tried: Sequence[Tried], slack: float | None = None) -> str:
-    """The first, and so the simplest, that is about as good as the best: within `slack` (by
-    default `SLACK`) nats per step or, where the data tell less than that, within a standard error."""
+    """The first, and so the simplest, that is about as good as the best: within `slack` nats per
+    step (by default `SLACK`) or, where the data tell less than that, within a standard error."""
     best = max(t.nats_per_step for t in tried)
     allowed = SLACK if slack is None else dict.fromkeys(SLACK, slack)
     return next(
