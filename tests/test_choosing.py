@@ -20,7 +20,6 @@ from seqlatent.choosing.scaling import (
     ENOUGH_STEPS,
     SLACK_ALONE,
     TRIAL_STEPS,
-    Tried,
     _simplest,
     candidates,
 )
