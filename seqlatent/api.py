@@ -236,7 +236,11 @@ class Model(Fitted, Summary):
         build = partial(plan.build, scaling=settled.scaling.scaling, values=settled.others.values)
         module = build(seed)
         held_out = check_data(module, held_out)
-        train = replace(train, sequences=prepare(module.scaler, train.sequences))
+        if module.reads_past:
+            unscaled = tuple(replace(s, scaled=None) for s in held_out)
+            held_out = replace(held_out, sequences=unscaled)
+        else:
+            train = replace(train, sequences=prepare(module.scaler, train.sequences))
         if folder is not None and overwrite and (not resume or is_finished(folder)):
             clear_state(folder)
             (folder / CONFIG).unlink(missing_ok=True)  # or a killed fit could not be resumed

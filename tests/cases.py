@@ -139,6 +139,12 @@ MODELS: dict[str, tuple[str, dict]] = {
     "mixture-moving": ("mixture", {"parts": ("rnn", "cnn", "rnn"), "weights": "moving"}),
 }
 
+# Models without a density: they draw, and are held to the laws of that.
+SAMPLERS: dict[str, tuple[str, dict]] = {
+    "gan": ("gan", {"hidden_dim": 8, "critic_dim": 8, "critic_window": 4}),
+    "wgan": ("wgan", {"hidden_dim": 8, "critic_dim": 8, "critic_window": 4}),
+}
+
 
 def values(kind: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     """Values of a kind, in data units: real ones have mean 20 and standard deviation 3."""
@@ -165,11 +171,13 @@ def emissions(name: str) -> tuple[str, ...]:
 
 
 def model(name: str, emission: str = "", data: SequenceDataset | None = None, **options):
-    """A case of `MODELS` with random parameters far from their initial values.
+    """A case of `MODELS` or `SAMPLERS` with random parameters far from their initial values.
 
     Its emission is `emission` or that of the case; by default a mixture of normals if it can have
     one.
     """
+    if name in SAMPLERS:
+        return sampler(name, data or dataset(), **options)
     family, own = MODELS[name]
     usual = "mixture" if "mixture" in emissions(name) else emissions(name)[0]
     emission = emission or own.get("emission", usual)
@@ -194,6 +202,17 @@ def model(name: str, emission: str = "", data: SequenceDataset | None = None, **
             # Fed back through extreme maps, latents diverge, and densities of e^-10^9 underflow.
             for p in built.head.parameters():
                 p.data.mul_(0.5)
+    return built.eval()
+
+
+def sampler(name: str, data: SequenceDataset, **options) -> SequenceModel:
+    """A case of `SAMPLERS` with random parameters."""
+    family, own = SAMPLERS[name]
+    made = make(REGISTRY[family].Options, {**own, **options})
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        built = build_model(family, made, DataDescription.of(data, made.season))
+        stir(built, 0.2)
     return built.eval()
 
 

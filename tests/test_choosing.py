@@ -16,7 +16,7 @@ import seqlatent as sl
 from seqlatent.api import RNN, LinearGaussian
 from seqlatent.choosing import Choice, Tried, choose_scaling
 from seqlatent.choosing.linear import FEWEST, STEPS, linear_scores, some
-from seqlatent.choosing.scaling import ENOUGH_STEPS, candidates
+from seqlatent.choosing.scaling import ENOUGH_STEPS, SLACK_ALONE, _simplest, candidates
 from seqlatent.choosing.trials import TRIAL_STEPS
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
@@ -377,3 +377,11 @@ def test_a_fit_says_what_it_chose(caplog):
     with caplog.at_level(logging.INFO, "seqlatent"):
         RNN(hidden_dim=4, emission="normal").fit(walks(), max_steps=2, progress=False)
     assert caplog.text.count("held-out nats per step by linear models") == 1
+
+
+def test_where_no_short_fits_follow_a_simpler_chain_may_lag_behind_less():
+    tried = [Tried("global", "linear", -0.63, 0.01), Tried("increments", "linear", -0.58, 0.0)]
+    assert _simplest(tried) == "global"
+    assert _simplest(tried, SLACK_ALONE) == "increments"
+    close = [Tried("global", "linear", -0.6, 0.01), *tried[1:]]
+    assert _simplest(close, SLACK_ALONE) == "global"

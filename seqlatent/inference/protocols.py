@@ -141,6 +141,10 @@ class OwnTraining(StepModel):
         """One training step, with any number of calls of `update(name, loss)`; returns the number
         to report as the training loss."""
 
+    def curve_numbers(self) -> dict[str, float]:
+        """Further numbers for the training curve, of the time since it was last asked for them."""
+        return {}
+
 
 class Density(StepModel):
     """A model that computes log p(x_t | x_{<t}), or a bound of it, without sampling.
@@ -388,3 +392,8 @@ class OwnSelection(StepModel):
     @abstractmethod
     def validation_score(self, batch: SequenceBatch, noise: Noise) -> Tensor:
         """(B,) score of each held-out sequence; higher is better."""
+
+    def selectable(self) -> bool:
+        """Whether training is so far that its parameters may be kept in place of others; those that
+        are not are kept only where no others come after them."""
+        return True

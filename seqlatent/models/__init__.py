@@ -4,6 +4,7 @@
                              convolution, by causal attention
     flow                     z_t = f_t(x_t; past), f_t invertible, z_t ~ N(0, I)      exact
     diffusion                x_t denoised from N(0, I) given the past                 ode
+    gan, wgan                x_t = g(x_{<t}, e_t), by a critic of windows             none
     latent                   p(z_t | z_{t-1}, x_{t-1}) p(x_t | z_t) with a guide      smc
                              q(z_t | x, z_{<t}); with prior=independent,              iwae
                              z_t ~ N(0, I) and p(x_t | x_{t-1}, z_t)
@@ -22,6 +23,10 @@ Which to choose. `rnn` is a strong default. `flow` gives each sequence exact lat
 its presets have a latent state behind the values. Where the emission sees the past too
 (`history`) and is a mixture, they often remain unused, because it explains the data alone.
 Compare any of them with `linear-gaussian`.
+
+Without a likelihood. `gan` and `wgan` draw, and are measured by their forecasts and draws alone.
+They are kept by the energy score of held-out windows that run freely, a fit ends with a warning
+where modes have collapsed or the critic has won, and `scaling=auto` is chosen by linear models.
 
 Several fits. Each fit ends in other parameters. The mixture of a few (`fit --members 4`) scores at
 least as high as they do on average, and is less a matter of luck; its forecasts take as many times

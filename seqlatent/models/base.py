@@ -85,6 +85,9 @@ class SequenceModel(StepModel):
 
     Attributes:
         learning_rate: the default for training.
+        average: the default decay of the moving average of parameters; 0: none.
+        reads_past: whether training needs the values before a window themselves, not only how they
+            scale it.
         embedding_dim: F, the size of an embedded step.
         num_known: C + E, features of a step's covariates and of the past.
         input_dim: F + C + E, the size of a network's input for one step.
@@ -93,6 +96,8 @@ class SequenceModel(StepModel):
 
     Options: ClassVar[Any] = ModelOptions
     learning_rate: ClassVar[float] = 3e-3
+    average: ClassVar[float] = 0.0
+    reads_past: ClassVar[bool] = False
     options: Any
     parts: "tuple[SequenceModel, ...]" = ()
 

@@ -291,7 +291,7 @@ class Scaler(nn.Module):
         row, age = torch.zeros_like(level), age[:, -1:]
         sums = (level, weight, square, counted, row, age, level, level)
         memory = Memory(last, past, g[:, :0], *sums)
-        return scaled, self.limits.begin(memory, self._own_scale(memory))
+        return scaled, self.limits.begin(memory, self.own_scale(memory))
 
     def inverse(self, y: Tensor, memory: Memory, bounded: bool = False) -> tuple[Tensor, Memory]:
         """(B, T, D) scaled values of the next T steps -> values in data units, and the memory
@@ -345,7 +345,7 @@ class Scaler(nn.Module):
         y = torch.where(counts, g - loc, 0.0) / base
         return [y.square().clamp(max=OUTLIER**2), counts.to(g)]
 
-    def _own_scale(self, m: Memory | Before) -> Tensor:
+    def own_scale(self, m: Memory | Before) -> Tensor:
         """A series' own scale in those of training series, with `running`; else 1."""
         ratio = (self.scale_weight + m.square) / (self.scale_weight + m.counted)
         return ratio.sqrt()
@@ -368,7 +368,7 @@ class Scaler(nn.Module):
         """scale_t of the step after a memory."""
         scale = base
         if "running" in self.words:
-            scale = base * self._own_scale(m)
+            scale = base * self.own_scale(m)
         if self.moving:  # never less than what rounding to the recorded digits makes of it
             least = self.rounding * self.log_slope(self.from_scale(loc)).exp()
             scale = torch.where(self.free, 1.0, (scale.square() + least.square()).sqrt())

@@ -109,8 +109,8 @@ def score(
     computed = isinstance(model, Density)
     if not computed and not isinstance(model, EstimatedDensity):
         raise InputError(
-            f"model '{model.family}' has no likelihood to score sequences by, only samples and "
-            "forecasts; fit rnn, latent or flow to score"
+            f"model '{model.family}' has no likelihood to score sequences by; measure its "
+            "forecasts by evaluate and its samples by compare, or fit rnn, latent or flow to score"
         )
     if computed and estimator != "auto":
         how = {"exact": "exactly", "ode": "by solving an equation", "bound": "as a bound"}

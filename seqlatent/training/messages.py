@@ -9,6 +9,8 @@ from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.inference.estimating import CHUNK
 from seqlatent.inference.protocols import Regimes
+from seqlatent.models.adversarial.diagnostics import examine, failures
+from seqlatent.models.adversarial.model import AdversarialModel
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.emission_model import EmissionModel
 from seqlatent.models.latent.diagnostics import collapse_warning, prior_kl, quick_losses
@@ -51,9 +53,11 @@ def announce(
 
 def warn(module: SequenceModel, data: SequenceDataset) -> None:
     """Log what a user should know before relying on the fitted model's scores."""
-    batch = collate(data.sequences[:64]).steps(0, CHUNK)
+    if isinstance(module, AdversarialModel):
+        _warn_of_failure(module, data)
     if not isinstance(module, EmissionModel):
         return
+    batch = collate(data.sequences[:64]).steps(0, CHUNK)
     with torch.no_grad():
         at_floor = module.at_floor(batch)[batch.observed & batch.scored[..., None]]
         share = float(at_floor.mean()) if len(at_floor) else 0.0
@@ -77,6 +81,20 @@ def warn(module: SequenceModel, data: SequenceDataset) -> None:
             reason = collapse_warning(module, losses)
             if reason:
                 logger.warning("%s", reason)
+
+
+def _warn_of_failure(module: AdversarialModel, data: SequenceDataset) -> None:
+    """Say how draws compare with held-out windows, and warn where training has failed."""
+    found = examine(module, collate(data.sequences[:64]))
+    logger.info(
+        "draws: they differ from each other %.2f times as much as from held-out windows (1 is "
+        "right, 0 is one draw repeated); the critic tells them from those in %.0f %% of pairs (50 "
+        "is by chance)",
+        found.diversity,
+        100 * found.told,
+    )
+    for text in failures(module, found):
+        logger.warning("%s", text)
 
 
 def _warn_of_unused(probability: Tensor) -> None:

@@ -120,11 +120,12 @@ class TrainingOptions:
         default=1.0,
         metadata={"help": "norm to which larger gradients are clipped", "above": 0},
     )
-    average: float = field(
-        default=0.0,
+    average: float | None = field(
+        default=None,
         metadata={
             "help": "decay of a moving average of the parameters, such as 0.995, which is then "
-            "validated and kept in place of the parameters (0: no average)",
+            "validated and kept in place of the parameters (0: no average; default: 0.99 for gan "
+            "and wgan, 0 for other models)",
             "min": 0,
             "below": 1,
         },

@@ -25,7 +25,7 @@ from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
 from seqlatent.errors import TrainingError
-from seqlatent.inference.protocols import LossTraining, OwnTraining
+from seqlatent.inference.protocols import LossTraining, OwnSelection, OwnTraining
 from seqlatent.models.base import SequenceModel
 from seqlatent.training.augmentation import augment
 from seqlatent.training.batches import TrainingBatches
@@ -34,7 +34,8 @@ from seqlatent.training.options import TrainingOptions, choose_batch_size, choos
 from seqlatent.training.selection import score_name, validation_score
 
 # What a checkpoint keeps beside tensors and the time that training took.
-SCALARS = ("step", "decays", "stale", "best", "best_step", "curve", "loss_sum", "loss_count")
+SCALARS = ("step", "decays", "stale", "best", "best_step", "curve", "loss_sum", "loss_count",
+           "selecting")  # fmt: skip
 
 
 class Trainer:
@@ -75,7 +76,8 @@ class Trainer:
         self.optimizers = {name: self.accelerator.prepare(o) for name, o in named.items()}
         for group in self._groups():
             group["initial_lr"] = group["lr"]
-        self.average = averaged(model, options.average) if options.average else None
+        decay = model.average if options.average is None else options.average
+        self.average = averaged(model, decay) if decay else None
         steps_per_epoch = sum(1 for _ in self._first_epoch())
         self.eval_every = options.eval_every or int(np.clip(steps_per_epoch, 25, 100))
         self.step, self.decays, self.stale = 0, 0, 0
@@ -83,6 +85,7 @@ class Trainer:
         self.best_weights = _copy(model.state_dict())
         self.curve: list[dict[str, float]] = []
         self.loss_sum, self.loss_count = 0.0, 0
+        self.selecting = False  # whether any parameters were selectable yet
         self.seconds, self._clock = 0.0, time.perf_counter()
 
     def _first_epoch(self):
@@ -179,6 +182,9 @@ class Trainer:
                 f"at training step {self.step} the validation score is {value}; lower "
                 "learning_rate, or look for extreme values in the data"
             )
+        selectable = not isinstance(model, OwnSelection) or model.selectable()
+        if selectable and not self.selecting:
+            self.best, self.selecting = -math.inf, True
         annealing = self.step < getattr(self.model.options, "kl_anneal_steps", 0)
         self.stale = 0 if value > self.best + 1e-4 or annealing else self.stale + 1
         if value > self.best:
@@ -186,6 +192,9 @@ class Trainer:
             self.best_weights = _copy(model.state_dict())
         if self.stale >= self.options.patience:
             self.decays, self.stale = self.decays + 1, 0
+        own = {}
+        for each in (self.model, model):
+            own |= each.curve_numbers() if isinstance(each, OwnTraining) else {}
         self.curve.append(
             {
                 "step": self.step,
@@ -193,6 +202,7 @@ class Trainer:
                 "train_loss": self.loss_sum / max(1, self.loss_count),
                 f"valid_{score_name(model)}": value,
                 "learning_rate": self.highest_rate * rate,
+                **own,
             }
         )
         self.loss_sum, self.loss_count = 0.0, 0
