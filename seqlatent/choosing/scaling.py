@@ -7,6 +7,8 @@ units, so that held-out nats per step compare them. Two stages:
 2. short fits of the model itself, for the simplest of the chains that are close to the best of
    these and for the best ones, where the budget allows them. They take at most 30 % of it.
 
+A model without a density gets what the linear models choose.
+
 Of the chains that are about as good as the best, the simplest is chosen. Linear models tell much
 less than short fits do: where values are nonlinear functions of a state, they prefer increments by
 some hundredths of a nat, and networks lose tenths by them.
@@ -23,7 +25,7 @@ from seqlatent.choosing.comparing import Parts, compare, held_out_parts, pieces
 from seqlatent.choosing.linear import linear_scores, some
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence as Series
-from seqlatent.inference.protocols import ExactPosterior, OwnSelection
+from seqlatent.inference.protocols import DeterministicCodes, ExactPosterior, OwnSelection
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.chains import MOVING
 from seqlatent.nn.prepared import prepare
@@ -119,11 +121,14 @@ def candidates(module: SequenceModel) -> list[str]:
     chosen = []
     for chain in CHAINS:
         words = chain.split("+")
+        coded = isinstance(module, DeterministicCodes)
         fixed = isinstance(module, ExactPosterior)  # or its smoother could not fill gaps
         if (
             ("log" in words and not positive)
             or ("seasonal" in words and not description.seasons)
             or (fixed and set(words) & set(MOVING))
+            # Levels decoded from codes must not be sums of decoded increments, errors and all.
+            or (coded and set(words) & {"increments", "seasonal"})
         ):
             continue
         chosen.append(chain)

@@ -27,6 +27,7 @@ from seqlatent.inference.paths import forecast_paths, sample_paths
 from seqlatent.inference.posterior import Posterior, weighted_posterior
 from seqlatent.inference.protocols import (
     DensityBound,
+    DeterministicCodes,
     EstimatedDensity,
     ExactDensity,
     ExactPosterior,
@@ -37,6 +38,7 @@ from seqlatent.inference.protocols import (
     OdeDensity,
     OwnSelection,
     OwnTraining,
+    Reconstructs,
     Regimes,
     StepModel,
 )
@@ -44,6 +46,7 @@ from seqlatent.inference.smc import particle_filter
 
 __all__ = [
     "DensityBound",
+    "DeterministicCodes",
     "Estimate",
     "EstimatedDensity",
     "ExactDensity",
@@ -56,6 +59,7 @@ __all__ = [
     "OwnSelection",
     "OwnTraining",
     "Posterior",
+    "Reconstructs",
     "Regimes",
     "StepModel",
     "estimate",

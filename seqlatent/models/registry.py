@@ -16,6 +16,7 @@ from seqlatent.inference.protocols import (
     OwnSelection,
     OwnTraining,
 )
+from seqlatent.models.autoencoder.model import AutoencoderModel
 from seqlatent.models.autoregressive import CNNModel, RNNModel, TransformerModel
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.diffusion.model import DiffusionModel
@@ -62,6 +63,7 @@ for _model in (
     SwitchingModel,
     FlowModel,
     DiffusionModel,
+    AutoencoderModel,
     MixtureModel,
 ):
     register_model(_model)
