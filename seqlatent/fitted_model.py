@@ -356,7 +356,7 @@ class Fitted(ABC):
         return inspect(self.module, self._load(data), num_particles=num_particles, seed=seed)
 
     def decode(self, latents: Any, *, progress: bool = False) -> SequenceDataset:
-        """The sequences of given latents; the inverse of `encode`, for a model with exact latents; or of given codes.
+        """The sequences of given latents, the inverse of `encode`, or of codes, which lose a bit.
 
         Args:
             latents: a table or frame as `encode` gives it, with the columns `z1_mean, z2_mean, ...`

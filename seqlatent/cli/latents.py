@@ -55,8 +55,9 @@ def encode(
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
-    """Infer the latents: mean and scale at each step. Those of a flow are exact, with scale 0, and so
-    are the codes of an autoencoder.
+    """Infer the latents: mean and scale at each step. Those of a flow are exact, with scale 0.
+
+    The codes of an autoencoder have scale 0 too.
 
     Of 'switching', infer the regimes: the most probable one at each step, and the probability of
     each.
@@ -116,9 +117,9 @@ def decode(
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
-    """Recover sequences from the latents of a flow, or reconstruct them from an autoencoder's codes.
+    """Recover sequences from the latents of a flow, or from the codes of an autoencoder.
 
-    Of a flow, this is the exact inverse of 'encode'.
+    Of a flow, this is the exact inverse of 'encode'; codes lose something.
     """
     from seqlatent.api import load_model
     from seqlatent.data.tables import write_table

@@ -24,8 +24,10 @@ def decode(
     latents: SequenceDataset,
     progress: Callable[[int], None] | None = None,
 ) -> SequenceDataset:
-    """The sequences of given latents: of an invertible model (`flow`) the inverse of `encode`, exact
-    up to rounding; of a model with codes (`autoencoder`) what it reconstructs from them.
+    """The sequences of given latents.
+
+    Of an invertible model (`flow`) this is the inverse of `encode`, exact up to rounding; of a
+    model with codes (`autoencoder`) it is what is reconstructed from them.
 
     Where scaling depends on the past, a reconstruction has that of the values, and a decoded
     sequence its own: the two are then alike, not equal.

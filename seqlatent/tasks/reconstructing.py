@@ -127,7 +127,8 @@ def reconstruct_codes(
     """
     if not isinstance(model, Reconstructs):
         raise InputError(
-            f"model '{model.family}' does not reconstruct values from codes; fit --model autoencoder"
+            f"model '{model.family}' has no codes to reconstruct values from; fit --model "
+            "autoencoder"
         )
     data = check_data(model, data)
     model.eval()

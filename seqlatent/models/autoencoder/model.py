@@ -11,8 +11,8 @@ code of each step alone would be the identity for a single channel. With encoder
 ends at t (b = 0), and the code is known when x_t is; with two-sided t is in its middle, where
 windows are decoded best.
 
-Samples come from a density that is fitted to the codes beside: a causal network reads the values so
-far, and a mixture that is autoregressive over the code's numbers gives the code of the next P steps,
+Samples come from a density that is fitted to the codes beside: a causal network reads the values
+so far, and a mixture that is autoregressive over the code's numbers gives the next P steps' code,
 
     p(z | x_{<t}),  z the code of (x_t, ..., x_{t+P-1}),    x^ = d(z) + errors,    errors ~ N(0, S)
 
@@ -56,6 +56,7 @@ SHARE = 4  # values of a window for each number of its code, by default
 MOST = 32  # numbers of a code, by default
 COMPONENTS = 6  # of the mixture
 FLOOR = 0.01  # of its scales; codes begin with variance 1
+THINNED = 8  # codes of a window's length of starts that the density is trained on in a step
 FORGET = 0.02  # weight of a training step in the covariance of errors
 STARTING = 20_000  # windows that principal components are of, about
 
@@ -175,8 +176,9 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
         D, o = description.num_channels, options
         if description.categories:
             raise InputError(
-                f"model 'autoencoder' is for numbers, and column '{next(iter(description.categories))}' "
-                "holds labels, which have no error in units; fit --model rnn, or leave the column out"
+                f"model 'autoencoder' is for numbers, and column "
+                f"'{next(iter(description.categories))}' holds labels, which have no error in "
+                "units; fit --model rnn, or leave the column out"
             )
         window, size = o.window or _usual_window(description), o.latent_dim
         if size is None:
@@ -277,15 +279,17 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
 
     def _following(self, batch: SequenceBatch, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S) log p(z | x_{<t}) of the codes of the P steps from t on, where these are all in
-        the sequence, and whether they are."""
+        the sequence, and whether they are. In training t is every few steps from a random one on:
+        windows that share most of their steps tell little more than one of them."""
+        every = max(1, self.window // THINNED) if self.training else 1
         num = max(0, z.shape[1] - self.window + 1)
-        if not num:
+        t = torch.arange(int(torch.randint(every, ())), num, every, device=z.device)
+        if not len(t):
             return z.sum(-1)[:, :0], batch.scored[:, :0]
-        ahead = z[:, self.before : self.before + num]
         h, _ = self.network(u[:, :num])
-        value = self.head(self.beside(h, u[:, :num])).log_prob(ahead.detach())
-        last = torch.arange(num, device=z.device) + self.window
-        inside = (last <= batch.lengths[:, None]) & batch.scored[:, :num]
+        seen = self.beside(h[:, t], u[:, t])
+        value = self.head(seen).log_prob(z[:, t + self.before].detach())
+        inside = (t + self.window <= batch.lengths[:, None]) & batch.scored[:, t]
         return torch.where(inside, value, 0.0), inside
 
     def terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
