@@ -139,6 +139,26 @@ MODELS: dict[str, tuple[str, dict]] = {
     "mixture-moving": ("mixture", {"parts": ("rnn", "cnn", "rnn"), "weights": "moving"}),
 }
 
+# Models without a density, which have laws of their own: tests/test_laws_unscored.py.
+UNSCORED: dict[str, tuple[str, dict]] = {
+    "autoencoder": ("autoencoder", {"hidden_dim": 8, "window": 3, "latent_dim": 2}),
+    "autoencoder-causal": (
+        "autoencoder",
+        {
+            "hidden_dim": 8,
+            "window": 4,
+            "latent_dim": 1,
+            "encoder": "causal",
+            "network": "cnn",
+            "error": "huber",
+        },
+    ),
+    "autoencoder-linear": (
+        "autoencoder",
+        {"hidden_dim": 8, "window": 3, "latent_dim": 2, "num_layers": 0, "scaling": "running"},
+    ),
+}
+
 
 def values(kind: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     """Values of a kind, in data units: real ones have mean 20 and standard deviation 3."""
@@ -194,6 +214,17 @@ def model(name: str, emission: str = "", data: SequenceDataset | None = None, **
             # Fed back through extreme maps, latents diverge, and densities of e^-10^9 underflow.
             for p in built.head.parameters():
                 p.data.mul_(0.5)
+    return built.eval()
+
+
+def unscored(name: str, data: SequenceDataset | None = None, **options) -> SequenceModel:
+    """A case of `UNSCORED` with random parameters far from their initial values."""
+    family, own = UNSCORED[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        made = make(REGISTRY[family].Options, {**own, **options})
+        built = build_model(family, made, DataDescription.of(data or dataset(), made.season))
+        stir(built, 0.2)
     return built.eval()
 
 

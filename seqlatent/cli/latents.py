@@ -160,7 +160,6 @@ def reconstruct(
     from seqlatent.data.tables import write_table
     from seqlatent.tasks.progress import counting
     from seqlatent.tasks.reconstructing import reconstruct_codes
-    from seqlatent.text import frame_text
 
     set_up(quiet, threads, as_json)
     check_outputs([out], [plot])
@@ -172,11 +171,11 @@ def reconstruct(
         write_table(found.frame, out, spreadsheet_safe)
     if plot:
         found.plot(plot)
-    summary = found.by_series()
     if as_json:
+        summary = found.by_series()
         print(summary.to_json(orient="records", date_format="iso", double_precision=15))
     else:
-        say(frame_text(summary, written=out is not None))
+        say(found.to_text())
 
 
 def impute(

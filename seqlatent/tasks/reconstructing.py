@@ -19,10 +19,12 @@ from seqlatent.plots.reconstruction import plot_reconstruction
 from seqlatent.tasks.inspecting import reconstruct as reconstruct_from_latents
 from seqlatent.tasks.pieces import in_pieces
 from seqlatent.tasks.prepare import check_data
-from seqlatent.text import Summary, shortened
+from seqlatent.text import Summary, shortened, text_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+SHOWN = 12  # rows of a table in words
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,6 +61,17 @@ class Reconstruction(Summary):
             rows.append((name, target, rmse, relative, worst["ds"], worst["error"]))
         columns = ["unique_id", "target", "rmse", "relative", "worst", "worst_error"]
         return pd.DataFrame(rows, columns=pd.Index(columns))
+
+    def to_text(self) -> str:
+        """The table of `by_series`; of many rows those with the largest errors relative to the
+        spread of their values."""
+        found = self.by_series()
+        shown = found.astype({"worst": str})
+        text = "errors, in the units of the data:\n"
+        if len(found) > SHOWN:
+            shown = shown.nlargest(SHOWN, "relative")
+            text = f"errors, in the units of the data, of the worst of {len(found)} rows:\n"
+        return text + text_table(shown.to_numpy(dtype=object).tolist(), list(shown.columns))
 
     def plot(self, path: str | Path | None = None) -> "Figure":
         """Draw the series with the largest errors over their errors."""

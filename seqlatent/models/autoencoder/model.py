@@ -56,7 +56,7 @@ SHARE = 4  # values of a window for each number of its code, by default
 MOST = 32  # numbers of a code, by default
 COMPONENTS = 6  # of the mixture
 FLOOR = 0.01  # of its scales; codes begin with variance 1
-THINNED = 8  # codes of a window's length of starts that the density is trained on in a step
+THINNED = 8  # windows that train the density in a step, of those that begin within one window
 FORGET = 0.02  # weight of a training step in the covariance of errors
 STARTING = 20_000  # windows that principal components are of, about
 
@@ -268,7 +268,9 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
         seen = self._target_mask(batch, y)
         target = torch.where(seen, y, 0.0) - self._effect(batch.covariates)
         around = (self.before, self.after, 0.0)
-        counted_ = windows(seen.to(y), *around) > 0
+        step = torch.arange(y.shape[1], device=y.device)
+        centred = (step < batch.lengths[:, None])[..., None, None]  # not in padding
+        counted_ = (windows(seen.to(y), *around) > 0) & centred
         errors = windows(target, *around) - self._decode(z)
         return z, torch.where(counted_, errors, 0.0), counted_, u
 
