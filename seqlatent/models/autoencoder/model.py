@@ -22,6 +22,7 @@ does not reach the encoder. It is a density of codes, not of values, and no like
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -52,8 +53,8 @@ ENCODERS = ("causal", "two-sided")
 ERRORS = ("squared", "huber")
 LONGEST = 48  # steps of a window by default, where a season has so many
 USUAL = 16  # values of a window by default, where there is no such season
-SHARE = 4  # values of a window for each number of its code, by default
-MOST = 32  # numbers of a code, by default
+SHARE = 12  # values of a window for each number of its code, by default
+FEWEST, MOST = 2, 32  # numbers of a code, by default
 COMPONENTS = 6  # of the mixture
 FLOOR = 0.01  # of its scales; codes begin with variance 1
 THINNED = 8  # windows that train the density in a step, of those that begin within one window
@@ -81,7 +82,7 @@ class AutoencoderOptions(ModelOptions):
     latent_dim: int | None = field(
         default=None,
         metadata={
-            "help": "numbers of a code, fewer than a window has values (default: a quarter)",
+            "help": "numbers of a code, fewer than a window has values (default: a twelfth, 2 to 32)",
             "min": 1,
         },
     )
@@ -182,7 +183,8 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
             )
         window, size = o.window or _usual_window(description), o.latent_dim
         if size is None:
-            size = max(1, min(MOST, round(window * D / SHARE)))
+            fewest = max(1, min(FEWEST, window * D - 1))
+            size = int(np.clip(round(window * D / SHARE), fewest, MOST))
         if size >= window * D:
             raise InputError(
                 f"a code of {counted(size, 'number')} (latent_dim) would copy its window of "
