@@ -82,7 +82,8 @@ class AutoencoderOptions(ModelOptions):
     latent_dim: int | None = field(
         default=None,
         metadata={
-            "help": "numbers of a code, fewer than a window has values (default: a twelfth, 2 to 32)",
+            "help": "numbers of a code, fewer than a window has values (default: a twelfth of "
+            "them, 2 to 32)",
             "min": 1,
         },
     )
