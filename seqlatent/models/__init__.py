@@ -15,14 +15,15 @@
     autoencoder              z_t = e(window around x_t), values d(z_t)                none
     mixture                  sum_k w_tk p_k(x_t | x_{<t}) of fitted models            exact
 
-The last column is the kind of the likelihood, if there is one; `seqlatent.tasks` explains the kinds. Most models are
-a causal network over time (`seqlatent.nn`) with an emission head (`seqlatent.distributions`). The
-first `context_length` steps of a sequence are conditioned on and not scored.
+The last column is the kind of the likelihood, if there is one; `seqlatent.tasks` explains the
+kinds. Most models are a causal network over time (`seqlatent.nn`) with an emission head
+(`seqlatent.distributions`). The first `context_length` steps of a sequence are conditioned on and
+not scored.
 
 Which to choose. `rnn` is a strong default. `flow` gives each sequence exact latents. `latent` and
 its presets have a latent state behind the values. Where the emission sees the past too
 (`history`) and is a mixture, they often remain unused, because it explains the data alone.
-Compare any of them with `linear-gaussian`.
+Compare any of them with `linear-gaussian`. `autoencoder` is for the errors of its reconstruction.
 
 Several fits. Each fit ends in other parameters. The mixture of a few (`fit --members 4`) scores at
 least as high as they do on average, and is less a matter of luck; its forecasts take as many times
