@@ -17,7 +17,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.errors import InputError
 from seqlatent.models.autoencoder import AutoencoderModel, AutoencoderOptions
-from seqlatent.models.autoencoder.coder import windows
+from seqlatent.models.autoencoder.coder import filled, windows
 from seqlatent.processes import PROCESSES
 from seqlatent.tasks.reconstructing import reconstruct_codes
 
@@ -58,7 +58,7 @@ def component_error(data: SequenceDataset, window: int, size: int) -> float:
 def window_error(m: AutoencoderModel, data: SequenceDataset) -> float:
     """Mean square of the scaled errors of all windows that lie in their sequences."""
     with torch.no_grad():
-        _, errors, _, _ = m._errors(collate(data.sequences))
+        errors = m._errors(collate(data.sequences))[1]
     stop = errors.shape[1] - m.after
     return float(errors[:, m.before : stop].square().mean())
 
@@ -87,7 +87,7 @@ def minimise(m: AutoencoderModel, data: SequenceDataset) -> None:
 
     def closure() -> float:
         optimizer.zero_grad()
-        _, errors, seen, _ = m._errors(batch)
+        _, errors, seen, _, _ = m._errors(batch)
         loss = errors.square().sum() / seen.sum()
         loss.backward()
         return float(loss.detach())
@@ -148,10 +148,12 @@ def test_an_anomaly_has_the_largest_error(encoder: str):
     x = waves(num=3, seed=1)
     x[1, 50] = -x[1, 50]
     found = reconstruct_codes(model.module, SequenceDataset.from_arrays(x[..., None]))
-    worst = found.frame.loc[found.frame["error"].abs().idxmax()]
+    full = found.frame[found.frame["ds"] >= 12]  # before, a causal window has few values
+    worst = full.loc[full["error"].abs().idxmax()]
     assert (worst["unique_id"], worst["ds"]) == ("1", 50)
     summary = found.by_series().set_index("unique_id")
-    assert summary.loc["1", "worst"] == 50
+    own = found.frame[found.frame["unique_id"] == "1"].set_index("ds")["error"]
+    assert summary.loc["1", "worst"] == own.abs().idxmax()
     errors = found.frame[found.frame["unique_id"] == "0"]
     assert summary.loc["0", "rmse"] == pytest.approx(np.sqrt((errors["error"] ** 2).mean()))
     assert summary.loc["0", "relative"] == pytest.approx(
@@ -264,8 +266,9 @@ def test_covariates_explain_what_codes_need_not():
 
 def test_the_density_of_codes_does_not_train_the_encoder():
     m = unscored("autoencoder").train()
-    z, _, _, u = m._errors(collate(dataset(num=3).sequences))
-    log_prob, inside = m._following(collate(dataset(num=3).sequences), z, u)
+    batch = collate(dataset(num=3).sequences)
+    z, _, _, embedding, u = m._errors(batch)
+    log_prob, inside = m._following(batch, z, embedding, u)
     assert inside.any()
     (-log_prob.sum()).backward()
     for part in (m.encoder, m.decoder):
@@ -309,6 +312,26 @@ def test_defaults_compress():
         data = SequenceDataset.from_arrays(values("real", (4, steps, channels)))
         m = AutoencoderModel(AutoencoderOptions(), DataDescription.of(data))
         assert (m.window, m.latent_dim) == (window, size)
+
+
+def test_missing_values_of_windows_are_filled_by_the_nearest_before():
+    nan = np.nan
+    x = torch.tensor([[nan, nan, 1, nan, 2, nan], [nan] * 6, [3, nan, nan, nan, nan, 4]])[..., None]
+    wanted = [[1, 1, 1, 1, 2, 2], [0] * 6, [3, 3, 3, 3, 3, 4]]
+    np.testing.assert_array_equal(filled(x, x.isnan())[..., 0], wanted)
+
+
+def test_a_trend_goes_on_beyond_the_training_data():
+    """At the end of a series, and in its forecast, in levels that training did not see."""
+    rng = np.random.default_rng(0)
+    x = np.arange(400) / 40 + np.sin(np.arange(400) * 2 * np.pi / 8) + 0.1 * rng.normal(size=400)
+    model = sl.Autoencoder(window=8, scaling="global", hidden_dim=16).fit(
+        SequenceDataset.from_arrays(x[None, :280, None]), max_steps=80, seed=0, learning_rate=0.01
+    )
+    whole = SequenceDataset.from_arrays(x[None, :384, None])
+    assert np.abs(model.reconstruct(whole)["error"].to_numpy()[-8:]).max() < 1
+    ahead = model.forecast(whole, prediction_length=16, num_samples=200).mean[0, :, 0]
+    assert np.abs(ahead - x[384:]).max() < 1  # the level rose by 2.6 since training
 
 
 def test_windows_of_every_step():

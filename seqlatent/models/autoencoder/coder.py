@@ -20,15 +20,25 @@ def windows(e: Tensor, before: int, after: int, blank: Tensor | float) -> Tensor
 
     Args:
         e: (B, T, F).
-        before, after: steps of a window on either side.
+        before, after: steps of a window on either side; -1 of them after: it ends one step before.
         blank: (F,) or a number that stands for steps outside the sequence.
 
     Returns:
         (B, T, before + 1 + after, F).
     """
     blank = torch.as_tensor(blank).to(e).expand(len(e), 1, e.shape[-1])
-    parts = [blank.expand(-1, before, -1), e, blank.expand(-1, after, -1)]
-    return torch.cat(parts, 1).unfold(1, before + 1 + after, 1).movedim(-1, 2)
+    parts = [blank.expand(-1, before, -1), e, blank.expand(-1, max(after, 0), -1)]
+    all_of_them = torch.cat(parts, 1).unfold(1, before + 1 + after, 1)
+    return all_of_them[:, : e.shape[1]].movedim(-1, 2)
+
+
+def filled(values: Tensor, missing: Tensor) -> Tensor:
+    """(..., P, D) windows whose missing values are those before them or, where there are none, the
+    first of the window; 0 in windows without any: a level must not break where values do."""
+    places = torch.arange(values.shape[-2], device=values.device)[:, None]
+    before = torch.where(missing, -1, places).cummax(-2).values
+    first = missing.to(torch.uint8).argmin(-2, keepdim=True)  # of windows without any: 0
+    return torch.where(missing, 0.0, values).gather(-2, torch.where(before < 0, first, before))
 
 
 class LinearPlus(nn.Module):

@@ -16,8 +16,10 @@ so far, and a mixture that is autoregressive over the code's numbers gives the n
 
     p(z | x_{<t}),  z the code of (x_t, ..., x_{t+P-1}),    x^ = d(z) + errors,    errors ~ N(0, S)
 
-with S the covariance of the errors of a window. It is trained on codes as they are: its gradient
-does not reach the encoder. It is a density of codes, not of values, and no likelihood of them.
+with S the covariance of the errors of a window. What the mixture gives is the change from the code
+of the last P steps, so that a level is followed beyond those of the training data. It is trained on
+codes as they are: its gradient does not reach the encoder. It is a density of codes, not of values,
+and no likelihood of them.
 """
 
 from dataclasses import dataclass, field, replace
@@ -42,7 +44,12 @@ from seqlatent.inference.protocols import (
     OwnSelection,
     Reconstructs,
 )
-from seqlatent.models.autoencoder.coder import LinearPlus, start_at_components, windows
+from seqlatent.models.autoencoder.coder import (
+    LinearPlus,
+    filled,
+    start_at_components,
+    windows,
+)
 from seqlatent.models.base import ModelOptions, SequenceModel
 from seqlatent.nn.build import build_network, network_names
 from seqlatent.nn.feedforward import Beside
@@ -154,7 +161,7 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
         code = ChannelDescription("z", 0.0, 1.0, -1.0, 1.0, FLOOR * 12**0.5, False, 1, 0)
         family = Mixture((code,) * o.latent_dim, (1.0,) * o.latent_dim, COMPONENTS)
         head = IndependentHead if o.latent_dim == 1 else AutoregressiveHead
-        self.head = head(family, self.beside.out_dim, o.latent_dim)
+        self.head = head(family, self.beside.out_dim + o.latent_dim, o.latent_dim)
         self.register_buffer("error_covariance", torch.zeros(o.window * D, o.window * D))
         whole = [c.integer for c in description.channels]
         counts = [c.integer and c.minimum >= 0 for c in description.channels]
@@ -237,8 +244,14 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
 
     def _encode(self, embedding: Tensor) -> Tensor:
         """(B, T, F) embedded values -> (B, T, Z)."""
-        outside = self.begin(None).last[0, 0]
-        return self.encoder(windows(embedding, self.before, self.after, outside).flatten(-2))
+        w = windows(embedding, self.before, self.after, self.begin(None).last[0, 0])
+        return self._encode_windows(w)
+
+    def _encode_windows(self, w: Tensor) -> Tensor:
+        """(..., P, F) embedded windows -> (..., Z)."""
+        values, missing = w.chunk(2, -1)
+        w = torch.cat([filled(values, missing > 0), missing], -1)
+        return self.encoder(w.flatten(-2))
 
     def _decode(self, z: Tensor) -> Tensor:
         """(..., Z) codes -> (..., P, D) scaled windows, without the effect of covariates."""
@@ -263,9 +276,9 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
         """(B, T, D) bool, the values that enter the error: observed, scored and not wild."""
         return batch.observed & batch.scored[..., None] & (y.abs() <= self.scaler(batch).limit)
 
-    def _errors(self, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _errors(self, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Codes (B, T, Z), errors of their windows (B, T, P, D), 0 where not counted, which are
-        counted, and inputs u of the network of the past."""
+        counted, embedded values, and inputs u of the network of the past."""
         y, embedding, u = self.inputs(batch, None)
         z = self._encode(embedding)
         seen = self._target_mask(batch, y)
@@ -275,14 +288,16 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
         centred = (step < batch.lengths[:, None])[..., None, None]  # not in padding
         counted_ = (windows(seen.to(y), *around) > 0) & centred
         errors = windows(target, *around) - self._decode(z)
-        return z, torch.where(counted_, errors, 0.0), counted_, u
+        return z, torch.where(counted_, errors, 0.0), counted_, embedding, u
 
     def _misfit(self, errors: Tensor) -> Tensor:
         if self.options.error == "squared":
             return errors.square()
         return 2 * F.huber_loss(errors, torch.zeros_like(errors), reduction="none")
 
-    def _following(self, batch: SequenceBatch, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    def _following(
+        self, batch: SequenceBatch, z: Tensor, embedding: Tensor, u: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """(B, S) log p(z | x_{<t}) of the codes of the P steps from t on, where these are all in
         the sequence, and whether they are. In training t is every few steps from a random one on:
         windows that share most of their steps tell little more than one of them."""
@@ -292,21 +307,24 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
         if not len(t):
             return z.sum(-1)[:, :0], batch.scored[:, :0]
         h, _ = self.network(u[:, :num])
-        seen = self.beside(h[:, t], u[:, t])
-        value = self.head(seen).log_prob(z[:, t + self.before].detach())
+        with torch.no_grad():  # codes of the steps before t
+            before = windows(embedding, self.window, -1, self.begin(None).last[0, 0])
+            now = self._encode_windows(before[:, t])
+        seen = torch.cat([self.beside(h[:, t], u[:, t]), now], -1)
+        value = self.head(seen).log_prob(z[:, t + self.before].detach() - now)
         inside = (t + self.window <= batch.lengths[:, None]) & batch.scored[:, t]
         return torch.where(inside, value, 0.0), inside
 
     def terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
-        _, errors, _, _ = self._errors(batch)
+        errors = self._errors(batch)[1]
         return {"error": self._misfit(errors).sum((-2, -1))}
 
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
-        z, errors, seen, u = self._errors(batch)
+        z, errors, seen, embedding, u = self._errors(batch)
         if self.training:
             self._remember_errors(errors, seen, batch)
         misfit = self._misfit(errors).sum() / seen.sum().clamp(min=1)
-        log_prob, inside = self._following(batch, z, u)
+        log_prob, inside = self._following(batch, z, embedding, u)
         return misfit - log_prob.sum() / (self.latent_dim * inside.sum().clamp(min=1))
 
     @torch.no_grad()
@@ -323,18 +341,27 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
         self.error_covariance.lerp_(now, 1.0 if first else FORGET)
 
     def validation_score(self, batch: SequenceBatch, noise: Noise) -> Tensor:
-        _, errors, seen, _ = self._errors(batch)
+        _, errors, seen, _, _ = self._errors(batch)
         return -self._misfit(errors).sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp(min=1)
 
     # -- sampling ---------------------------------------------------------------------------------
 
+    def _parts(self, state: ModelState) -> tuple[object, Tensor, Tensor]:
+        """Of a state: that of the network, the (B, P, F) last embedded values, and the rest of the
+        window that is being sampled, (B, any, D) scaled values."""
+        if state.network is not None:
+            return state.network
+        last = state.last.expand(-1, self.window, -1)
+        return None, last, last[:, :0, : self.description.num_channels]
+
     def read(self, batch: SequenceBatch, state: ModelState | None = None) -> ModelState:
         state = state or self.begin(batch)
         _, embedding, u = self.inputs(batch, state)
-        network = None if state.network is None else state.network[0]
+        network, recent, planned = self._parts(state)
         _, network = self.network(u, network)
-        nothing = u.new_zeros(len(u), 0, self.description.num_channels)
-        return ModelState(state.memory, embedding[:, -1:], (network, nothing))
+        recent = torch.cat([recent.expand(len(u), -1, -1), embedding], 1)[:, -self.window :]
+        planned = planned[:, :0].expand(len(u), -1, -1)
+        return ModelState(state.memory, embedding[:, -1:], (network, recent, planned))
 
     def sample_step(
         self, state: ModelState, covariates: Tensor, noise: Noise
@@ -342,19 +369,24 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
         """The state has the rest of the window that is being sampled, without the effect of
         covariates; where nothing is left, the code of the next window is sampled."""
         u = self.next_input(state, covariates)
-        network, planned = (None, u[:, :0]) if state.network is None else state.network
+        network, recent, planned = self._parts(state)
         h, network = self.network(u, network)
         if not planned.shape[1]:
-            planned = self._sample_window(self.beside(h, u), noise)
+            planned = self._sample_window(self.beside(h, u), recent, noise)
         y = planned[:, :1] + self._effect(covariates)
-        after = ModelState(state.memory, self.embed_next(y, state), (network, planned[:, 1:]))
+        last = self.embed_next(y, state)
+        recent = torch.cat([recent[:, 1:].expand(len(y), -1, -1), last], 1)
+        after = ModelState(state.memory, last, (network, recent, planned[:, 1:]))
         x, memory = self.unscale_step(y, state)
         x = torch.where(self.integer, x.round().clamp(self.lowest, self.highest), x)
         return x, after._replace(memory=memory)
 
-    def _sample_window(self, h: Tensor, noise: Noise) -> Tensor:
-        """(B, 1, .) features of the past -> (B, P, D) scaled values of the next window."""
-        window = self._decode(self.head(h).sample(noise=noise))[:, 0]
+    def _sample_window(self, h: Tensor, recent: Tensor, noise: Noise) -> Tensor:
+        """(B, 1, .) features of the past and the (B, P, F) last embedded values -> (B, P, D) scaled
+        values of the next window."""
+        now = self._encode_windows(recent)[:, None].expand(len(h), -1, -1)
+        change = self.head(torch.cat([h, now], -1)).sample(noise=noise)
+        window = self._decode(now + change)[:, 0]
         values, vectors = torch.linalg.eigh(self.error_covariance)
         e = noise.normal((len(h), self.window * window.shape[-1]), window)
         return window + (e * values.clamp(min=0).sqrt() @ vectors.T).view_as(window)
