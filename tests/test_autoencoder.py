@@ -178,6 +178,7 @@ def test_the_code_is_used_and_a_longer_one_loses_less():
 @pytest.mark.parametrize("name", NAMES)
 def test_codes_and_reconstructions_depend_on_their_window_alone(name: str):
     m, batch = unscored(name), collate(dataset(num=1, steps=9).sequences)
+    assert isinstance(m, AutoencoderModel)
 
     def both(x: torch.Tensor) -> torch.Tensor:
         changed = dataclasses.replace(batch, x=x)

@@ -26,10 +26,14 @@ def plot_reconstruction(
         frame: as `seqlatent.tasks.reconstructing.Reconstruction` holds it.
         path: where to write the picture.
     """
-    usual = frame.groupby("target")["error"].agg(lambda e: np.sqrt(np.square(e).mean()))
-    size = frame["error"].abs() / frame["target"].map(usual).replace(0.0, 1.0)
-    worst = size.groupby([frame["unique_id"], frame["target"]], sort=False).max()
-    shown = worst.sort_values(ascending=False, kind="stable").index[:MAX_PANELS]
+    square = np.square(frame["error"].to_numpy(dtype=float))
+    sizes = pd.DataFrame({"name": frame["unique_id"], "target": frame["target"], "square": square})
+    usual = dict(sizes.groupby("target")["square"].mean().items())
+    largest: dict[tuple[str, str], float] = {}
+    for panel, part in sizes.groupby(["name", "target"], sort=False):
+        name, target = panel  # pyright: ignore[reportGeneralTypeIssues]
+        largest[name, target] = float(part["square"].max()) / (usual[target] or 1.0)
+    shown = sorted(largest, key=lambda panel: -np.nan_to_num(largest[panel]))[:MAX_PANELS]
     figure, axes = new_figure(2 * len(shown), 1, 11.0, 4.2 * len(shown))
     for i, (name, target) in enumerate(shown):
         mine = frame[(frame["unique_id"] == name) & (frame["target"] == target)]

@@ -49,7 +49,8 @@ class Reconstruction(Summary):
         of the largest error.
         """
         rows = []
-        for (name, target), part in self.frame.groupby(["unique_id", "target"], sort=False):
+        for panel, part in self.frame.groupby(["unique_id", "target"], sort=False):
+            name, target = panel  # pyright: ignore[reportGeneralTypeIssues]
             seen = part.dropna(subset=["error"])
             if seen.empty:
                 rows.append((name, target, np.nan, np.nan, None, np.nan))
