@@ -4,7 +4,8 @@ The error of the reconstruction tells unusual steps; nothing here is a likelihoo
 the equations.)
 """
 
-from seqlatent.models.autoencoder.model import AutoencoderModel, AutoencoderOptions
+from seqlatent.models.autoencoder.model import AutoencoderModel
+from seqlatent.models.autoencoder.options import AutoencoderOptions
 
 __all__ = [
     "AutoencoderModel",

@@ -22,7 +22,7 @@ codes as they are: its gradient does not reach the encoder. It is a density of c
 and no likelihood of them.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -50,14 +50,12 @@ from seqlatent.models.autoencoder.coder import (
     start_at_components,
     windows,
 )
-from seqlatent.models.base import ModelOptions, SequenceModel
-from seqlatent.nn.build import build_network, network_names
+from seqlatent.models.autoencoder.options import AutoencoderOptions
+from seqlatent.models.base import SequenceModel
+from seqlatent.nn.build import build_network
 from seqlatent.nn.feedforward import Beside
-from seqlatent.nn.layers import ACTIVATIONS
 from seqlatent.text import counted
 
-ENCODERS = ("causal", "two-sided")
-ERRORS = ("squared", "huber")
 LONGEST = 48  # steps of a window by default, where a season has so many
 USUAL = 16  # values of a window by default, where there is no such season
 SHARE = 12  # values of a window for each number of its code, by default
@@ -69,58 +67,6 @@ FORGET = 0.02  # weight of a training step in the covariance of errors
 STARTING = 20_000  # windows that principal components are of, about
 
 
-@dataclass(frozen=True)
-class AutoencoderOptions(ModelOptions):
-    encoder: str = field(
-        default="two-sided",
-        metadata={
-            "help": "the window of a step's code: causal, the steps up to it; two-sided, those "
-            "around it",
-            "choices": ENCODERS,
-        },
-    )
-    window: int | None = field(
-        default=None,
-        metadata={
-            "help": "steps of a window (default: a season of up to 48, or about 16 values)",
-            "min": 1,
-        },
-    )
-    latent_dim: int | None = field(
-        default=None,
-        metadata={
-            "help": "numbers of a code, fewer than a window has values (default: a twelfth of "
-            "them, 2 to 32)",
-            "min": 1,
-        },
-    )
-    hidden_dim: int = field(default=64, metadata={"help": "size of every hidden layer", "min": 1})
-    num_layers: int = field(
-        default=2,
-        metadata={"help": "hidden layers of encoder and decoder; 0: both are linear", "min": 0,
-                  "max": 20},
-    )  # fmt: skip
-    activation: str = field(
-        default="silu",
-        metadata={"help": "activation of the hidden layers", "choices": tuple(ACTIVATIONS)},
-    )
-    error: str = field(
-        default="squared",
-        metadata={
-            "help": "what training minimises: the squared error, or huber, beyond one scaled unit "
-            "the absolute one",
-            "choices": ERRORS,
-        },
-    )
-    network: str = field(
-        default="gru",
-        metadata={
-            "help": "network that reads the past to sample the next code",
-            "choices": network_names,
-        },
-    )
-
-
 class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicCodes, Reconstructs):
     """A short code of every window of steps, and the window from it (Sakurada and Yairi 2014).
 
@@ -128,7 +74,7 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
 
     Use it to find anomalies by the error of the reconstruction, in the units of the data, and to
     compress windows. It has no likelihood: samples and forecasts come from a density that is fitted
-    to the codes, and `rnn` forecasts better.
+    to the codes. Where forecasts are what you want, use `rnn`.
     """
 
     family, Options, score_name = "autoencoder", AutoencoderOptions, "negative_squared_error"
@@ -203,6 +149,10 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
             f"codes: {counted(size, 'number')} for each window of {counted(window, 'step')}"
         )  # fmt: skip
         return new, reason
+
+    @classmethod
+    def unused_options(cls, options: AutoencoderOptions) -> dict[str, str]:
+        return {} if options.num_layers else {"activation": "num_layers above 0"}
 
     def start(self, data: SequenceDataset) -> None:
         """Begin at the principal components of the training data's windows.
