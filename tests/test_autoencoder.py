@@ -11,6 +11,7 @@ from cases import dataset, unscored, values
 from torch.autograd.functional import jacobian
 
 import seqlatent as sl
+from seqlatent.choosing.scaling import candidates
 from seqlatent.cli.app import run_command
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
@@ -305,6 +306,11 @@ def test_samples_of_whole_numbers_are_whole(kind: str, high: float):
     np.testing.assert_array_equal(x, x.round())
     assert x.min() >= 0 and x.max() <= high
     assert x.std() > 0
+
+
+def test_scaling_is_chosen_among_chains_without_a_past():
+    m = unscored("autoencoder")
+    assert candidates(m) == ["global", "log+global"]
 
 
 def test_defaults_compress():

@@ -121,14 +121,13 @@ def candidates(module: SequenceModel) -> list[str]:
     chosen = []
     for chain in CHAINS:
         words = chain.split("+")
-        coded = isinstance(module, DeterministicCodes)
-        fixed = isinstance(module, ExactPosterior)  # or its smoother could not fill gaps
+        # Or a smoother could not fill gaps, and codes would be of windows on different scales, from
+        # which values could not be decoded without those before them.
+        fixed = isinstance(module, ExactPosterior | DeterministicCodes)
         if (
             ("log" in words and not positive)
             or ("seasonal" in words and not description.seasons)
             or (fixed and set(words) & set(MOVING))
-            # Levels decoded from codes must not be sums of decoded increments, errors and all.
-            or (coded and set(words) & {"increments", "seasonal"})
         ):
             continue
         chosen.append(chain)
