@@ -19,9 +19,10 @@ from seqlatent.tasks.evaluating import evaluate
 from seqlatent.tasks.evaluation import Evaluation
 from seqlatent.tasks.forecasting import Forecast, forecast, sample
 from seqlatent.tasks.imputing import Imputation, impute
-from seqlatent.tasks.inspecting import inspect, reconstruct
+from seqlatent.tasks.inspecting import inspect
 from seqlatent.tasks.inspection import Inspection
 from seqlatent.tasks.progress import counting
+from seqlatent.tasks.reconstructing import reconstruct
 from seqlatent.tasks.regimes import FoundRegimes
 from seqlatent.tasks.scoring import score
 from seqlatent.tasks.watching import Detector
@@ -347,8 +348,8 @@ class Fitted(ABC):
     def reconstruct(
         self, data: Any, *, num_samples: int = 100, seed: int = 0, posterior: str = "smoothing"
     ) -> pd.DataFrame:
-        """The values from their latents, p(x_t | history, z_t); see
-        `seqlatent.tasks.inspecting.reconstruct`."""
+        """The values from their codes, or from their latents by p(x_t | history, z_t); see
+        `seqlatent.tasks.reconstructing.reconstruct`."""
         return reconstruct(
             self.module, self._load(data), num_samples=num_samples, seed=seed, posterior=posterior
         )
@@ -359,7 +360,7 @@ class Fitted(ABC):
         return inspect(self.module, self._load(data), num_particles=num_particles, seed=seed)
 
     def decode(self, latents: Any, *, progress: bool = False) -> SequenceDataset:
-        """The sequences of given latents; the inverse of `encode`, for a model with exact latents.
+        """The sequences of given latents, the inverse of `encode`, or of codes, which lose a bit.
 
         Args:
             latents: a table or frame as `encode` gives it, with the columns `z1_mean, z2_mean, ...`
@@ -368,7 +369,7 @@ class Fitted(ABC):
             progress: show a bar.
 
         Raises:
-            InputError: for a model without exact latents, or latents that do not fit it.
+            InputError: for a model without exact latents or codes, or latents that do not fit it.
         """
         if not isinstance(latents, SequenceDataset):
             targets = [f"z{d + 1}_mean" for d in range(getattr(self.module, "latent_dim", 1))]

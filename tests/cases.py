@@ -139,10 +139,26 @@ MODELS: dict[str, tuple[str, dict]] = {
     "mixture-moving": ("mixture", {"parts": ("rnn", "cnn", "rnn"), "weights": "moving"}),
 }
 
-# Models without a density: they draw, and are held to the laws of that.
-SAMPLERS: dict[str, tuple[str, dict]] = {
+# Models without a density, which have laws of their own: tests/test_laws_unscored.py.
+UNSCORED: dict[str, tuple[str, dict]] = {
     "gan": ("gan", {"hidden_dim": 8, "critic_dim": 8, "critic_window": 4}),
     "wgan": ("wgan", {"hidden_dim": 8, "critic_dim": 8, "critic_window": 4}),
+    "autoencoder": ("autoencoder", {"hidden_dim": 8, "window": 3, "latent_dim": 2}),
+    "autoencoder-causal": (
+        "autoencoder",
+        {
+            "hidden_dim": 8,
+            "window": 4,
+            "latent_dim": 1,
+            "encoder": "causal",
+            "network": "cnn",
+            "error": "huber",
+        },
+    ),
+    "autoencoder-linear": (
+        "autoencoder",
+        {"hidden_dim": 8, "window": 3, "latent_dim": 2, "num_layers": 0, "scaling": "running"},
+    ),
 }
 
 
@@ -171,13 +187,11 @@ def emissions(name: str) -> tuple[str, ...]:
 
 
 def model(name: str, emission: str = "", data: SequenceDataset | None = None, **options):
-    """A case of `MODELS` or `SAMPLERS` with random parameters far from their initial values.
+    """A case of `MODELS` with random parameters far from their initial values.
 
     Its emission is `emission` or that of the case; by default a mixture of normals if it can have
     one.
     """
-    if name in SAMPLERS:
-        return sampler(name, data or dataset(), **options)
     family, own = MODELS[name]
     usual = "mixture" if "mixture" in emissions(name) else emissions(name)[0]
     emission = emission or own.get("emission", usual)
@@ -205,13 +219,13 @@ def model(name: str, emission: str = "", data: SequenceDataset | None = None, **
     return built.eval()
 
 
-def sampler(name: str, data: SequenceDataset, **options) -> SequenceModel:
-    """A case of `SAMPLERS` with random parameters."""
-    family, own = SAMPLERS[name]
-    made = make(REGISTRY[family].Options, {**own, **options})
+def unscored(name: str, data: SequenceDataset | None = None, **options) -> SequenceModel:
+    """A case of `UNSCORED` with random parameters far from their initial values."""
+    family, own = UNSCORED[name]
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        built = build_model(family, made, DataDescription.of(data, made.season))
+        made = make(REGISTRY[family].Options, {**own, **options})
+        built = build_model(family, made, DataDescription.of(data or dataset(), made.season))
         stir(built, 0.2)
     return built.eval()
 

@@ -6,7 +6,7 @@ import known
 import numpy as np
 import pytest
 import torch
-from cases import MODELS, SAMPLERS, model
+from cases import MODELS, model
 from test_laws_models import COMPUTED, _given_latents, log_prob
 from torch.autograd.functional import jacobian
 
@@ -111,7 +111,7 @@ def test_forecast_of_one_step_is_the_predictive_distribution(name: str):
         assert abs((u**2).mean() - 1 / 3) < 4 * np.sqrt((1 / 5 - 1 / 9) / size)
 
 
-@pytest.mark.parametrize("name", [*WITH_PAST, *SAMPLERS])
+@pytest.mark.parametrize("name", WITH_PAST)
 def test_paths_go_on_without_later_past_covariates(name: str):
     m, data = case(name)
     x = forecast(m, data, 3, num_samples=4).samples

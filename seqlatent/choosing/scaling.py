@@ -28,7 +28,7 @@ from seqlatent.choosing.linear import linear_scores, some
 from seqlatent.choosing.trials import short_fit, trial_options
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence as Series
-from seqlatent.inference.protocols import ExactPosterior, OwnSelection
+from seqlatent.inference.protocols import DeterministicCodes, ExactPosterior, OwnSelection
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.chains import MOVING
 from seqlatent.training.options import TrainingOptions
@@ -121,7 +121,9 @@ def candidates(module: SequenceModel) -> list[str]:
     chosen = []
     for chain in CHAINS:
         words = chain.split("+")
-        fixed = isinstance(module, ExactPosterior)  # or its smoother could not fill gaps
+        # Or a smoother could not fill gaps, and codes would be of windows on different scales, from
+        # which values could not be decoded without those before them.
+        fixed = isinstance(module, ExactPosterior | DeterministicCodes)
         if (
             ("log" in words and not positive)
             or ("seasonal" in words and not description.seasons)

@@ -17,7 +17,7 @@ from seqlatent.cli.detect import detect
 from seqlatent.cli.evaluate import evaluate
 from seqlatent.cli.fit import fit
 from seqlatent.cli.forecast import forecast, sample
-from seqlatent.cli.latents import decode, encode, impute, inspect
+from seqlatent.cli.latents import decode, encode, impute, inspect, reconstruct
 from seqlatent.cli.score import score
 from seqlatent.errors import InputError, Interrupted, one_line
 
@@ -44,7 +44,7 @@ def _main(
 
 for command in (
     datasets, models, fit, combine, score, detect, forecast, evaluate, sample, encode, decode,
-    impute, inspect,
+    reconstruct, impute, inspect,
 ):  # fmt: skip
     app.command()(command)
 

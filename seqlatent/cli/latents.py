@@ -1,4 +1,4 @@
-"""Latents and imputation: `seqlatent encode`, `decode`, `impute` and `inspect`."""
+"""Latents and imputation: `seqlatent encode`, `decode`, `reconstruct`, `impute` and `inspect`."""
 
 import json
 import logging
@@ -60,6 +60,8 @@ def encode(
 ) -> None:
     """Infer the latents: mean and scale at each step. Those of a flow are exact, with scale 0.
 
+    The codes of an autoencoder have scale 0 too.
+
     Of 'switching', infer the regimes: the most probable one at each step, and the probability of
     each.
     """
@@ -98,7 +100,8 @@ def encode(
         s = latents.series[0]
         plot_regimes(s.unique_id, s.ds, s.x, s.regime, s.probability, latents.targets, plot)
     elif plot:
-        (plot_exact_latents if has_exact_latents(frame) else plot_latents)(frame, plot)
+        normal = has_exact_latents(frame) and isinstance(model.module, InvertibleLatents)
+        (plot_exact_latents if normal else plot_latents)(frame, plot)
     if plot_map:
         plot_maps(step_maps(model.module, loaded, frame), plot_map)
     if not quiet:
@@ -110,16 +113,16 @@ def decode(
     run: Run,
     codes: Annotated[
         str,
-        typer.Argument(metavar="LATENTS", help="Table of a flow's latents, as 'encode' writes it."),
+        typer.Argument(metavar="LATENTS", help="Table of latents or codes, as 'encode' writes it."),
     ],
     out: Annotated[Path, typer.Option(help="Table of the decoded sequences.")],
     spreadsheet_safe: SpreadsheetSafe = False,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
-    """Recover sequences from the latents of a flow.
+    """Recover sequences from the latents of a flow, or from the codes of an autoencoder.
 
-    This is the exact inverse of 'encode'.
+    Of a flow, this is the exact inverse of 'encode'; codes lose something.
     """
     from seqlatent.api import load_model
     from seqlatent.data.tables import write_table
@@ -131,6 +134,51 @@ def decode(
     write_table(decoded.to_frame(), out, spreadsheet_safe)
     if not quiet:
         say(f"wrote {counted(len(decoded), 'sequence')} to {out}")
+
+
+def reconstruct(
+    run: Run,
+    data: Data,
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Table of values, reconstructions and errors, one row per value."),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Picture of the series with the largest errors.")
+    ] = None,
+    id_column: IdColumn = None,
+    time_column: TimeColumn = None,
+    spreadsheet_safe: SpreadsheetSafe = False,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Reconstruct the values from their codes: large errors tell unusual steps.
+
+    Of 'autoencoder'. Errors are values less reconstructions, in the units of the data.
+    """
+    from seqlatent.api import load_model
+    from seqlatent.data.readers import load_like
+    from seqlatent.data.tables import write_table
+    from seqlatent.tasks.progress import counting
+    from seqlatent.tasks.reconstructing import reconstruct_codes
+
+    set_up(quiet, threads, as_json)
+    check_outputs([out], [plot])
+    module = load_model(run).module
+    loaded = load_like(data, module.description, id_column, time_column)
+    with counting("reconstructing", len(loaded), show(quiet or as_json)) as count:
+        found = reconstruct_codes(module, loaded, count)
+    if out:
+        write_table(found.frame, out, spreadsheet_safe)
+    if plot:
+        found.plot(plot)
+    if as_json:
+        summary = found.by_series()
+        print(summary.to_json(orient="records", date_format="iso", double_precision=15))
+    else:
+        say(found.to_text())
 
 
 def impute(

@@ -28,6 +28,7 @@ from seqlatent.inference.paths import forecast_paths, sample_paths
 from seqlatent.inference.posterior import Posterior, weighted_posterior
 from seqlatent.inference.protocols import (
     DensityBound,
+    DeterministicCodes,
     DrawnMarginals,
     EstimatedDensity,
     ExactDensity,
@@ -39,6 +40,7 @@ from seqlatent.inference.protocols import (
     OdeDensity,
     OwnSelection,
     OwnTraining,
+    Reconstructs,
     Regimes,
     StepModel,
 )
@@ -46,6 +48,7 @@ from seqlatent.inference.smc import particle_filter
 
 __all__ = [
     "DensityBound",
+    "DeterministicCodes",
     "DrawnMarginals",
     "Estimate",
     "EstimatedDensity",
@@ -59,6 +62,7 @@ __all__ = [
     "OwnSelection",
     "OwnTraining",
     "Posterior",
+    "Reconstructs",
     "Regimes",
     "StepModel",
     "estimate",

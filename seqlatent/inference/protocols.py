@@ -12,6 +12,8 @@ with a method `log_prob` has a likelihood only if it declares one of the first f
     ExactPosterior     p(z_{1:T} | x_{1:T}), computed
     Regimes            p(s_{1:T} | x_{1:T}) of discrete latents, computed
     InvertibleLatents  a one-to-one map between sequences of values and of latents
+    DeterministicCodes a code of each step, and values from codes, with an error
+    Reconstructs       values from their own codes or latents, to be compared with them
     Fillable           samples the missing values of partially observed steps
 
 How the model is trained and selected is declared in the same way:
@@ -354,6 +356,44 @@ class InvertibleLatents(StepModel):
     def decode(self, z: Tensor, covariates: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         """(B, T, Z) latents, (B, T, C) covariates -> (B, T, D) values in data units, and the state
         after."""
+
+
+class DeterministicCodes(StepModel):
+    """A model with a code of each step, a function of the values, from which they can be decoded
+    with an error.
+
+    Attributes:
+        latent_dim: Z.
+        before, after: how many steps before and after a step its code depends on.
+    """
+
+    latent_dim: int
+    before: int
+    after: int
+
+    @abstractmethod
+    def codes(self, batch: SequenceBatch) -> Tensor:
+        """(B, T, Z) codes."""
+
+    @abstractmethod
+    def decode(self, z: Tensor, covariates: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        """(B, T, Z) codes, (B, T, C) covariates -> (B, T, D) values in data units, and the state
+        after."""
+
+
+class Reconstructs(StepModel):
+    """A model that reconstructs values from what it keeps of them.
+
+    Attributes:
+        before, after: how many steps before and after a step its reconstruction depends on.
+    """
+
+    before: int
+    after: int
+
+    @abstractmethod
+    def reconstruction(self, batch: SequenceBatch) -> Tensor:
+        """(B, T, D) values in data units, of missing ones too."""
 
 
 class Fillable(StepModel):

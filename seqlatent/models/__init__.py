@@ -13,16 +13,18 @@
                              by the Kalman filter
     switching                p(x_t | x_{<t}, s_t), s_t a hidden Markov chain,         exact
                              by the forward algorithm
+    autoencoder              z_t = e(window around x_t), values d(z_t)                none
     mixture                  sum_k w_tk p_k(x_t | x_{<t}) of fitted models            exact
 
-The last column is the kind of the likelihood; `seqlatent.tasks` explains the kinds. Most models are
-a causal network over time (`seqlatent.nn`) with an emission head (`seqlatent.distributions`). The
-first `context_length` steps of a sequence are conditioned on and not scored.
+The last column is the kind of the likelihood, if there is one; `seqlatent.tasks` explains the
+kinds. Most models are a causal network over time (`seqlatent.nn`) with an emission head
+(`seqlatent.distributions`). The first `context_length` steps of a sequence are conditioned on and
+not scored.
 
 Which to choose. `rnn` is a strong default. `flow` gives each sequence exact latents. `latent` and
 its presets have a latent state behind the values. Where the emission sees the past too
 (`history`) and is a mixture, they often remain unused, because it explains the data alone.
-Compare any of them with `linear-gaussian`.
+Compare any of them with `linear-gaussian`. `autoencoder` is for the errors of its reconstruction.
 
 Without a likelihood. `gan` and `wgan` draw, and are measured by their forecasts and draws alone.
 They are kept by the energy score of held-out windows that run freely, a fit ends with a warning

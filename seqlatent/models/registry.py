@@ -17,6 +17,7 @@ from seqlatent.inference.protocols import (
     OwnTraining,
 )
 from seqlatent.models.adversarial.model import GANModel, WGANModel
+from seqlatent.models.autoencoder.model import AutoencoderModel
 from seqlatent.models.autoregressive import CNNModel, RNNModel, TransformerModel
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.diffusion.model import DiffusionModel
@@ -65,6 +66,7 @@ for _model in (
     DiffusionModel,
     GANModel,
     WGANModel,
+    AutoencoderModel,
     MixtureModel,
 ):
     register_model(_model)

@@ -1,5 +1,5 @@
 """Pictures of frames, arrays and data sets: forecasts, evaluations, gaps, scores, latents, regimes,
-fits.
+reconstructions, fits.
 
 No module here knows a model or a task. Every function returns the figure and, given a path (`.png`,
 `.pdf` or `.svg`), writes it. matplotlib is imported only when something is drawn.
@@ -14,6 +14,7 @@ from seqlatent.plots.latents import (
     plot_latents,
     plot_maps,
 )
+from seqlatent.plots.reconstruction import plot_reconstruction
 from seqlatent.plots.regimes import plot_regimes
 from seqlatent.plots.scores import plot_scores
 from seqlatent.plots.series import plot_forecast, plot_imputed, plot_samples
@@ -29,6 +30,7 @@ __all__ = [
     "plot_inspection",
     "plot_latents",
     "plot_maps",
+    "plot_reconstruction",
     "plot_regimes",
     "plot_samples",
     "plot_scores",

@@ -149,6 +149,14 @@ posterior, by KL(q(z | x) || p(z | x)) on the data and KL(p(z | x) || q(z | x)) 
 from the model; and how well p(x_t | history, z_t) reconstructs the values, which `reconstruct`
 gives as a frame.
 
+Reconstruction
+--------------
+`autoencoder` has no likelihood. What can be measured is the error of its reconstruction:
+`reconstruct` puts every value beside what is decoded from the code of the window around it, in the
+units of the data, and large errors tell unusual steps. A missing value is reconstructed from the
+others of its window, and has no error. `encode` gives the codes, one of every step's window, and
+`decode` leads from codes to values, with the same errors: it is no inverse.
+
 Gaps
 ----
 `impute` samples missing values given all observed ones, before and after: exactly for
@@ -172,8 +180,9 @@ from seqlatent.tasks.evaluating import evaluate
 from seqlatent.tasks.evaluation import Evaluation
 from seqlatent.tasks.forecasting import Forecast, forecast, sample
 from seqlatent.tasks.imputing import Imputation, impute
-from seqlatent.tasks.inspecting import inspect, reconstruct
+from seqlatent.tasks.inspecting import inspect
 from seqlatent.tasks.inspection import Inspection
+from seqlatent.tasks.reconstructing import Reconstruction, reconstruct, reconstruct_codes
 from seqlatent.tasks.regimes import FoundRegimes
 from seqlatent.tasks.scoring import score
 from seqlatent.tasks.watching import Detector, Watched
@@ -188,6 +197,7 @@ __all__ = [
     "Imputation",
     "Inspection",
     "Latents",
+    "Reconstruction",
     "Watched",
     "calibrate",
     "decode",
@@ -198,6 +208,7 @@ __all__ = [
     "impute",
     "inspect",
     "reconstruct",
+    "reconstruct_codes",
     "sample",
     "score",
 ]

@@ -1,4 +1,4 @@
-"""From exact latents back to sequences, and the maps between the two."""
+"""From exact latents and codes back to sequences, and the maps between the two."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +13,7 @@ from seqlatent.data.sequence import Sequence
 from seqlatent.data.steps import show_step
 from seqlatent.errors import InputError
 from seqlatent.inference.estimating import CHUNK
-from seqlatent.inference.protocols import ExactDensity, InvertibleLatents
+from seqlatent.inference.protocols import DeterministicCodes, ExactDensity, InvertibleLatents
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.causal import expand_state
 from seqlatent.tasks.prepare import check_covariates
@@ -24,10 +24,16 @@ def decode(
     latents: SequenceDataset,
     progress: Callable[[int], None] | None = None,
 ) -> SequenceDataset:
-    """The sequences of given latents: the inverse of `encode`, exact up to rounding.
+    """The sequences of given latents.
+
+    Of an invertible model (`flow`) this is the inverse of `encode`, exact up to rounding; of a
+    model with codes (`autoencoder`) it is what is reconstructed from them.
+
+    Where scaling depends on the past, a reconstruction has that of the values, and a decoded
+    sequence its own: the two are then alike, not equal.
 
     Args:
-        model: a fitted model with exact latents (`flow`).
+        model: a fitted model with exact latents or codes.
         latents: z1, z2, ... as channels, with the model's covariates; those of the calendar may
             be left out.
         progress: called with 1 for every finished series.
@@ -39,8 +45,11 @@ def decode(
         InputError: for another model, latents that do not fit it, or a missing latent.
     """
     description = model.description
-    if not isinstance(model, InvertibleLatents):
-        raise InputError(f"model '{model.family}' has no exact latents to decode; fit --model flow")
+    if not isinstance(model, InvertibleLatents | DeterministicCodes):
+        raise InputError(
+            f"model '{model.family}' has no exact latents to decode; fit --model flow or "
+            "autoencoder"
+        )
     if latents.num_channels != model.latent_dim:
         raise InputError(
             f"{latents.name} has {latents.num_channels} latents, and the model has "
@@ -67,7 +76,7 @@ def decode(
 
 
 @torch.no_grad()
-def _values(model: InvertibleLatents, s: Sequence) -> np.ndarray:
+def _values(model: InvertibleLatents | DeterministicCodes, s: Sequence) -> np.ndarray:
     """(T, D) values of a sequence of latents."""
     parameter = next(model.parameters())
     batch = collate([s]).to(parameter.device)

@@ -18,7 +18,7 @@ import pandas as pd
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.errors import InputError
 from seqlatent.inference.likelihood import score_sequences
-from seqlatent.inference.protocols import Density, EstimatedDensity
+from seqlatent.inference.protocols import Density, EstimatedDensity, Reconstructs
 from seqlatent.models.base import SequenceModel
 from seqlatent.options import check_count, check_seed, is_number
 from seqlatent.plots.alarms import plot_alarms
@@ -226,6 +226,11 @@ def surprises(
         InputError: when the model has no likelihood of single steps, or the data do not fit it.
     """
     num_particles, seed = check_count("num_particles", num_particles), check_seed(seed)
+    if isinstance(model, Reconstructs) and not isinstance(model, Density | EstimatedDensity):
+        raise InputError(
+            f"model '{model.family}' has no likelihood to find anomalies by; look at the errors of "
+            "its reconstruction (seqlatent reconstruct, model.reconstruct), or fit rnn"
+        )
     if not isinstance(model, Density | EstimatedDensity):
         raise InputError(
             f"model '{model.family}' has no likelihood to find anomalies by; fit rnn, latent "

@@ -18,6 +18,7 @@ from seqlatent.errors import InputError
 from seqlatent.inference.estimating import CHUNK, particle_noise
 from seqlatent.inference.posterior import weighted_posterior
 from seqlatent.inference.protocols import (
+    DeterministicCodes,
     EstimatedDensity,
     ExactPosterior,
     InvertibleLatents,
@@ -27,6 +28,7 @@ from seqlatent.models.base import SequenceModel
 from seqlatent.models.latent.model import LatentModel
 from seqlatent.models.latent.predicting import carries_state, predicted
 from seqlatent.options import check_count, check_seed
+from seqlatent.tasks.pieces import in_pieces
 from seqlatent.tasks.prepare import check_data
 from seqlatent.tasks.regimes import FoundRegimes, regimes_of
 from seqlatent.text import Summary, shortened
@@ -34,6 +36,13 @@ from seqlatent.text import Summary, shortened
 logger = logging.getLogger("seqlatent")
 
 POSTERIORS = ("auto", "guide", "predicted", "filtering", "smoothing")
+WITH_LATENTS = (
+    ExactPosterior,
+    EstimatedDensity,
+    InvertibleLatents,
+    DeterministicCodes,
+    Regimes,
+)
 FEW = 10.0  # effective samples; with fewer, means and scales are unreliable
 
 
@@ -153,7 +162,8 @@ def infer_latents(
     (inference/posterior.py). Samples of smoothing are whole trajectories, unless the latents of
     different steps are independent.
 
-    Latents of an invertible model are exact, with scale 0, and NaN where the value is missing.
+    Latents of an invertible model are exact, with scale 0, and NaN where the value is missing. The
+    codes of an autoencoder have scale 0 too, and there are codes of missing values.
 
     Args:
         model: a fitted model with latents.
@@ -168,10 +178,10 @@ def infer_latents(
             distribution, or data that do not fit the model.
     """
     num_samples, seed = check_count("num_samples", num_samples, minimum=2), check_seed(seed)
-    if not isinstance(model, ExactPosterior | EstimatedDensity | InvertibleLatents | Regimes):
+    if not isinstance(model, WITH_LATENTS):
         raise InputError(
-            f"model '{model.family}' has no latents; fit --model latent, flow or switching to "
-            "encode sequences"
+            f"model '{model.family}' has no latents; fit --model latent, flow, switching or "
+            "autoencoder to encode sequences"
         )
     chosen = _choose(model, posterior)
     data = check_data(model, data)
@@ -193,10 +203,10 @@ def infer_latents(
 
 
 def _choose(model: SequenceModel, posterior: str) -> str:
-    """The distribution of the latents, with `auto` resolved; `exact` for an invertible model."""
+    """The distribution of the latents, with `auto` resolved; `exact` where they are computed."""
     if posterior not in POSTERIORS:
         raise InputError(f"posterior '{posterior}' is not one of {', '.join(POSTERIORS)}")
-    if isinstance(model, InvertibleLatents):
+    if isinstance(model, InvertibleLatents | DeterministicCodes):
         if posterior != "auto":
             raise InputError(
                 f"the latents of model '{model.family}' are exact, without a posterior "
@@ -243,7 +253,7 @@ def _infer(
 ) -> SeriesLatents:
     batch = collate([s]).to(model.device)
     ess = float("nan")
-    if isinstance(model, InvertibleLatents):
+    if isinstance(model, InvertibleLatents | DeterministicCodes):
         mean = _exact_latents(model, batch)
         scale, samples = torch.zeros_like(mean), mean[None]
     elif isinstance(model, ExactPosterior):
@@ -269,8 +279,10 @@ def _infer(
     return SeriesLatents(s.unique_id, s.ds, *arrays, ess=ess)
 
 
-def _exact_latents(model: InvertibleLatents, batch: SequenceBatch) -> Tensor:
+def _exact_latents(model: InvertibleLatents | DeterministicCodes, batch: SequenceBatch) -> Tensor:
     """(T, Z) latents of a batch of one sequence."""
+    if isinstance(model, DeterministicCodes):
+        return in_pieces(model.codes, batch, model.before, model.after)[0].double()
     state, parts = model.begin(batch), []
     for start in range(0, batch.x.shape[1], CHUNK):
         z, state = model.encode(batch.steps(start, start + CHUNK), state)

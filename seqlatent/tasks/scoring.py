@@ -19,7 +19,7 @@ from seqlatent.data.wild import tell_wild
 from seqlatent.errors import InputError
 from seqlatent.inference.likelihood import SequenceScore, kind_of, more_particles, score_sequences
 from seqlatent.inference.marginals import conditioned, without_draws
-from seqlatent.inference.protocols import Density, EstimatedDensity, ExactDensity
+from seqlatent.inference.protocols import Density, EstimatedDensity, ExactDensity, Reconstructs
 from seqlatent.inference.rarity import rarities
 from seqlatent.models.base import SequenceModel
 from seqlatent.options import check_count, check_positive, check_seed
@@ -107,6 +107,12 @@ def score(
     if target_error is not None:
         target_error = check_positive("target_error", target_error)
     computed = isinstance(model, Density)
+    if isinstance(model, Reconstructs) and not isinstance(model, Density | EstimatedDensity):
+        raise InputError(
+            f"model '{model.family}' has no likelihood to score sequences by; measure the errors "
+            "of its reconstruction instead (seqlatent reconstruct, model.reconstruct), or fit rnn, "
+            "latent or flow to score"
+        )
     if not computed and not isinstance(model, EstimatedDensity):
         raise InputError(
             f"model '{model.family}' has no likelihood to score sequences by; measure its "

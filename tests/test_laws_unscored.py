@@ -1,0 +1,141 @@
+"""Laws that hold for every model without a density."""
+
+import dataclasses
+
+import known
+import numpy as np
+import pytest
+import torch
+from cases import UNSCORED, dataset, unscored, without_gradient
+
+from seqlatent.data.batch import collate
+from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.splits import split
+from seqlatent.errors import InputError
+from seqlatent.inference.protocols import LossTraining
+from seqlatent.options import make
+from seqlatent.processes import PROCESSES
+from seqlatent.tasks.forecasting import forecast, sample
+from seqlatent.tasks.scoring import score
+from seqlatent.training.checkpoint import load_model, save_model
+from seqlatent.training.fitting import fit
+from seqlatent.training.options import TrainingOptions
+from seqlatent.training.selection import validation_score
+
+NAMES = sorted(UNSCORED)
+BY_LOSS = [n for n in NAMES if isinstance(unscored(n), LossTraining)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_score_is_refused_in_one_sentence(name: str):
+    with pytest.raises(InputError, match="has no likelihood to score sequences by") as refused:
+        score(unscored(name), dataset())
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", BY_LOSS)
+def test_padding_changes_neither_loss_nor_gradient(name: str):
+    m, batch = unscored(name), collate(dataset(num=1, steps=6).sequences)
+    longer = collate([*dataset(num=1, steps=6).sequences, *dataset(num=1, steps=10).sequences])
+    padded = dataclasses.replace(
+        longer,
+        x=torch.where(longer.observed, longer.x, 123.0)[:1],
+        **{f: getattr(longer, f)[:1] for f in ("observed", "lengths", "context", "covariates")},
+        past=longer.past[:1],
+        past_lengths=longer.past_lengths[:1],
+    )
+    assert padded.x.shape[1] == 10 and batch.x.shape[1] == 6
+    losses, gradients = [], []
+    for b in (batch, padded):
+        m.zero_grad()
+        torch.manual_seed(0)  # of a loss that has noise
+        loss = m.loss(b)
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append([p.grad.clone() for p in m.parameters() if p.grad is not None])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("name", BY_LOSS)
+def test_gradient_to_every_parameter(name: str, missing: bool):
+    data = dataset(channels=2, num=20, steps=9)
+    for s in data if missing else ():
+        s.x[2] = np.nan
+        s.x[4, 1] = np.nan
+    m = unscored(name, data).train()
+    torch.manual_seed(0)
+    m.loss(collate(data.sequences)).backward()
+    assert without_gradient(m) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_saved_and_loaded_is_the_same_model(name: str, tmp_path):
+    m, data = unscored(name), dataset(num=3)
+    save_model(m, tmp_path / "run", {"note": 1})
+    again, fitted = load_model(tmp_path / "run")
+    assert fitted == {"note": 1}
+    assert again.options == m.options
+    assert again.description == m.description
+    a, b = (forecast(k, data, 7, num_samples=10).samples for k in (m, again))
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_seeds(name: str):
+    m, data = unscored(name), dataset(num=2)
+    a, b, c = (forecast(m, data, 5, num_samples=10, seed=s).samples for s in (0, 0, 1))
+    np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(a, c)
+    alone = forecast(m, data[[1]], 5, num_samples=10, seed=0)[0].samples
+    np.testing.assert_allclose(alone, a[1], rtol=1e-5)
+    np.testing.assert_array_equal(
+        sample(m, 2, 4, seed=3).sequences[1].x, sample(m, 2, 4, seed=3).sequences[1].x
+    )
+
+
+@pytest.mark.parametrize("name", BY_LOSS)
+def test_finite_at_the_edges(name: str):
+    m = unscored(name)
+    wild = np.array([1e9, -1e9, 20.0, 20.0, 1e-9])[:, None]
+    for x in (wild, np.full((5, 1), 20.0), np.array([[20.0]])):
+        data = SequenceDataset.from_list([x])
+        m.zero_grad()
+        loss = m.loss(collate(data.sequences))
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert all(torch.isfinite(p.grad).all() for p in m.parameters() if p.grad is not None)
+        assert np.isfinite(forecast(m, data, 5, num_samples=5).samples).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_missing_values_and_past_covariates(name: str):
+    data = known.dataset(6, 9)
+    for s in data:
+        s.x[3] = np.nan
+    x = forecast(unscored(name, data), data, 5, num_samples=4).samples
+    assert x.shape == (6, 4, 5, 1) and np.isfinite(x).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_long_history_is_read_in_chunks(name: str, monkeypatch: pytest.MonkeyPatch):
+    m, data = unscored(name), dataset(num=1, steps=9)
+    whole = forecast(m, data, 5, num_samples=4).samples
+    monkeypatch.setattr("seqlatent.inference.paths.CHUNK", 2)
+    np.testing.assert_allclose(forecast(m, data, 5, num_samples=4).samples, whole, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_raises_its_own_score_and_the_seed_decides(name: str):
+    data = split(PROCESSES["ar2"]().sample(20, 12, seed=0), 0.2, "series")
+    before = validation_score(unscored(name, data[0]), data[1], 8, 0)
+    results = []
+    for seed in (0, 0, 1):
+        m = unscored(name, data[0])
+        chosen = make(TrainingOptions, {"max_steps": 30, "eval_every": 15, "learning_rate": 0.01})
+        results.append(fit(m, *data, chosen, seed=seed))
+        assert validation_score(m, data[1], 8, seed) == results[-1].valid_score
+    assert results[0].valid_score > before + 0.05
+    assert results[0].valid_score == results[1].valid_score != results[2].valid_score
