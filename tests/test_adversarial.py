@@ -24,7 +24,7 @@ from seqlatent.data.description import DataDescription
 from seqlatent.distributions import Noise, TorchNoise
 from seqlatent.errors import InputError
 from seqlatent.inference import DensityBound, ModelState, OwnSelection, OwnTraining
-from seqlatent.inference.protocols import Update
+from seqlatent.inference.training_protocols import Update
 from seqlatent.models import MODELS, ModelOptions, SequenceModel, register_model
 from seqlatent.models.autoregressive import RNNModel, RNNOptions
 from seqlatent.nn import build_network

@@ -12,7 +12,7 @@ from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.splits import split
 from seqlatent.errors import InputError
-from seqlatent.inference.protocols import LossTraining
+from seqlatent.inference.training_protocols import LossTraining
 from seqlatent.options import make
 from seqlatent.processes import PROCESSES
 from seqlatent.tasks.forecasting import forecast, sample

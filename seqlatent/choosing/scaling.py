@@ -28,7 +28,8 @@ from seqlatent.choosing.linear import linear_scores, some
 from seqlatent.choosing.trials import short_fit, trial_options
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence as Series
-from seqlatent.inference.protocols import DeterministicCodes, ExactPosterior, OwnSelection
+from seqlatent.inference.protocols import DeterministicCodes, ExactPosterior
+from seqlatent.inference.training_protocols import OwnSelection
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.chains import MOVING
 from seqlatent.training.options import TrainingOptions

@@ -35,16 +35,14 @@ from seqlatent.inference.protocols import (
     ExactPosterior,
     Fillable,
     InvertibleLatents,
-    LossTraining,
     ModelState,
     OdeDensity,
-    OwnSelection,
-    OwnTraining,
     Reconstructs,
     Regimes,
     StepModel,
 )
 from seqlatent.inference.smc import particle_filter
+from seqlatent.inference.training_protocols import LossTraining, OwnSelection, OwnTraining
 
 __all__ = [
     "DensityBound",

@@ -16,20 +16,14 @@ with a method `log_prob` has a likelihood only if it declares one of the first f
     Reconstructs       values from their own codes or latents, to be compared with them
     Fillable           samples the missing values of partially observed steps
 
-How the model is trained and selected is declared in the same way:
-
-    LossTraining       a loss, for one optimiser
-    OwnTraining        its own training steps, with any number of optimisers
-    OwnSelection       its own validation score, if it has no density
+How it is trained and selected is declared in the same way: `training_protocols.py`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.distributions.noise import Noise, SequenceNoise
@@ -105,47 +99,6 @@ class StepModel(nn.Module, ABC):
     def device(self) -> torch.device:
         """The device of the parameters."""
         return next(self.parameters()).device
-
-
-class LossTraining(StepModel):
-    """A model that is trained by a loss."""
-
-    @abstractmethod
-    def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
-        """The training loss; for models with a density, in nats per scored step.
-
-        Args:
-            batch: of training data.
-            step: the number of training steps so far, for annealing; None after it.
-        """
-
-    def terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
-        """The terms of the loss by name, (B, T) each, to locate a value that is not finite."""
-        return {}
-
-    def forward(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
-        return self.loss(batch, step)
-
-
-# Takes a step of the named optimiser along the gradient of a loss.
-Update = Callable[[str, Tensor], None]
-
-
-class OwnTraining(StepModel):
-    """A model with its own training steps, such as an adversarial pair of networks."""
-
-    @abstractmethod
-    def optimizers(self, learning_rate: float) -> dict[str, Optimizer]:
-        """The optimisers by name. Their learning rates are annealed as for other models."""
-
-    @abstractmethod
-    def training_step(self, batch: SequenceBatch, step: int, update: Update) -> Tensor:
-        """One training step, with any number of calls of `update(name, loss)`; returns the number
-        to report as the training loss."""
-
-    def curve_numbers(self) -> dict[str, float]:
-        """Further numbers for the training curve, of the time since it was last asked for them."""
-        return {}
 
 
 class Density(StepModel):
@@ -418,22 +371,3 @@ class Fillable(StepModel):
             follow p(missing | past, observed) and whose exponential has mean p(observed | past) in
             scaled units; and the state after the completed step.
         """
-
-
-class OwnSelection(StepModel):
-    """A model without a density, whose best parameters are selected by its own validation score.
-
-    Attributes:
-        score_name: name of the score in messages and in the training curve.
-    """
-
-    score_name: ClassVar[str]
-
-    @abstractmethod
-    def validation_score(self, batch: SequenceBatch, noise: Noise) -> Tensor:
-        """(B,) score of each held-out sequence; higher is better."""
-
-    def selectable(self) -> bool:
-        """Whether training is so far that its parameters may be kept in place of others; those that
-        are not are kept only where no others come after them."""
-        return True

@@ -26,7 +26,8 @@ from seqlatent.distributions.families import Family, LocationScale
 from seqlatent.distributions.heads import Head
 from seqlatent.distributions.noise import Noise
 from seqlatent.errors import InputError
-from seqlatent.inference.protocols import Fillable, LossTraining, ModelState
+from seqlatent.inference.protocols import Fillable, ModelState
+from seqlatent.inference.training_protocols import LossTraining
 from seqlatent.models.base import ModelOptions, SequenceModel
 from seqlatent.nn.chains import units
 

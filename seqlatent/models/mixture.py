@@ -29,13 +29,8 @@ from seqlatent.data.description import DataDescription
 from seqlatent.distributions.noise import Noise, SequenceNoise, sample_class
 from seqlatent.errors import InputError
 from seqlatent.inference.marginals import conditioned
-from seqlatent.inference.protocols import (
-    Density,
-    DrawnMarginals,
-    ExactDensity,
-    LossTraining,
-    ModelState,
-)
+from seqlatent.inference.protocols import Density, DrawnMarginals, ExactDensity, ModelState
+from seqlatent.inference.training_protocols import LossTraining
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.causal import State, map_state
 from seqlatent.nn.memory import discounted

@@ -9,13 +9,8 @@ from typing import Any, TypeVar
 
 from seqlatent.data.description import DataDescription
 from seqlatent.errors import InputError
-from seqlatent.inference.protocols import (
-    Density,
-    EstimatedDensity,
-    LossTraining,
-    OwnSelection,
-    OwnTraining,
-)
+from seqlatent.inference.protocols import Density, EstimatedDensity
+from seqlatent.inference.training_protocols import LossTraining, OwnSelection, OwnTraining
 from seqlatent.models.adversarial.model import GANModel, WGANModel
 from seqlatent.models.autoencoder.model import AutoencoderModel
 from seqlatent.models.autoregressive import CNNModel, RNNModel, TransformerModel

@@ -8,7 +8,7 @@ import torch
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.inference.likelihood import kind_of
-from seqlatent.inference.protocols import OwnSelection
+from seqlatent.inference.training_protocols import OwnSelection
 from seqlatent.models.base import SequenceModel
 from seqlatent.text import counted
 from seqlatent.training.fitting import FitResult

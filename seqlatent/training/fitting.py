@@ -11,7 +11,7 @@ import torch
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.errors import InputError
-from seqlatent.inference.protocols import OwnTraining
+from seqlatent.inference.training_protocols import OwnTraining
 from seqlatent.models.base import SequenceModel
 from seqlatent.text import Summary
 from seqlatent.training.augmentation import check_augmentation

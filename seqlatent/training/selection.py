@@ -7,7 +7,7 @@ from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.inference.likelihood import mean_log_prob
-from seqlatent.inference.protocols import OwnSelection
+from seqlatent.inference.training_protocols import OwnSelection
 from seqlatent.models.base import SequenceModel
 
 BATCH = 64  # sequences

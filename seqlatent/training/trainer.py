@@ -25,7 +25,7 @@ from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
 from seqlatent.errors import TrainingError
-from seqlatent.inference.protocols import LossTraining, OwnSelection, OwnTraining
+from seqlatent.inference.training_protocols import LossTraining, OwnSelection, OwnTraining
 from seqlatent.models.base import SequenceModel
 from seqlatent.training.augmentation import augment
 from seqlatent.training.batches import TrainingBatches

@@ -33,7 +33,8 @@ from seqlatent.data.description import DataDescription
 from seqlatent.distributions.choice import choose_emission
 from seqlatent.distributions.noise import Noise, TorchNoise
 from seqlatent.errors import InputError
-from seqlatent.inference.protocols import ModelState, OwnSelection, OwnTraining, Update
+from seqlatent.inference.protocols import ModelState
+from seqlatent.inference.training_protocols import OwnSelection, OwnTraining, Update
 from seqlatent.models.adversarial import losses
 from seqlatent.models.adversarial.critic import Critic
 from seqlatent.models.adversarial.generator import Generator

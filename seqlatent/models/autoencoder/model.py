@@ -37,13 +37,8 @@ from seqlatent.distributions.families import Mixture
 from seqlatent.distributions.heads import IndependentHead
 from seqlatent.distributions.noise import Noise
 from seqlatent.errors import InputError
-from seqlatent.inference.protocols import (
-    DeterministicCodes,
-    LossTraining,
-    ModelState,
-    OwnSelection,
-    Reconstructs,
-)
+from seqlatent.inference.protocols import DeterministicCodes, ModelState, Reconstructs
+from seqlatent.inference.training_protocols import LossTraining, OwnSelection
 from seqlatent.models.autoencoder.coder import (
     LinearPlus,
     filled,
