@@ -84,6 +84,8 @@ class SequenceModel(StepModel):
         labels: for each channel, whether its values are labels; by default where the data say so.
 
     Attributes:
+        objective: what training minimises or maximises, in a few words for tables; "" where the
+            capabilities say enough.
         learning_rate: the default for training.
         embedding_dim: F, the size of an embedded step.
         num_known: C + E, features of a step's covariates and of the past.
@@ -92,6 +94,7 @@ class SequenceModel(StepModel):
     """
 
     Options: ClassVar[Any] = ModelOptions
+    objective: ClassVar[str] = ""
     learning_rate: ClassVar[float] = 3e-3
     options: Any
     parts: "tuple[SequenceModel, ...]" = ()
