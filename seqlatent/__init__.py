@@ -30,6 +30,7 @@ _HOMES = {
     "combine": "seqlatent.several.combining",
     "load": "seqlatent.data.readers",
     "load_model": "seqlatent.api",
+    "measure_drawn": "seqlatent.measures.measuring",
     "register_emission": "seqlatent.distributions.emission",
     "register_model": "seqlatent.models.registry",
     "register_network": "seqlatent.nn.build",
@@ -48,6 +49,7 @@ __all__ = [
     "combine",
     "load",
     "load_model",
+    "measure_drawn",
     "register_emission",
     "register_model",
     "register_network",
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from seqlatent.data.readers import load
     from seqlatent.distributions.emission import register_emission
     from seqlatent.errors import InputError
+    from seqlatent.measures.measuring import measure_drawn
     from seqlatent.models.registry import register_model
     from seqlatent.nn.build import register_network
     from seqlatent.several.auto import Auto

@@ -15,6 +15,7 @@ LAYERS = (
     ("errors", "options", "text", "registry"),
     ("data",),
     ("processes",),
+    ("measures",),
     ("nn",),
     ("distributions",),
     ("inference",),

@@ -1,0 +1,34 @@
+"""How far windows that a model drew are from real ones: arrays in, numbers out.
+
+    measure_drawn(real, drawn, train=train)    # a table, beside half, bootstrap and copula
+
+| file | what it holds |
+|---|---|
+| `windows` | what may be measured, units, distances between windows |
+| `distances` | Wasserstein, sliced, MMD, energy, correlations |
+| `neighbours` | the distance to the nearest training window |
+| `references` | windows drawn without a model |
+| `measuring` | `MEASURES`, and `measure_drawn`, all of them together |
+"""
+
+from seqlatent.measures.distances import correlation, energy, mmd, sliced_wasserstein, wasserstein
+from seqlatent.measures.measuring import ALL, CHEAP, MEASURES, REFERENCES, Measure, measure_drawn
+from seqlatent.measures.neighbours import nearest
+from seqlatent.measures.references import bootstrap, copula
+
+__all__ = [
+    "ALL",
+    "CHEAP",
+    "MEASURES",
+    "REFERENCES",
+    "Measure",
+    "bootstrap",
+    "copula",
+    "correlation",
+    "energy",
+    "measure_drawn",
+    "mmd",
+    "nearest",
+    "sliced_wasserstein",
+    "wasserstein",
+]
