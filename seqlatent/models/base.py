@@ -84,8 +84,9 @@ class SequenceModel(StepModel):
         labels: for each channel, whether its values are labels; by default where the data say so.
 
     Attributes:
-        objective: what training minimises or maximises, in a few words for tables; "" where the
+        trained_by: what training minimises or maximises, in a few words for tables; "" where the
             capabilities say enough.
+        composed: whether it is made of models that are fitted already.
         learning_rate: the default for training.
         embedding_dim: F, the size of an embedded step.
         num_known: C + E, features of a step's covariates and of the past.
@@ -94,7 +95,8 @@ class SequenceModel(StepModel):
     """
 
     Options: ClassVar[Any] = ModelOptions
-    objective: ClassVar[str] = ""
+    trained_by: ClassVar[str] = ""
+    composed: ClassVar[bool] = False
     learning_rate: ClassVar[float] = 3e-3
     options: Any
     parts: "tuple[SequenceModel, ...]" = ()

@@ -75,6 +75,7 @@ class MixtureModel(SequenceModel, LossTraining, ExactDensity):
     """
 
     family, Options = "mixture", MixtureOptions
+    composed = True
     options: MixtureOptions
     log_weights: Tensor
     eta: Tensor

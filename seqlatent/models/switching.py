@@ -83,6 +83,7 @@ class SwitchingModel(EmissionModel, ExactDensity, Regimes, Fillable):
     """
 
     family, Options = "switching", SwitchingOptions
+    trained_by = "maximum likelihood, by the forward algorithm"
     learning_rate = 0.003
     options: SwitchingOptions
 

@@ -120,6 +120,7 @@ class DiffusionModel(EmissionModel, OdeDensity, Fillable):
     """
 
     family, Options = "diffusion", DiffusionOptions
+    trained_by = "a sum of denoising losses"
     options: DiffusionOptions
 
     def __init__(self, options: DiffusionOptions, description: DataDescription):

@@ -105,6 +105,7 @@ class FlowModel(EmissionModel, ExactDensity, InvertibleLatents, Fillable):
     """
 
     family, Options = "flow", FlowOptions
+    trained_by = "maximum likelihood, by a change of variables"
     options: FlowOptions
     value_distribution: Transformed  # pyright: ignore[reportIncompatibleVariableOverride]
 
