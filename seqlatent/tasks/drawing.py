@@ -32,7 +32,6 @@ def draw_like(model: SequenceModel, data: SequenceDataset, *, seed: int = 0) -> 
         InputError: when the data do not fit the model.
     """
     seed = check_seed(seed)
-    # What the model makes of a sequence's later values must not reach the draw.
     checked = check_data(model, data, reads_gaps=False)
     known = np.stack([s.as_of(s.context).known[s.context :] for s in checked])
     begun = [i for i, s in enumerate(checked) if s.context]
@@ -40,7 +39,7 @@ def draw_like(model: SequenceModel, data: SequenceDataset, *, seed: int = 0) -> 
     paths: dict[int, np.ndarray] = {}
     if begun:
         before = [checked.sequences[i] for i in begun]
-        histories = [s.slice(0, s.context, min(s.context - 1, s.context)) for s in before]
+        histories = [s.slice(0, s.context) for s in before]
         drawn = forecast_paths(model, histories, known[begun], 1, seed)
         paths |= {i: x[0] for i, x in zip(begun, drawn, strict=True)}
     if anew:
@@ -48,12 +47,12 @@ def draw_like(model: SequenceModel, data: SequenceDataset, *, seed: int = 0) -> 
         state = repeat_state(model.begin(None), len(anew))
         drawn = sample_paths(model, state, known[anew], 1, noise)
         paths |= {i: x[0] for i, x in zip(anew, drawn, strict=True)}
-    return replace(after_context(data), sequences=tuple(
-        replace(s, x=paths[i]) for i, s in enumerate(after_context(data))
-    ))  # fmt: skip
+    places = after_context(checked)
+    sequences = tuple(replace(s, x=paths[i]) for i, s in enumerate(places))
+    return replace(places, sequences=sequences)
 
 
 def after_context(data: SequenceDataset) -> SequenceDataset:
     """The steps after each sequence's context, as sequences that begin anew."""
-    parts = (replace(s.slice(s.context, len(s)), past=None) for s in data)
+    parts = (replace(s.slice(s.context, len(s)), past=None, scaled=None) for s in data)
     return replace(data, sequences=tuple(parts))
