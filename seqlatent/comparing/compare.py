@@ -88,25 +88,20 @@ def compare(
     names = chosen_names(models)
     folder = None if out is None else Path(out)
     _check_folder(folder, resume, overwrite)
-    if max_minutes is None and max_steps is None:
-        max_minutes = MAX_MINUTES
-    each = None if max_minutes is None else check_positive("max_minutes", max_minutes) / len(names)
-    training = {
-        "max_minutes": each,
-        "max_steps": None if max_steps is None else check_count("max_steps", max_steps),
-    }
+    before = _plan_before(folder, resume)
+    training = _budget_of_each(max_minutes, max_steps, len(names), before)
     with quietly():
         parts = divide_in_three(data, test, valid, training, calendar=calendar, seed=seed)
         trials = Trials.of(parts, prediction_length, seed)
     if folder is not None:
-        _keep_plan(folder, resume, {
+        _keep_plan(folder, before, {
             "data": [fingerprint(parts.division.train), fingerprint(parts.division.held_out),
                      fingerprint(parts.test)],
             "seed": seed, **training,
         })  # fmt: skip
     say = progress or (lambda line: None)
     settings = Settings(
-        parts.division.whole.name.removesuffix(":train"), seed, _budget(each, max_steps), threads,
+        parts.division.whole.name.removesuffix(":train"), seed, _budget_text(**training), threads,
         _machine(), __version__,
     )  # fmt: skip
     with on_threads(threads):
@@ -206,36 +201,58 @@ def _check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:
     )
 
 
-def _keep_plan(folder: Path, resume: bool, plan: dict[str, Any]) -> None:
-    """Write down what a resumed comparison must have in common with this one, or check it.
+def _plan_before(folder: Path | None, resume: bool) -> dict[str, Any]:
+    """What a comparison that is resumed began with; nothing for a new one.
 
     Raises:
-        InputError: for other data or options, which would make models incomparable.
+        InputError: for a damaged file.
     """
-    path = folder / PLAN
-    if resume and path.is_file():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            raise InputError(f"{path} is damaged; start again with --overwrite") from None
-        changed = [name for name, value in plan.items() if before.get(name) != value]
-        if changed:
-            words = {"max_minutes": "budget", "max_steps": "budget"}
-            what = " and ".join(dict.fromkeys(words.get(name, name) for name in changed))
-            raise InputError(
-                f"{folder} holds a comparison with another {what} of each model; give the same "
-                "ones, or --overwrite it"
-            )
-        return
+    if folder is None or not resume or not (folder / PLAN).is_file():
+        return {}
+    try:
+        return dict(json.loads((folder / PLAN).read_text(encoding="utf-8")))
+    except ValueError:
+        raise InputError(f"{folder / PLAN} is damaged; start again with --overwrite") from None
+
+
+def _keep_plan(folder: Path, before: dict[str, Any], plan: dict[str, Any]) -> None:
+    """Write down what a resumed comparison must have in common with this one, and check it.
+
+    Raises:
+        InputError: for other data or options, with which models could not be compared.
+    """
+    changed = [name for name, value in plan.items() if before and before.get(name) != value]
+    if changed:
+        raise InputError(
+            f"{folder} holds a comparison with other {' and '.join(changed)} (of each model: "
+            f"{', '.join(f'{n} {before.get(n)}' for n in changed if n != 'data') or 'see there'}); "
+            "give the same, or --overwrite it"
+        )
     make_folder(folder)
-    with replacing(path) as unfinished:
+    with replacing(folder / PLAN) as unfinished:
         unfinished.write_text(json.dumps(plan), encoding="utf-8")
 
 
-def _budget(minutes: float | None, max_steps: int | None) -> str:
+def _budget_of_each(
+    max_minutes: float | None, max_steps: int | None, number: int, before: dict[str, Any]
+) -> dict[str, Any]:
+    """The options of training that limit each of so many fits: those of a resumed comparison, where
+    none are given."""
+    if max_minutes is None and max_steps is None:
+        if before:
+            return {"max_minutes": before.get("max_minutes"), "max_steps": before.get("max_steps")}
+        max_minutes = MAX_MINUTES
+    return {
+        "max_minutes": max_minutes and check_positive("max_minutes", max_minutes) / number,
+        "max_steps": max_steps if max_steps is None else check_count("max_steps", max_steps),
+    }
+
+
+def _budget_text(max_minutes: float | None, max_steps: int | None) -> str:
     limits = []
-    if minutes is not None:
-        limits.append(f"{60 * minutes:.0f} s" if minutes < 2 else f"{minutes:.3g} minutes")
+    if max_minutes is not None:
+        short = max_minutes < 2
+        limits.append(f"{60 * max_minutes:.3g} s" if short else f"{max_minutes:.3g} minutes")
     if max_steps is not None:
         limits.append(counted(max_steps, "training step"))
     return " and at most ".join(limits)

@@ -7,7 +7,7 @@ are paired over series, of a single series over its windows.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from seqlatent.choosing.comparing import compare as compare_nats
 from seqlatent.comparing.measuring import Measured, Trials
 from seqlatent.data.tables import write_table
 from seqlatent.data.writing import replacing
-from seqlatent.measures import MEASURES
 from seqlatent.tasks.evaluation import MODEL, NAIVE
 from seqlatent.text import Summary, counted, shortened, text_table
 
@@ -294,7 +293,3 @@ def kind_text(row: Mapping[str, Any]) -> str:
         return f"{kind}, error unknown"
     return f"{kind} ± {error:.2g}" if error > 0 else kind
 
-
-def measures_of(columns: Sequence[str]) -> list[str]:
-    """The measures of drawn sequences that a table has."""
-    return [name for name in MEASURES if f"{DRAWN}{name}" in columns]
