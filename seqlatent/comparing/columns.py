@@ -3,6 +3,7 @@
 from seqlatent.measures import MEASURES
 from seqlatent.reports import Column
 
+NAMES = {"mmd": "MMD", "sliced": "Sliced Wasserstein"}  # of measures of drawn sequences
 MODEL_COLUMN = Column("Model", "Its name; the link leads to its pictures.", numeric=False)
 WHAT = (
     Column("Trained by", "What training minimises or maximises.", numeric=False),
@@ -50,5 +51,5 @@ def drawn_columns(names: list[str]) -> list[Column]:
         better = found.better if found.better in ("higher", "lower") else ""
         meaning = f"{found.meaning[:1].upper()}{found.meaning[1:]}."
         meaning += "" if better else f" Best {found.better}."
-        columns.append(Column(name.capitalize(), meaning, better))
+        columns.append(Column(NAMES.get(name, name.capitalize()), meaning, better))
     return columns

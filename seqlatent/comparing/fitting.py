@@ -44,9 +44,7 @@ class Fit:
     processor_seconds: float
 
 
-def fit_one(
-    name: str, parts: Parts, folder: Path | None, *, seed: int, resume: bool
-) -> Fit:
+def fit_one(name: str, parts: Parts, folder: Path | None, *, seed: int, resume: bool) -> Fit:
     """Fit a model within its budget; a finished fit in the folder is loaded.
 
     Args:

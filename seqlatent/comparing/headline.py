@@ -31,9 +31,7 @@ def headline(comparison: Comparison) -> str:
             f"Take {best}: it has the highest likelihood of the test data{_doubt(nats)}, and its "
             f"forecasts are within one standard error of the best, those of {first}."
         )
-    return (
-        f"Take {best} to score sequences{_doubt(nats)}, and {first} to forecast{_doubt(crps)}."
-    )
+    return f"Take {best} to score sequences{_doubt(nats)}, and {first} to forecast{_doubt(crps)}."
 
 
 NO_LIKELIHOOD = "None of the models has a likelihood."
@@ -73,7 +71,7 @@ def forecast_answer(comparison: Comparison) -> str:
     steps = comparison.trials.length
     ahead = f"{steps} steps ahead" if steps > 1 else "one step ahead"
     text = f"{best} forecasts best {ahead}, with a mean CRPS of {crps[best][0]:.4g}"
-    text += f". {_others(crps, 'in CRPS')}"
+    text += f". {_others(crps, 'of CRPS')}"
     if NAIVE in every:
         worse = [name for name in crps if crps[name][0] >= every[NAIVE][0]]
         if not worse:
@@ -125,7 +123,7 @@ def _doubt(found: Ranked) -> str:
     close = near(found)
     if not close:
         return ""
-    return f" ({shortened(close, 3)} {'is' if len(close) == 1 else 'are'} within one standard error)"
+    return f" ({_are(close)} within one standard error)"
 
 
 def _sure(nats: Ranked, crps: Ranked) -> str:
@@ -133,12 +131,14 @@ def _sure(nats: Ranked, crps: Ranked) -> str:
     close, close_forecasts = near(nats), near(crps)
     if not close and not close_forecasts:
         return "Both differences to the next model are larger than their standard errors."
-    parts = []
-    if close:
-        parts.append(f"in likelihood {shortened(close, 3)}")
-    if close_forecasts:
-        parts.append(f"in forecasts {shortened(close_forecasts, 3)}")
-    return f"Within one standard error of it: {'; '.join(parts)}."
+    named = [("likelihood", close), ("forecasts", close_forecasts)]
+    parts = [f"in {what}, {_are(names)}" for what, names in named if names]
+    text = " and, ".join(parts)
+    return f"{text[:1].upper()}{text[1:]} within one standard error of it."
+
+
+def _are(names: list[str]) -> str:
+    return f"{shortened(names, 3)} {'is' if len(names) == 1 else 'are'}"
 
 
 def _others(found: Ranked, unit: str) -> str:
@@ -151,13 +151,12 @@ def _others(found: Ranked, unit: str) -> str:
         listed = [f"{n} ({plus_minus(found[n][1], found[n][2])})" for n in close]
         verb = "is" if len(close) == 1 else "are"
         return (
-            f"{shortened(listed, 6)} {verb} within one standard error of it ({unit}): these data "
-            "do not tell them apart."
+            f"{shortened(listed, 6)} {verb} within one standard error of it, so that these data "
+            "do not tell them apart (the difference in brackets)."
         )
     second = names[1]
     _, less, error = found[second]
     if not error > 0:
-        return f"The next, {second}, differs by {abs(less):.3g} {unit}; too few data to tell its error."
-    sizes = abs(less) / error
-    sure = "clearly more than its error" if sizes >= 2 else "between one and two standard errors"
-    return f"The next, {second}, differs by {plus_minus(less, error)} {unit}, {sure}."
+        return f"The next, {second}, is {abs(less):.3g} {unit} behind; there is no error of that."
+    sure = "well beyond" if abs(less) >= 2 * error else "between one and two times"
+    return f"The next, {second}, is {plus_minus(abs(less), error)} {unit} behind, {sure} its error."

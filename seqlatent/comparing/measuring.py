@@ -158,7 +158,9 @@ def measure(family: Family, fit: Fit, trials: Trials, num_particles: int) -> Mea
     drawn, stochastic, seconds = None, None, float("nan")
     if len(trials.pieces):
         start = time.perf_counter()
-        drawn = attempt("drawn sequences", lambda: draw_like(model, trials.pieces, seed=trials.seed))
+        drawn = attempt(
+            "drawn sequences", lambda: draw_like(model, trials.pieces, seed=trials.seed)
+        )
         seconds = time.perf_counter() - start
     if drawn is not None:
         stochastic = attempt("drawn sequences", lambda: _differs(model, trials, drawn))

@@ -24,13 +24,14 @@ from seqlatent.comparing.results import (
     NATS,
     Comparison,
     kind_text,
+    less_text,
     plus_minus,
     seconds,
     truth,
 )
 from seqlatent.data.writing import replacing
 from seqlatent.measures import MEASURES
-from seqlatent.plots import picture_bytes
+from seqlatent.plots import themed_pngs
 from seqlatent.reports import Cell, Column, Image, Page, Section, Table, render
 from seqlatent.tasks.evaluation import NAIVE
 from seqlatent.text import counted
@@ -154,12 +155,12 @@ def _row(r: Mapping[str, Any], best: Mapping[str, set[str]], fitted: list[str]) 
         *(words(c) for c in ("trained_by", "stochastic", "latent_code", "probability")),
         number(NATS, plus_minus(r.get(NATS), np.nan), NATS),
         Cell(kind_text(r), kind_text(r)),
-        number("nats_difference", plus_minus(r.get("nats_difference"), r.get("nats_difference_se"))),
+        number("nats_difference", less_text(r.get("nats_difference"), r.get("nats_difference_se"))),
     ]  # fmt: skip
     for measure in FORECAST:
         less, error = r.get(f"{measure}_difference"), r.get(f"{measure}_difference_se")
         cells.append(number(measure, plus_minus(r.get(measure), np.nan), measure))
-        cells.append(number(f"{measure}_difference", plus_minus(less, error)))
+        cells.append(number(f"{measure}_difference", less_text(less, error)))
     cells += [
         number(c, seconds(r.get(c))) for c in ("fit_seconds", "processor_seconds", "draw_seconds")
     ]
@@ -217,9 +218,7 @@ def _part(m: Measured, comparison: Comparison, pictures: Path | None) -> Section
     emission = getattr(m.fit.model.module.options, "emission", None)
     if emission:
         facts.insert(3, ("Distribution of a step", str(emission)))
-    images = [
-        _image(p, pictures, m.name) for p in pictures_of(m, comparison.trials)
-    ]
+    images = [_image(p, pictures, m.name) for p in pictures_of(m, comparison.trials)]
     ranked = extremes(m, comparison.trials)
     tables = [] if ranked is None else [_extremes_table(m.name, *ranked[1:])]
     return Section(part_id(m.name), m.name, list(m.notes), facts, tables, images)
@@ -240,7 +239,7 @@ def _extremes_table(name: str, likely: pd.DataFrame, unlikely: pd.DataFrame) -> 
 
 def _image(p: Picture, folder: Path | None, owner: str) -> Image:
     """A picture for the page, written as PNG too."""
-    light, dark = picture_bytes(p.figure), picture_bytes(p.figure, dark=True)
+    light, dark = themed_pngs(p.figure)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / f"{part_id(owner).removeprefix('model-')}-{p.name}.png") as file:

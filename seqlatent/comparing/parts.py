@@ -97,7 +97,7 @@ def steps_ahead(parts: Parts, prediction_length: int | None) -> tuple[int, int, 
     room = int(np.median([len(s) - s.context for s in parts.test]))
     if prediction_length is None:
         season = season_of(parts.division.whole)
-        usual = season if 1 < season and 2 * season <= room else min(MAX_STEPS, room // 4)
+        usual = season if season > 1 and 2 * season <= room else min(MAX_STEPS, room // 4)
         length = max(1, usual)
     else:
         length = check_count("prediction_length", prediction_length)

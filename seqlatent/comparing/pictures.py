@@ -173,9 +173,7 @@ def extremes(
     if whole:
         data, table = trials.parts.test, m.scores
         ranked = pd.DataFrame({"name": table["unique_id"], "nats_per_step": table["nats_per_step"]})
-        data = replace(
-            data, sequences=tuple(s.slice(s.context, len(s)) for s in trials.parts.test)
-        )
+        data = replace(data, sequences=tuple(s.slice(s.context, len(s)) for s in trials.parts.test))
     else:
         data, rows = trials.real, []
         ids = {p.unique_id: s for s in trials.parts.test for p in trials.pieces

@@ -134,7 +134,9 @@ class Comparison(Summary):
             row |= _columns(forecasts, m.name)
             if m.distances is not None:
                 mine = m.distances[m.distances["drawn_by"] == "model"]
-                row |= {f"{DRAWN}{k}": v for k, v in zip(mine["measure"], mine["value"], strict=True)}
+                row |= {
+                    f"{DRAWN}{k}": v for k, v in zip(mine["measure"], mine["value"], strict=True)
+                }
             row |= {
                 "fit_seconds": m.fit.seconds,
                 "processor_seconds": m.fit.processor_seconds,
@@ -185,9 +187,9 @@ class Comparison(Summary):
         second = text_table(
             [
                 [r["model"], plus_minus(r.get(NATS), np.nan), kind_text(r),
-                 plus_minus(r.get("nats_difference"), r.get("nats_difference_se")),
+                 less_text(r.get("nats_difference"), r.get("nats_difference_se")),
                  plus_minus(r.get("crps"), np.nan),
-                 plus_minus(r.get("crps_difference"), r.get("crps_difference_se")),
+                 less_text(r.get("crps_difference"), r.get("crps_difference_se")),
                  plus_minus(r.get("energy"), np.nan), plus_minus(r.get(drawn), np.nan),
                  seconds(r.get("fit_seconds")), seconds(r.get("draw_seconds")),
                  "-" if pd.isna(r.get("parameters")) else f"{int(r['parameters']):,}"]
@@ -263,13 +265,15 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 # -- numbers as text ------------------------------------------------------------------------------
 
 
+def less_text(value: Any, error: Any) -> str:
+    """A difference from the best one, whose own is "best"."""
+    return "best" if value == 0 and error == 0 else plus_minus(value, error)
+
+
 def plus_minus(value: Any, error: Any) -> str:
-    """A value with as many decimals as the leading digits of its error allow; "-" for none. The
-    best one's difference, 0 ± 0, is "best"."""
+    """A value with as many decimals as the leading digits of its error allow; "-" for none."""
     if value is None or pd.isna(value):
         return "-"
-    if value == 0 and error == 0:
-        return "best"
     if error is None or pd.isna(error) or not 0 < error < np.inf:
         return f"{value:.4g}"
     digits = max(0, int(1 - np.floor(np.log10(error))))
@@ -292,4 +296,3 @@ def kind_text(row: Mapping[str, Any]) -> str:
     if error is None or pd.isna(error):
         return f"{kind}, error unknown"
     return f"{kind} ± {error:.2g}" if error > 0 else kind
-

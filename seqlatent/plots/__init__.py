@@ -18,12 +18,11 @@ from seqlatent.plots.latents import (
 from seqlatent.plots.regimes import plot_regimes
 from seqlatent.plots.scores import plot_scores
 from seqlatent.plots.series import plot_forecast, plot_imputed, plot_samples
-from seqlatent.plots.themes import picture_bytes
+from seqlatent.plots.themes import themed_pngs
 from seqlatent.plots.training import plot_training_curve
 
 __all__ = [
     "has_exact_latents",
-    "picture_bytes",
     "plot_alarms",
     "plot_differences",
     "plot_drawn",
@@ -39,4 +38,5 @@ __all__ = [
     "plot_samples",
     "plot_scores",
     "plot_training_curve",
+    "themed_pngs",
 ]

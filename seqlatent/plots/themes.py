@@ -1,49 +1,69 @@
-"""Pictures for pages: the bytes of a figure, on a light or on a dark ground."""
+"""Pictures for pages: a figure as two small PNGs, for a light and for a dark ground.
 
-from io import BytesIO
-from typing import TYPE_CHECKING, Any
+The figure is drawn once, and its pixels become places in a palette of at most 256 colours. The dark
+picture has the same pixels and another palette, in which lightness is turned round and hue stays:
 
-from seqlatent.plots.figure import ACCENT, ALERT, INK, SOFT
+    c' = c + 1 - max(c) - min(c),    c in [0, 1]^3
+
+(White turns black, black white, and a dark blue a light one.) The result is then squeezed into the
+range from the page's dark ground to its light ink.
+"""
+
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DPI = 110
-GROUND, CHALK = "#14181d", "#dfe5eb"  # of the dark pictures
-DARK = {INK: CHALK, "black": CHALK, "white": GROUND, ACCENT: "#6cb4ee", ALERT: "#ff8a7a",
-        SOFT: "#8a96a3"}  # fmt: skip
+DPI = 100
+GROUND, INK = np.array([20, 24, 29]), np.array([223, 229, 235])  # of dark pages, 0 to 255
+COLORS = 256  # of a palette
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def picture_bytes(figure: "Figure", dark: bool = False) -> bytes:
-    """The figure as PNG. For a dark ground the colours that all pictures share change for lighter
-    ones; the figure keeps these."""
-    if dark:
-        _darken(figure)
-    file = BytesIO()
-    figure.savefig(file, dpi=DPI, format="png")
-    return file.getvalue()
+def themed_pngs(figure: "Figure") -> tuple[bytes, bytes]:
+    """The figure for a light and for a dark ground, as the bytes of PNG files."""
+    figure.set_dpi(DPI)
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
+    palette, places = _reduced(pixels)
+    height, width = places.shape
+    lines = np.concatenate([np.zeros((height, 1), np.uint8), places], 1)  # 0: unfiltered
+    packed = zlib.compress(lines.tobytes(), 9)
+    return tuple(_png(width, height, p, packed) for p in (palette, dark(palette)))  # type: ignore[return-value]
 
 
-def _darken(figure: "Figure") -> None:
-    from matplotlib.artist import Artist
-    from matplotlib.colors import same_color, to_rgba
+def dark(palette: np.ndarray) -> np.ndarray:
+    """(K, 3) uint8 colours for a dark ground in the place of those for a white one."""
+    c = palette / 255
+    turned = c + 1 - c.max(1, keepdims=True) - c.min(1, keepdims=True)
+    return np.rint(GROUND + turned * (INK - GROUND)).astype(np.uint8)
 
-    def changed(color: Any) -> Any:
-        """The colour for the dark ground, with its opacity; others stay."""
-        opaque, alpha = (*to_rgba(color)[:3], 1.0), to_rgba(color)[3]
-        for old, new in DARK.items():
-            if same_color(opaque, old):
-                return to_rgba(new, alpha)
-        return color
 
-    for artist in figure.findobj(Artist):
-        for part in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
-            get, put = getattr(artist, f"get_{part}", None), getattr(artist, f"set_{part}", None)
-            if get is None or put is None:
-                continue
-            old = get()
-            several = getattr(old, "ndim", 1) == 2  # of a collection, a row for each
-            if several and len(old):
-                put([changed(c) for c in old])
-            elif not several and old is not None and str(old) != "none":
-                put(changed(old))
+def _reduced(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(K, 3) the commonest colours, and (H, W) uint8 the place of the nearest one for each pixel."""
+    weights = np.array([65536, 256, 1], np.uint32)
+    codes, places, counts = np.unique(
+        pixels.reshape(-1, 3).astype(np.uint32) @ weights, return_inverse=True, return_counts=True
+    )
+    colors = np.stack([codes >> 16, (codes >> 8) & 255, codes & 255], 1).astype(np.int64)
+    kept = np.sort(np.argsort(-counts, kind="stable")[:COLORS])
+    nearest = np.empty(len(colors), np.uint8)
+    for start in range(0, len(colors), 1024):
+        some = colors[start : start + 1024, None] - colors[kept]
+        nearest[start : start + 1024] = (some**2).sum(-1).argmin(1)
+    shape = pixels.shape[:2]
+    return colors[kept].astype(np.uint8), nearest[places].reshape(shape)
+
+
+def _png(width: int, height: int, palette: np.ndarray, packed: bytes) -> bytes:
+    """A PNG with a palette (ISO/IEC 15948): header, palette, pixels, end."""
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 3, 0, 0, 0])
+    parts = ((b"IHDR", header), (b"PLTE", palette.tobytes()), (b"IDAT", packed), (b"IEND", b""))
+    chunks = (
+        len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+        for name, body in parts
+    )
+    return SIGNATURE + b"".join(chunks)
