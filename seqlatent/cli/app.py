@@ -44,8 +44,8 @@ def _main(
 
 
 for command in (
-    datasets, models, fit, combine, compare, score, detect, forecast, evaluate, sample, encode, decode,
-    impute, inspect,
+    datasets, models, fit, combine, compare, score, detect, forecast, evaluate, sample, encode,
+    decode, impute, inspect,
 ):  # fmt: skip
     app.command()(command)
 

@@ -17,8 +17,8 @@ WHAT = (
 LIKELIHOOD = (
     Column("Nats per step", "Log-likelihood of the test data for each observed step, in the units "
            "of the data.", "higher"),
-    Column("Kind", "How that number was computed, with the error of the computation: exact; ode, by "
-           "a solver; smc or iwae, estimates that are too low on average.", numeric=False),
+    Column("Kind", "How that number was computed, with the error of the computation: exact; ode, "
+           "by a solver; smc or iwae, estimates that are too low on average.", numeric=False),
     Column("Nats less the best", "Difference from the model with the most nats per step, with the "
            "standard error of the difference, which pairs the same test sequences, or blocks of "
            "time where there are fewer than ten sequences.", "higher"),
@@ -26,8 +26,8 @@ LIKELIHOOD = (
 FORECASTS = (
     Column("CRPS", "Mean continuous ranked probability score of forecasts of test data: the error "
            "of a whole predictive distribution, in the units of the data.", "lower"),
-    Column("CRPS less the best", "Difference from the model with the lowest CRPS, with the standard "
-           "error of the difference over the same series or windows.", "lower"),
+    Column("CRPS less the best", "Difference from the model with the lowest CRPS, with the "
+           "standard error of the difference over the same series or windows.", "lower"),
     Column("Energy score", "The same for whole paths: it also judges whether the steps of a path "
            "go together.", "lower"),
     Column("Energy less the best", "Difference from the model with the lowest energy score, with "

@@ -16,6 +16,7 @@ from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS
 
 ALL = "all"
+NO_CODE = "no"
 # In the order in which they are looked for.
 CODES: tuple[tuple[type, str], ...] = (
     (InvertibleLatents, "deterministic, invertible"),
@@ -95,7 +96,11 @@ def _trained_by(cls: type[SequenceModel]) -> str:
 
 def _latent_code(cls: type[SequenceModel]) -> str:
     found = next((text for kind, text in CODES if issubclass(cls, kind)), None)
-    return "no" if found is None else f"yes: {found}"
+    if found is not None:
+        return f"yes: {found}"
+    # A capability of another package says that it has latents by their number.
+    declared = any("latent_dim" in vars(kind).get("__annotations__", {}) for kind in cls.__mro__)
+    return "yes" if declared else NO_CODE
 
 
 def _probability(cls: type[SequenceModel]) -> str:

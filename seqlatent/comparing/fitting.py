@@ -64,8 +64,8 @@ def fit_one(name: str, parts: Parts, folder: Path | None, *, seed: int, resume: 
             return Fit(name, model, "", *spent)
         with run_folder(run, resume, not resume):
             model = CLASSES[name]().fit_divided(
-                parts.division, seed=seed, device="cpu", folder=run, resume=resume, overwrite=not resume,
-                progress=False,
+                parts.division, seed=seed, device="cpu", folder=run, resume=resume,
+                overwrite=not resume, progress=False,
             )  # fmt: skip
         seconds, worked = time.perf_counter() - start, time.process_time() - processor
         model.fitted[FACTS] = {"seconds": round(seconds, 2), "processor_seconds": round(worked, 2)}

@@ -91,7 +91,8 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     division = t.parts.division
     ahead = (
         f"{counted(t.length, 'step')} ahead, {NUM_SAMPLES} sampled paths, from "
-        f"{counted(t.windows, 'origin')} of each of {counted(len(t.forecast_from), 'test sequence')}"
+        f"{counted(t.windows, 'origin')} in each of "
+        f"{counted(len(t.forecast_from), 'test sequence')}"
     )
     how = "given the steps before" if t.parts.continues else "from nothing"
     facts = [

@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from seqlatent.comparing.families import NO_CODE
 from seqlatent.comparing.measuring import Measured, Trials
 from seqlatent.comparing.results import Comparison
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.inference.protocols import (
-    EstimatedDensity,
-    ExactPosterior,
-    InvertibleLatents,
-    Regimes,
-)
 from seqlatent.plots import (
     has_exact_latents,
     plot_differences,
@@ -108,8 +103,8 @@ def _forecasts(m: Measured, trials: Trials) -> Picture | None:
     )
     caption = (
         "Shades are 50 % and 90 % intervals of sampled paths. Flat PIT bars inside the grey band "
-        "are calibrated; a hump in the middle says that intervals are too wide, high ends that they "
-        "are too narrow."
+        "are calibrated; a hump in the middle says that intervals are too wide, high ends that "
+        "they are too narrow."
     )
     return Picture("forecasts", "Forecasts of test data, and PIT", text, caption,
                    m.evaluation.plot())  # fmt: skip
@@ -120,8 +115,8 @@ def _drawn(m: Measured, trials: Trials) -> Picture | None:
         return None
     given = "given the steps before" if trials.parts.continues else "from nothing"
     text = (
-        f"On the left {counted(len(trials.real), 'real test sequence')}, on the right as many drawn "
-        f"by {m.name} {given}, on the same scale."
+        f"On the left {counted(len(trials.real), 'real test sequence')}, on the right as many "
+        f"drawn by {m.name} {given}, on the same scale."
     )
     caption = "The first three of each stand out in blue. The two sides should look alike."
     # Windows begin at different steps: both sides are drawn from step 0 on.
@@ -191,9 +186,9 @@ def extremes(
 
 
 def _latents(m: Measured, trials: Trials) -> Picture | None:
-    model = m.fit.model.module if m.fit.model is not None else None
-    if not isinstance(model, ExactPosterior | EstimatedDensity | InvertibleLatents | Regimes):
+    if m.fit.model is None or m.family.latent_code == NO_CODE:
         return None
+    model = m.fit.model.module
     test = trials.parts.test[:NUM_CODED]
     found = infer_latents(model, test, seed=trials.seed)
     title = "Latent code of test sequences"

@@ -43,7 +43,7 @@ def dark(palette: np.ndarray) -> np.ndarray:
 
 
 def _reduced(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(K, 3) the commonest colours, and (H, W) uint8 the place of the nearest one for each pixel."""
+    """(K, 3) the commonest colours, and (H, W) uint8 the place of the nearest for each pixel."""
     weights = np.array([65536, 256, 1], np.uint32)
     codes, places, counts = np.unique(
         pixels.reshape(-1, 3).astype(np.uint32) @ weights, return_inverse=True, return_counts=True

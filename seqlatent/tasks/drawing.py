@@ -1,4 +1,4 @@
-"""Sequences drawn in the place of real ones: as long, with the same past and the same covariates."""
+"""Sequences drawn in the place of real ones: as long, with the same past and covariates."""
 
 from dataclasses import replace
 
