@@ -118,7 +118,7 @@ def _drawn(m: Measured, trials: Trials) -> Picture | None:
         f"On the left {counted(len(trials.real), 'real test sequence')}, on the right as many "
         f"drawn by {m.name} {given}, on the same scale."
     )
-    caption = "The first three of each stand out in blue. The two sides should look alike."
+    caption = "Three of each stand out in blue. The two sides should look alike."
     # Windows begin at different steps: both sides are drawn from step 0 on.
     real, drawn = _from_zero(trials.real), _from_zero(m.drawn)
     return Picture("drawn", "Drawn beside real sequences", text, caption, plot_drawn(real, drawn))
@@ -140,7 +140,7 @@ def _scores(m: Measured, trials: Trials) -> Picture | None:
     )
     caption = "Low likelihood, high surprise: what the model did not expect."
     return Picture("scores", "Scores of test sequences", text, caption,
-                   plot_scores(test, m.scores, m.steps))  # fmt: skip
+                   plot_scores(test, m.scores, m.steps, num_unusual=NUM_EXTREME))  # fmt: skip
 
 
 def _extremes(m: Measured, trials: Trials) -> Picture | None:

@@ -77,7 +77,8 @@ def plot_drawn(
     for d in range(rows):
         low, high = _range([s.x[:, d] for _, data in sides for s in data])
         for ax, (name, data) in zip(axes[d], sides, strict=True):
-            _draw_many(ax, [s.x[:, d] for s in data.sequences[:NUM_DRAWN]])
+            chosen = np.linspace(0, len(data) - 1, min(NUM_DRAWN, len(data))).round().astype(int)
+            _draw_many(ax, [data.sequences[i].x[:, d] for i in chosen])
             ax.set_ylim(low, high)
             ax.set_title(f"{name}: {data.targets[d]}", fontsize=9, loc="left")
             ax.set_xlabel("step", fontsize=8)
@@ -119,8 +120,10 @@ def plot_extremes(
 
 
 def _draw_many(ax: "Axes", values: list[np.ndarray]) -> None:
+    """Curves, of which some at equal distances stand out."""
+    apart = np.linspace(0, len(values) - 1, NUM_BOLD + 2)[1:-1].round().astype(int)
     for i, x in enumerate(values):
-        bold = i < NUM_BOLD
+        bold = i in apart
         ax.plot(x, color=ACCENT if bold else SOFT, linewidth=1.3 if bold else 0.6,
                 alpha=1.0 if bold else 0.5, zorder=3 if bold else 2)  # fmt: skip
 

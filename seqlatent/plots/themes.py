@@ -5,8 +5,8 @@ picture has the same pixels and another palette, in which lightness is turned ro
 
     c' = c + 1 - max(c) - min(c),    c in [0, 1]^3
 
-(White turns black, black white, and a dark blue a light one.) The result is then squeezed into the
-range from the page's dark ground to its light ink.
+(White turns black, black white, and a dark blue a light one.) The middle is lifted a little, since
+greys look darker on a dark ground, and the result fills the range from the page's ground to its ink.
 """
 
 import zlib
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DPI = 100
 GROUND, INK = np.array([20, 24, 29]), np.array([223, 229, 235])  # of dark pages, 0 to 255
+LIFT = 0.8  # power of what is turned round
 COLORS = 256  # of a palette
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -39,7 +40,7 @@ def dark(palette: np.ndarray) -> np.ndarray:
     """(K, 3) uint8 colours for a dark ground in the place of those for a white one."""
     c = palette / 255
     turned = c + 1 - c.max(1, keepdims=True) - c.min(1, keepdims=True)
-    return np.rint(GROUND + turned * (INK - GROUND)).astype(np.uint8)
+    return np.rint(GROUND + turned**LIFT * (INK - GROUND)).astype(np.uint8)
 
 
 def _reduced(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
