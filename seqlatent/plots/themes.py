@@ -6,7 +6,8 @@ picture has the same pixels and another palette, in which lightness is turned ro
     c' = c + 1 - max(c) - min(c),    c in [0, 1]^3
 
 (White turns black, black white, and a dark blue a light one.) The middle is lifted a little, since
-greys look darker on a dark ground, and the result fills the range from the page's ground to its ink.
+greys look darker on a dark ground, and the result fills the range from the page's ground to its
+ink.
 """
 
 import zlib
