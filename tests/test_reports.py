@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import matplotlib.image
 import numpy as np
@@ -73,7 +74,7 @@ def check(text: str) -> Structure:
     # Headings go down one level at a time.
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert all(b <= a + 1 for a, b in pairwise(levels))
     assert all(len(a["alt"].split()) > 3 for a in page.all("img"))
     assert all(a.get("scope") in ("col", "row") for a in page.all("th"))
     assert len(page.all("main")) == len(page.all("h1")) == 1
@@ -82,7 +83,7 @@ def check(text: str) -> Structure:
     # What scrolls by itself can be reached by keyboard and has a name.
     for a in page.all("div"):
         if a.get("class") == "scroll":
-            assert a["tabindex"] == "0" and ("aria-label" in a or "aria-labelledby" in a)
+            assert a.get("tabindex") == "0" and ("aria-label" in a or "aria-labelledby" in a)
     return page
 
 
@@ -154,7 +155,9 @@ def test_a_page_that_breaks_a_rule_is_found(text, good, bad):
 def test_pictures_keep_their_pixels():
     """A decoder of another's sees the colours of the figure, exactly where they fit the palette."""
     figure, axes = new_figure(1, 1, 3.0, 2.0)
-    axes[0, 0].plot([0, 1], [0, 1], color=ACCENT)
+    axes[0, 0].set_axis_off()
+    axes[0, 0].axhspan(0.2, 0.6, color=ACCENT)
+    axes[0, 0].axvspan(0.5, 1.0, color="black")
     light, night = (
         np.rint(matplotlib.image.imread(io.BytesIO(png))[..., :3] * 255).astype(int)
         for png in themed_pngs(figure)
@@ -172,8 +175,8 @@ def test_pictures_of_many_colours_are_near():
     axes[0, 0].imshow(np.arange(400).reshape(20, 20), cmap="viridis")
     light = matplotlib.image.imread(io.BytesIO(themed_pngs(figure)[0]))[..., :3] * 255
     drawn = np.asarray(figure.canvas.buffer_rgba())[..., :3]
-    assert np.abs(light - drawn).mean() < 1
-    assert np.abs(light - drawn).max() < 60
+    apart = np.abs(light - drawn).max(-1)
+    assert apart.mean() < 1 and np.quantile(apart, 0.999) < 16
 
 
 def test_dark_colours_keep_their_hue():

@@ -45,19 +45,34 @@ def dark(palette: np.ndarray) -> np.ndarray:
 
 
 def _reduced(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(K, 3) the commonest colours, and (H, W) uint8 the place of the nearest for each pixel."""
+    """(K, 3) colours, and (H, W) uint8 the place of the nearest one for each pixel.
+
+    Up to 256 colours are kept as they are. Of more, half of the palette are the commonest ones, and
+    half the means of the commonest of 512 cells of similar colours.
+    """
     weights = np.array([65536, 256, 1], np.uint32)
     codes, places, counts = np.unique(
         pixels.reshape(-1, 3).astype(np.uint32) @ weights, return_inverse=True, return_counts=True
     )
     colors = np.stack([codes >> 16, (codes >> 8) & 255, codes & 255], 1).astype(np.int64)
-    kept = np.sort(np.argsort(-counts, kind="stable")[:COLORS])
+    palette = colors if len(colors) <= COLORS else _commonest(colors, counts)
     nearest = np.empty(len(colors), np.uint8)
     for start in range(0, len(colors), 1024):
-        some = colors[start : start + 1024, None] - colors[kept]
-        nearest[start : start + 1024] = (some**2).sum(-1).argmin(1)
-    shape = pixels.shape[:2]
-    return colors[kept].astype(np.uint8), nearest[places].reshape(shape)
+        apart = colors[start : start + 1024, None] - palette
+        nearest[start : start + 1024] = (apart**2).sum(-1).argmin(1)
+    return palette.astype(np.uint8), nearest[places].reshape(pixels.shape[:2])
+
+
+def _commonest(colors: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(256, 3) for the (N, 3) colours and how often each is there."""
+    order = np.argsort(-counts, kind="stable")
+    common, rest = order[: COLORS // 2], order[COLORS // 2 :]
+    cells, cell = np.unique(colors[rest] >> 5, axis=0, return_inverse=True)
+    weight = np.bincount(cell.ravel(), counts[rest])
+    sums = [np.bincount(cell.ravel(), counts[rest] * c) for c in colors[rest].T]
+    means = np.rint(np.stack(sums, 1) / weight[:, None]).astype(np.int64)
+    chosen = np.argsort(-weight, kind="stable")[: COLORS // 2]
+    return np.concatenate([colors[common], means[chosen]])
 
 
 def _png(width: int, height: int, palette: np.ndarray, packed: bytes) -> bytes:
