@@ -1,6 +1,7 @@
 """All models side by side: one division, paired errors, rows for what fails, true sentences."""
 
 import json
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -23,6 +24,7 @@ from seqlatent.models import MODELS, register_model
 from seqlatent.processes import PROCESSES
 from seqlatent.tasks.drawing import draw_like
 from seqlatent.tasks.forecasting import forecast
+from seqlatent.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -122,6 +124,21 @@ def test_no_fit_sees_the_test_part(data):
         module = found["linear-gaussian"].fit.model.module
         weights.append(torch.cat([p.flatten() for p in module.parameters()]))
     torch.testing.assert_close(*weights, rtol=0, atol=0)
+
+
+def test_budgets_are_of_processor_time(data, monkeypatch):
+    """A fit that is idle between its steps has as many steps all the same."""
+    step = Trainer.train_step
+
+    def slow(self, progress):
+        time.sleep(0.02)
+        return step(self, progress)
+
+    monkeypatch.setattr(Trainer, "train_step", slow)
+    found = sl.compare(data, ["linear-gaussian"], max_minutes=0.02, max_steps=10**6)
+    fit = found["linear-gaussian"].fit
+    assert fit.processor_seconds > 0.5
+    assert fit.seconds > 1.3 * fit.processor_seconds
 
 
 # -- the table ------------------------------------------------------------------------------------

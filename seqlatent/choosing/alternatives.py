@@ -7,7 +7,6 @@ of the same values, so that held-out nats per step compare them. Of the values t
 good as the best, the simplest is chosen: within a standard error or, where that is less, `SLACK`.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -16,6 +15,7 @@ from seqlatent.choosing.comparing import Parts, compare, held_out_parts
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.models.base import Alternatives, SequenceModel
 from seqlatent.nn.prepared import prepare
+from seqlatent.training import clock
 from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions
 
@@ -104,7 +104,7 @@ def choose_alternatives(
         options: of training; its budget bounds that of short fits.
         seed, device: of short fits.
     """
-    start = time.perf_counter()
+    start = clock.seconds()
     values = {name: each.usual for name, each in alternatives.items()}
     trial = _trial(options, sum(len(each.values) for each in alternatives.values()))
     tried: list[TriedValue] = []
@@ -128,7 +128,7 @@ def choose_alternatives(
             found = [TriedValue(name, v, *pair) for v, pair in compare(results).items()]
             values[name] = _simplest(found)
             tried += found
-    return Chosen(values, tuple(tried), steps, time.perf_counter() - start)
+    return Chosen(values, tuple(tried), steps, clock.seconds() - start)
 
 
 def _trial(options: TrainingOptions, num: int) -> TrainingOptions | None:

@@ -12,7 +12,6 @@ less than short fits do: where values are nonlinear functions of a state, they p
 some hundredths of a nat, and networks lose tenths by them.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -27,6 +26,7 @@ from seqlatent.inference.protocols import ExactPosterior, OwnSelection
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.chains import MOVING
 from seqlatent.nn.prepared import prepare
+from seqlatent.training import clock
 from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions
 
@@ -148,7 +148,7 @@ def choose_scaling(
         seed: of short fits.
         device: of short fits.
     """
-    start = time.perf_counter()
+    start = clock.seconds()
     module = build("global")
     chains = candidates(module)
     if len(chains) == 1:
@@ -175,9 +175,9 @@ def choose_scaling(
                 break
         else:
             fits = _compared(results, "fit")
-            spent = time.perf_counter() - start
+            spent = clock.seconds() - start
             return Choice(_simplest(fits), (*tried, *fits), steps, spent)
-    return Choice(_simplest(tried), tuple(tried), steps, time.perf_counter() - start)
+    return Choice(_simplest(tried), tuple(tried), steps, clock.seconds() - start)
 
 
 def _trial(options: TrainingOptions, num: int) -> TrainingOptions | None:

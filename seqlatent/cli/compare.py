@@ -41,8 +41,8 @@ def compare(
     max_minutes: Annotated[
         float | None,
         typer.Option(
-            help="Minutes of all fits together, shared equally (default: 5). The measures take "
-            "time besides."
+            help="Minutes of processor time of all fits together, shared equally (default: 5). The "
+            "measures take time besides."
         ),
     ] = None,
     max_steps: Annotated[
@@ -89,7 +89,7 @@ def compare(
 ) -> None:
     """Fit several models to the same data, and compare them on test data.
 
-    All have an equal share of the time. DIR/index.html is a page with tables and pictures that
+    All have an equal share of the processor's time. DIR/index.html is a page with tables and pictures that
     opens in any browser, without a network.
     """
     from seqlatent.comparing.compare import compare as compare_models

@@ -36,8 +36,8 @@ FORECASTS = (
 COSTS = (
     Column("Fit, s", "Seconds from the beginning to the end of the fit, choices of options "
            "included.", "lower"),
-    Column("Processor, s", "Processor time of the fit. Much less than the seconds beside it means "
-           "that other work had the machine.", "lower"),
+    Column("Processor, s", "Processor time of the fit, which the budget limits. What a model does "
+           "before its first step may go beyond it.", "lower"),
     Column("Draw, s", "Seconds to draw all test sequences once more.", "lower"),
     Column("Parameters", "Number of parameters.", ""),
 )  # fmt: skip

@@ -13,7 +13,7 @@ import torch
 
 from seqlatent import __version__
 from seqlatent.comparing.families import Family, chosen_names, family
-from seqlatent.comparing.fitting import Fit, fit_one, on_threads, quietly, sentence_of, tell_busy
+from seqlatent.comparing.fitting import Fit, fit_one, on_threads, quietly, sentence_of
 from seqlatent.comparing.measuring import Measured, Trials, measure
 from seqlatent.comparing.page import write_page
 from seqlatent.comparing.parts import divide_in_three
@@ -26,7 +26,7 @@ from seqlatent.training.checkpoint import fingerprint, make_folder
 
 logger = logging.getLogger("seqlatent")
 
-MAX_MINUTES = 5.0  # of all fits together
+MAX_MINUTES = 5.0  # of the processor, of all fits together
 PLAN = "plan.json"  # what a comparison that is resumed must have in common with the first run
 
 
@@ -52,9 +52,9 @@ def compare(
 
         result = sl.compare("seattle-temps", models=["rnn", "latent"], out="comparison")
 
-    Every model has the same training and held-out data and an equal share of the time, one after
-    another. The test part is looked at when all are fitted. A model that fails, or that cannot take
-    the data, has a row that says why.
+    Every model has the same training and held-out data and an equal share of the processor's time,
+    one after another. The test part is looked at when all are fitted. A model that fails, or that
+    cannot take the data, has a row that says why.
 
     Args:
         data: whatever `seqlatent.load` reads.
@@ -65,8 +65,8 @@ def compare(
         valid: of the other data, the share that is held out for choices of the fits, or data.
         prediction_length: H, the steps of forecasts; by default a season, where the test part holds
             two, else a quarter of it and at most 24.
-        max_minutes: of all fits together; by default 5, or no limit where `max_steps` is given. The
-            measures take time besides.
+        max_minutes: of processor time, of all fits together; by default 5, or no limit where
+            `max_steps` is given. The measures take time besides.
         max_steps: of each fit.
         calendar: as of a fit.
         num_particles: of estimated likelihoods.
@@ -128,7 +128,6 @@ def _fit_all(
     if all(f.failure for f in fits.values()):
         name, fit = next(iter(fits.items()))
         raise InputError(f"no model could be fitted; the first, {name}: {fit.failure}")
-    tell_busy(list(fits.values()))
     return fits
 
 
@@ -252,7 +251,8 @@ def _budget_text(max_minutes: float | None, max_steps: int | None) -> str:
     limits = []
     if max_minutes is not None:
         short = max_minutes < 2
-        limits.append(f"{60 * max_minutes:.3g} s" if short else f"{max_minutes:.3g} minutes")
+        text = f"{60 * max_minutes:.3g} s" if short else f"{max_minutes:.3g} minutes"
+        limits.append(f"{text} of processor time")
     if max_steps is not None:
         limits.append(counted(max_steps, "training step"))
     return " and at most ".join(limits)

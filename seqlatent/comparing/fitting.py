@@ -1,12 +1,12 @@
 """Every model fitted to the same data, one after another, each for an equal share of the time.
 
-One fit at a time on one thread: where the machine is idle, minutes are then minutes of its
-processor. Where it is not, the table shows how much processor time each fit had.
+The time is that of the processor, of all threads together: on a machine with other work to do the
+fits take longer, and none has less than another.
 """
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,13 @@ import torch
 from seqlatent.api import CLASSES, Model, load_model
 from seqlatent.comparing.parts import Parts
 from seqlatent.errors import InputError, TrainingError, one_line
+from seqlatent.training.clock import processor_time
 from seqlatent.training.folder import is_finished, run_folder
 
 logger = logging.getLogger("seqlatent")
 
 RUNS = "runs"
 FACTS = "compared"  # where the saved facts of a fit hold its times
-LEAST = 0.8  # of a fit's seconds that its processor should have worked
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Fit:
         model: fitted; None where that failed.
         failure: a sentence; "" where it did not.
         seconds: from beginning to end, choices of options included.
-        processor_seconds: of the process meanwhile.
+        processor_seconds: of the process meanwhile, which the budget limits.
     """
 
     name: str
@@ -62,7 +62,7 @@ def fit_one(name: str, parts: Parts, folder: Path | None, *, seed: int, resume: 
             times = model.fitted.get(FACTS, {})
             spent = (times.get("seconds", 0.0), times.get("processor_seconds", 0.0))
             return Fit(name, model, "", *spent)
-        with run_folder(run, resume, not resume):
+        with run_folder(run, resume, not resume), processor_time():
             model = CLASSES[name]().fit_divided(
                 parts.division, seed=seed, device="cpu", folder=run, resume=resume,
                 overwrite=not resume, progress=False,
@@ -84,18 +84,6 @@ def sentence_of(error: Exception) -> str:
         return text
     logger.debug("a model of the comparison failed", exc_info=error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def tell_busy(fits: Sequence[Fit]) -> None:
-    """Warn where other work on the machine took time from some fits."""
-    busy = [f.name for f in fits if f.processor_seconds < LEAST * f.seconds]
-    if busy:
-        logger.warning(
-            "the machine was busy with other work while %s %s fitted: equal minutes were not equal "
-            "processor time (see the columns fit_seconds and processor_seconds)",
-            ", ".join(busy),
-            "was" if len(busy) == 1 else "were",
-        )
 
 
 @contextmanager

@@ -67,9 +67,9 @@ def _commonest(colors: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """(256, 3) for the (N, 3) colours and how often each is there."""
     order = np.argsort(-counts, kind="stable")
     common, rest = order[: COLORS // 2], order[COLORS // 2 :]
-    cells, cell = np.unique(colors[rest] >> 5, axis=0, return_inverse=True)
-    weight = np.bincount(cell.ravel(), counts[rest])
-    sums = [np.bincount(cell.ravel(), counts[rest] * c) for c in colors[rest].T]
+    cell = np.unique(colors[rest] >> 5, axis=0, return_inverse=True)[1].ravel()
+    weight = np.bincount(cell, counts[rest])
+    sums = [np.bincount(cell, counts[rest] * c) for c in colors[rest].T]
     means = np.rint(np.stack(sums, 1) / weight[:, None]).astype(np.int64)
     chosen = np.argsort(-weight, kind="stable")[: COLORS // 2]
     return np.concatenate([colors[common], means[chosen]])
