@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmark_tools import commit, find, parse_model, processor_time, say, show
+from benchmark_tools import commit, find, parse_model, say, show
 
 from seqlatent.api import CLASSES
 from seqlatent.errors import InputError, did_you_mean
 from seqlatent.processes import PROCESSES
+from seqlatent.training.clock import processor_time
 
 STEPS, FRESH = 100, 1000  # steps of a sequence, and fresh sequences to score
 SEQUENCES, PARTICLES = 1000, 64  # to train on; of estimated scores

@@ -25,13 +25,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from benchmark_tools import commit, parse_model, processor_time, say, show
+from benchmark_tools import commit, parse_model, say, show
 from state_probes import PROBES, explained, predict_numbers, predict_regimes, rename, skill
 
 from seqlatent.api import CLASSES, Model
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.errors import InputError, did_you_mean
 from seqlatent.processes import PROCESSES, StateProcess
+from seqlatent.training.clock import processor_time
 
 STEPS = 100  # of a sequence
 MODELS = ["latent", "dmm", "vrnn", "srnn", "linear-gaussian"]

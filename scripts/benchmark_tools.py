@@ -5,18 +5,14 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from seqlatent.choosing import alternatives, scaling
 from seqlatent.data.description import DataDescription
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
@@ -24,8 +20,6 @@ from seqlatent.models.mixture import MixtureModel
 from seqlatent.models.registry import MODELS, build_model
 from seqlatent.options import make, parse_assignments
 from seqlatent.processes import PROCESSES
-from seqlatent.several import auto
-from seqlatent.training import trainer
 from seqlatent.training.options import TrainingOptions
 
 BATCH, STEPS = 64, 128  # of a training step
@@ -123,14 +117,3 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         raise InputError("rows are named by their commit; run this in a clone") from None
     return done.stdout.strip()
-
-
-@contextmanager
-def processor_time() -> Iterator[None]:
-    """Let fits, and the choices that spend of their budget, count this process's processor time in
-    place of the time on the wall."""
-    clock = SimpleNamespace(perf_counter=time.process_time)
-    with ExitStack() as stack:
-        for module in (trainer, scaling, alternatives, auto):
-            stack.enter_context(mock.patch.object(module, "time", clock))
-        yield

@@ -40,13 +40,14 @@ import pandas as pd
 import torch
 from anomaly_measures import PROFILES, Labels, areas, labels, nab_score, probation
 from anomaly_simple import relative_entropy, seasonal_naive, windowed_gaussian
-from benchmark_tools import add_row, parse_model, processor_time, say, show
+from benchmark_tools import add_row, parse_model, say, show
 
 from seqlatent.api import CLASSES
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.errors import InputError
 from seqlatent.tasks.alarms import HALF_LIFE, MEMORY, calibration
 from seqlatent.tasks.following import follow
+from seqlatent.training.clock import processor_time
 
 VALID = 0.3  # share of the probationary rows that is held out
 RATE = 1.0  # false alarms per thousand rows

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmark_tools import add_row, parse_model, processor_time, say, show
+from benchmark_tools import add_row, parse_model, say, show
 
 import seqlatent as sl
 from seqlatent.api import CLASSES
+from seqlatent.training.clock import processor_time
 
 Part = tuple[list[np.ndarray], np.ndarray]
 

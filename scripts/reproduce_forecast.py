@@ -42,7 +42,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from benchmark_tools import add_row, commit, find, parse_model, processor_time, say
+from benchmark_tools import add_row, commit, find, parse_model, say
 from forecast_measures import ASKED, INTERVALS, measures, values_of, weighted_quantile_loss
 from forecast_sets import (
     LEVELS,
@@ -59,6 +59,7 @@ from seqlatent.data.calendar import with_calendar
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
 from seqlatent.errors import InputError
+from seqlatent.training.clock import processor_time
 
 HERE = Path(__file__).resolve().parent
 # The methods of others that take an environment: its name.

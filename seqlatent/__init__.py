@@ -26,8 +26,10 @@ _HOMES = {
     "InputError": "seqlatent.errors",
     "SequenceBatch": "seqlatent.data.batch",
     "SequenceDataset": "seqlatent.data.dataset",
+    "Comparison": "seqlatent.comparing.results",
     "collate": "seqlatent.data.batch",
     "combine": "seqlatent.several.combining",
+    "compare": "seqlatent.comparing.compare",
     "load": "seqlatent.data.readers",
     "load_model": "seqlatent.api",
     "measure_drawn": "seqlatent.measures.measuring",
@@ -37,6 +39,7 @@ _HOMES = {
 }
 __all__ = [
     "Auto",
+    "Comparison",
     "Detection",
     "Detector",
     "Evaluation",
@@ -47,6 +50,7 @@ __all__ = [
     "SequenceDataset",
     "collate",
     "combine",
+    "compare",
     "load",
     "load_model",
     "measure_drawn",
@@ -57,6 +61,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from seqlatent.api import load_model
+    from seqlatent.comparing.compare import compare
+    from seqlatent.comparing.results import Comparison
     from seqlatent.data.batch import SequenceBatch, collate
     from seqlatent.data.dataset import SequenceDataset
     from seqlatent.data.readers import load

@@ -80,6 +80,8 @@ def test_the_wheel_works_with_every_bundled_data_set(tmp_path: Path):
         run("forecast", f"{name}-run", f"{name}:train", "--prediction-length", "2",
             "--num-samples", "2", "--out", f"{name}.csv")  # fmt: skip
         assert (tmp_path / f"{name}.csv").is_file()
+    run("compare", "nile", "--models", "linear-gaussian", "--max-steps", "2", "--out", "compared")
+    assert (tmp_path / "compared" / "index.html").is_file()  # its template is in the wheel
 
 
 def borrowed_packages(folder: Path) -> list[str]:

@@ -7,7 +7,6 @@ of the same values, so that held-out nats per step compare them. Of the values t
 good as the best, the simplest is chosen: within a standard error or, where that is less, `SLACK`.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from seqlatent.choosing.comparing import Parts, compare
 from seqlatent.choosing.trials import short_fit, trial_options
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.models.base import Alternatives, SequenceModel
+from seqlatent.training import clock
 from seqlatent.training.options import TrainingOptions
 
 ENOUGH_STEPS = 60  # of a short fit; fewer do not tell
@@ -101,7 +101,7 @@ def choose_alternatives(
         options: of training; its budget bounds that of short fits.
         seed, device: of short fits.
     """
-    start = time.perf_counter()
+    start = clock.seconds()
     values = {name: each.usual for name, each in alternatives.items()}
     num = sum(len(each.values) for each in alternatives.values())
     trial = trial_options(options, num, ENOUGH_STEPS)
@@ -126,7 +126,7 @@ def choose_alternatives(
             found = [TriedValue(name, v, *pair) for v, pair in compare(results).items()]
             values[name] = _simplest(found)
             tried += found
-    return Chosen(values, tuple(tried), steps, time.perf_counter() - start)
+    return Chosen(values, tuple(tried), steps, clock.seconds() - start)
 
 
 def _declining(results: Mapping[Any, Parts]) -> bool:

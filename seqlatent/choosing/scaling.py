@@ -16,7 +16,6 @@ less than short fits do: where values are nonlinear functions of a state, they p
 some hundredths of a nat, and networks lose tenths by them.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -32,6 +31,7 @@ from seqlatent.inference.protocols import DeterministicCodes, ExactPosterior
 from seqlatent.inference.training_protocols import OwnSelection
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.chains import MOVING
+from seqlatent.training import clock
 from seqlatent.training.options import TrainingOptions
 
 # From the simplest to the most complex.
@@ -153,7 +153,7 @@ def choose_scaling(
         seed: of short fits.
         device: of short fits.
     """
-    start = time.perf_counter()
+    start = clock.seconds()
     module = build("global")
     chains = candidates(module)
     if len(chains) == 1:
@@ -180,10 +180,10 @@ def choose_scaling(
             results[chain] = found
         else:
             fits = _compared(results, "fit")
-            spent = time.perf_counter() - start
+            spent = clock.seconds() - start
             return Choice(_simplest(fits), (*tried, *fits), steps, spent)
     slack = SLACK_ALONE if isinstance(module, OwnSelection) else None
-    return Choice(_simplest(tried, slack), tuple(tried), steps, time.perf_counter() - start)
+    return Choice(_simplest(tried, slack), tuple(tried), steps, clock.seconds() - start)
 
 
 def _parts(sequences: Sequence[Series], nats: Sequence[np.ndarray]) -> Parts:

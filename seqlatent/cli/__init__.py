@@ -5,6 +5,7 @@ common     arguments and checks that the commands share
 catalogue  datasets, models
 fit        fit
 combine    combine
+compare    compare
 score      score
 forecast   forecast, sample
 evaluate   evaluate

@@ -13,6 +13,7 @@ from seqlatent import __version__
 from seqlatent.cli.catalogue import datasets, models
 from seqlatent.cli.combine import combine
 from seqlatent.cli.common import INTERRUPTED
+from seqlatent.cli.compare import compare
 from seqlatent.cli.detect import detect
 from seqlatent.cli.evaluate import evaluate
 from seqlatent.cli.fit import fit
@@ -43,8 +44,8 @@ def _main(
 
 
 for command in (
-    datasets, models, fit, combine, score, detect, forecast, evaluate, sample, encode, decode,
-    reconstruct, impute, inspect,
+    datasets, models, fit, combine, compare, score, detect, forecast, evaluate, sample, encode,
+    decode, reconstruct, impute, inspect,
 ):  # fmt: skip
     app.command()(command)
 

@@ -153,6 +153,20 @@ def load_bundled(
     return data if split is None else _part(data, found.split, split)
 
 
+def usual_parts(
+    data: "SequenceDataset",
+) -> "tuple[SequenceDataset, SequenceDataset, str] | None":
+    """The training and the test part of a whole bundled data set and the rule in words; None for
+    any other data."""
+    if data.name not in dataset_names():
+        return None
+    found = card(data.name)
+    if len(data) != found.num_sequences or set(data.lengths.tolist()) != {found.num_steps}:
+        return None
+    parts = (_part(data, found.split, part) for part in PARTS)
+    return (*parts, " ".join(found.split.description.split()))
+
+
 def _part(data: "SequenceDataset", split: Split, part: str) -> "SequenceDataset":
     train = part == "train"
     if split.by == "time":

@@ -47,6 +47,8 @@ class AutoregressiveOptions(EmissionModelOptions):
 class Autoregressive(FillingModel, DrawnMarginals):
     """A causal network over past values, and a head; a subclass builds the network."""
 
+    trained_by = "maximum likelihood of the next step"
+
     def __init__(self, options: Any, description: DataDescription):
         super().__init__(options, description)
         self.network = self.build_network(self.input_dim)

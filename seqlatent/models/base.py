@@ -84,6 +84,9 @@ class SequenceModel(StepModel):
         labels: for each channel, whether its values are labels; by default where the data say so.
 
     Attributes:
+        trained_by: what training minimises or maximises, in a few words for tables; "" where the
+            capabilities say enough.
+        composed: whether it is made of models that are fitted already.
         learning_rate: the default for training.
         average: the default decay of the moving average of parameters; 0: none.
         reads_past: whether training needs the values before a window themselves, not only how they
@@ -95,6 +98,8 @@ class SequenceModel(StepModel):
     """
 
     Options: ClassVar[Any] = ModelOptions
+    trained_by: ClassVar[str] = ""
+    composed: ClassVar[bool] = False
     learning_rate: ClassVar[float] = 3e-3
     average: ClassVar[float] = 0.0
     reads_past: ClassVar[bool] = False

@@ -69,6 +69,7 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
     """
 
     family, Options = "linear-gaussian", LinearGaussianOptions
+    trained_by = "maximum likelihood, by the Kalman filter"
     learning_rate = 0.03  # few parameters, whose gradients have little noise
     options: LinearGaussianOptions
 

@@ -77,6 +77,7 @@ class MixtureModel(SequenceModel, LossTraining, DrawnMarginals):
     """
 
     family, Options = "mixture", MixtureOptions
+    composed = True
     options: MixtureOptions
     log_weights: Tensor
     eta: Tensor

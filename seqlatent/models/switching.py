@@ -84,6 +84,7 @@ class SwitchingModel(EmissionModel, DrawnMarginals, Regimes, Fillable):
     """
 
     family, Options = "switching", SwitchingOptions
+    trained_by = "maximum likelihood, by the forward algorithm"
     learning_rate = 0.003
     options: SwitchingOptions
 

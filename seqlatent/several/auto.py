@@ -7,7 +7,6 @@ in expectation for models with latents, which can only make those look worse tha
 """
 
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -22,6 +21,7 @@ from seqlatent.inference.protocols import ExactDensity
 from seqlatent.models.registry import MODELS
 from seqlatent.options import check_seed
 from seqlatent.tasks.prepare import check_data
+from seqlatent.training import clock
 from seqlatent.training.dividing import Division, divide
 from seqlatent.training.fitting import FitResult, check_device
 from seqlatent.training.folder import run_folder
@@ -132,7 +132,7 @@ class Auto:
         options, seed = divided.options, common["seed"]
         raced: list[Raced] = []
         masses: list[bool] | None = None  # for each channel, of the first entry
-        entries, spent, start = self.entries, 0, time.perf_counter()
+        entries, spent, start = self.entries, 0, clock.seconds()
         for number, part in ((1, FIRST), (2, SECOND)):
             share = options.share(len(entries) / part)
             trial = replace(divided, options=share)
@@ -176,7 +176,7 @@ class Auto:
         family, own = entries[0]
         logger.info("%s", told(raced))
         # A round's share of steps is spent, and so is all its time, choices and scores included.
-        rest = options.less(spent, time.perf_counter() - start)
+        rest = options.less(spent, clock.seconds() - start)
         model = CLASSES[family](**own)
         if final["members"] == "auto" and not issubclass(MODELS[family], ExactDensity):
             final["members"] = 1

@@ -176,6 +176,27 @@ class Evaluation(Summary):
         return "series" if len({w.unique_id for w in self.windows}) > 1 else "origins"
 
     @property
+    def groups(self) -> np.ndarray:
+        """(W,) what each window counts with in standard errors: its series, or its origin."""
+        by_series = self.clusters == "series"
+        return np.array([w.unique_id if by_series else str(w.origin) for w in self.windows])
+
+    def difference(
+        self, other: "Evaluation", name: str, method: str = MODEL, than: str = MODEL
+    ) -> tuple[float, float]:
+        """A measure less that of another evaluation of the same windows, and its standard error,
+        which is of the windows' differences.
+
+        Args:
+            other: of another model.
+            name: of the measure.
+            method, than: whose forecasts are compared, here and there.
+        """
+        mine, its = self._ratios(method, name), other._ratios(than, name)
+        both = np.isfinite(mine).all(1) & np.isfinite(its).all(1)
+        return estimate(mine[both], self.groups[both], its[both])
+
+    @property
     def summary(self) -> pd.DataFrame:
         """`measure, method, value, std_error, difference, difference_se`, a row for each measure
         and method.
@@ -184,17 +205,14 @@ class Evaluation(Summary):
         standard errors (`clusters`); one series' windows count each. The difference is the model's
         value less the method's, and its standard error is of the same windows' differences.
         """
-        by_series = self.clusters == "series"
-        groups = np.array([w.unique_id if by_series else str(w.origin) for w in self.windows])
+        groups = self.groups
         rows = []
         for name in self.measures:
-            ratios = {method: self._ratios(method, name) for method in METHODS}
             for method in METHODS:
-                both = np.isfinite(ratios[MODEL]).all(1) & np.isfinite(ratios[method]).all(1)
-                value = estimate(ratios[method], groups)
-                pair = ratios[MODEL][both], ratios[method][both]
-                less = estimate(pair[0], groups[both], pair[1])
-                less = (np.nan, np.nan) if method == MODEL else less
+                value = estimate(self._ratios(method, name), groups)
+                less = (np.nan, np.nan)
+                if method != MODEL:
+                    less = self.difference(self, name, than=method)
                 rows.append((name, method, *value, *less))
         columns = ["measure", "method", "value", "std_error", "difference", "difference_se"]
         return pd.DataFrame(rows, columns=columns)

@@ -11,7 +11,6 @@ the parameters is validated and kept, which reduces the noise of single steps (P
 """
 
 import math
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from seqlatent.data.sequence import Sequence
 from seqlatent.errors import TrainingError
 from seqlatent.inference.training_protocols import LossTraining, OwnSelection, OwnTraining
 from seqlatent.models.base import SequenceModel
+from seqlatent.training import clock
 from seqlatent.training.augmentation import augment
 from seqlatent.training.batches import TrainingBatches
 from seqlatent.training.checkpoint import save_state
@@ -86,7 +86,7 @@ class Trainer:
         self.curve: list[dict[str, float]] = []
         self.loss_sum, self.loss_count = 0.0, 0
         self.selecting = False  # whether any parameters were selectable yet
-        self.seconds, self._clock = 0.0, time.perf_counter()
+        self.seconds, self._clock = 0.0, clock.seconds()
 
     def _first_epoch(self):
         step = 0
@@ -96,7 +96,7 @@ class Trainer:
 
     def elapsed(self) -> float:
         """Seconds of training, including those before an interruption."""
-        return self.seconds + time.perf_counter() - self._clock
+        return self.seconds + clock.seconds() - self._clock
 
     def progress(self) -> float:
         """The spent share of the budget."""
@@ -255,7 +255,7 @@ class Trainer:
             if type(value) is not kind:
                 raise TypeError(f"{name} is {value!r}")
             setattr(self, name, value)
-        self._clock = time.perf_counter()
+        self._clock = clock.seconds()
 
 
 def _require_alike(tensors: dict[str, Tensor], like: dict[str, Tensor]) -> None:

@@ -102,6 +102,7 @@ class DiffusionModel(FillingModel, OdeDensity):
     """
 
     family, Options = "diffusion", DiffusionOptions
+    trained_by = "a sum of denoising losses"
     options: DiffusionOptions
 
     def __init__(self, options: DiffusionOptions, description: DataDescription):

@@ -88,6 +88,7 @@ class FlowModel(EmissionModel, DrawnMarginals, InvertibleLatents, Fillable):
     """
 
     family, Options = "flow", FlowOptions
+    trained_by = "maximum likelihood, by a change of variables"
     options: FlowOptions
     value_distribution: Transformed  # pyright: ignore[reportIncompatibleVariableOverride]
 

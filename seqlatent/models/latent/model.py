@@ -61,6 +61,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
     """
 
     family, Options = "latent", LatentOptions
+    trained_by = "a lower bound of the likelihood: ELBO or importance-weighted"
     learning_rate = 5e-3
     options: LatentOptions
 
