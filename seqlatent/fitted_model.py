@@ -360,7 +360,7 @@ class Fitted(ABC):
         return inspect(self.module, self._load(data), num_particles=num_particles, seed=seed)
 
     def decode(self, latents: Any, *, progress: bool = False) -> SequenceDataset:
-        """The sequences of given latents, the inverse of `encode`, or of codes, which lose a bit.
+        """The sequences of exact latents, the inverse of `encode`, or those of codes, with an error.
 
         Args:
             latents: a table or frame as `encode` gives it, with the columns `z1_mean, z2_mean, ...`
@@ -387,14 +387,12 @@ class Fitted(ABC):
     @property
     def covariates(self) -> tuple[str, ...]:
         """The covariates that come with the data."""
-        names = self.module.description.covariate_names
-        return from_data(names)
+        return from_data(self.module.description.covariate_names)
 
     @property
     def calendar(self) -> tuple[str, ...]:
         """The cycles that are computed from timestamps."""
-        names = self.module.description.covariate_names
-        return cycles_of(names)
+        return cycles_of(self.module.description.covariate_names)
 
     def _load(self, data: Any) -> SequenceDataset:
         """Data by the names that the model was fitted with, unless it is a data set already."""
