@@ -360,7 +360,7 @@ class Fitted(ABC):
         return inspect(self.module, self._load(data), num_particles=num_particles, seed=seed)
 
     def decode(self, latents: Any, *, progress: bool = False) -> SequenceDataset:
-        """The sequences of exact latents, the inverse of `encode`, or those of codes, with an error.
+        """The sequences of exact latents, the inverse of `encode`; or of codes, with an error.
 
         Args:
             latents: a table or frame as `encode` gives it, with the columns `z1_mean, z2_mean, ...`
