@@ -1,7 +1,7 @@
 """Pictures of reconstructions: values and what was reconstructed above, the errors below."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -30,9 +30,11 @@ def plot_reconstruction(
     error = np.nan_to_num(frame["error"].to_numpy(dtype=float))
     series, channel = frame["unique_id"].to_numpy(), frame["target"].to_numpy()
     usual = {t: np.sqrt(np.square(error[channel == t]).mean()) or 1.0 for _, t in panels}
-    relative = pd.Series(np.abs(error) / [usual[t] for t in channel])
-    largest: dict[Any, float] = relative.groupby([series, channel]).max().to_dict()
-    shown = sorted(panels, key=lambda panel: -largest[panel])[:MAX_PANELS]
+    places = {panel: i for i, panel in enumerate(panels)}
+    largest = np.zeros(len(panels))
+    rows = [places[panel] for panel in zip(series, channel, strict=True)]
+    np.maximum.at(largest, rows, np.abs(error) / [usual[t] for t in channel])
+    shown = [panels[i] for i in np.argsort(-largest, kind="stable")[:MAX_PANELS]]
     figure, axes = new_figure(2 * len(shown), 1, 11.0, 4.2 * len(shown))
     for i, (name, target) in enumerate(shown):
         mine = frame[(frame["unique_id"] == name) & (frame["target"] == target)]
