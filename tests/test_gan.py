@@ -386,10 +386,11 @@ def test_windows_without_a_past_begin_where_their_sequences_do():
     assert starts.tolist() == [0, 4, 5, 4]  # lengths 9 and 8
 
 
-def test_a_level_that_draws_from_nothing_cannot_know_is_no_failure(fitted, process):
-    """Held-out pieces of longer series far from where training was."""
-    moved = SequenceDataset.from_list([s.x + 4.0 for s in process])
-    batch = collate(moved)
-    whole = examine(fitted.module, batch)
-    piece = examine(fitted.module, dataclasses.replace(batch, context=batch.context + 6))
-    assert whole.diversity < 0.6 * piece.diversity
+def test_a_level_that_draws_from_nothing_cannot_know_is_no_failure():
+    """Held-out pieces of longer series far from where training was, of a model of increments."""
+    data = dataset(num=20, steps=14)
+    m = model("gan", data=data, scaling="increments")
+    batch = collate(SequenceDataset.from_list([s.x + 1000.0 for s in data]))
+    whole = examine(m, batch)
+    piece = examine(m, dataclasses.replace(batch, context=batch.context + 6))
+    assert whole.diversity < 0.3 * piece.diversity

@@ -8,8 +8,8 @@ Where draws X, X' have the distribution of the value x, given what is known, all
 
 of windows that run freely, over as many draws in both minima. Held-out pieces of longer series may
 lie at another level than training did, which draws from nothing cannot know: from nothing these are
-compared by differences between steps alone, and the critic is not asked. Modes have collapsed where one of the
-first two is low: the first also falls where a model is sure and wrong.
+compared by differences between steps alone, and the critic is not asked. Modes have collapsed where
+one of the first two is low: the first also falls where a model is sure and wrong.
 """
 
 from typing import NamedTuple
