@@ -6,8 +6,10 @@ Where draws X, X' have the distribution of the value x, given what is known, all
     nearest     E min_j |X_i - X_j| / E min_j |x - X_j|       1; 0 where draws are a few, repeated
     told        P(f(x) > f(X))                                1/2; 1 where the critic is never wrong
 
-of windows that run freely, over as many draws in both minima. Modes have collapsed where one of the
-first two is low: the first also falls where a model is sure and wrong.
+of windows that run freely, over as many draws in both minima. Held-out pieces of longer series may
+lie at another level than training did, which draws from nothing cannot know: from nothing these are
+compared by differences between steps alone, and the critic is not asked. Modes have collapsed where
+one of the first two is low: the first also falls where a model is sure and wrong.
 """
 
 from typing import NamedTuple
@@ -40,17 +42,22 @@ class Examination(NamedTuple):
 def examine(model: AdversarialModel, batch: SequenceBatch, seed: int = 0) -> Examination:
     """How draws compare with held-out windows."""
     found = []
+    pieces = bool(((batch.past_lengths > 0) | (batch.context > 0)).any())
+    D = batch.x.shape[-1]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for known in (True, False):
             windows, real, seen, fake = model.held_out(batch, known, DRAWS, TorchNoise())
             some = windows.weight > 0
             inside = seen * windows.inside[..., None]
+            if pieces and not known:
+                inside[..., :D] = 0.0
             measures = spread(real[some], fake[some], inside[some])
             f_real = model.verdict(windows, real, seen)[some]
             f_fake = torch.stack([model.verdict(windows, f, seen)[some] for f in fake.unbind(1)])
             told = (f_real > f_fake).double() + 0.5 * (f_real == f_fake)
-            found.append((*measures, float(told.mean()), int(some.sum())))
+            share = 0.5 if pieces and not known else float(told.mean())
+            found.append((*measures, share, int(some.sum())))
     diversity, nearest, told, number = zip(*found, strict=True)
     return Examination(min(diversity), min(nearest), max(told), min(number))
 
