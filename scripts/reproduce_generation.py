@@ -125,14 +125,15 @@ def of_set(name: str, windows: Windows, args: argparse.Namespace) -> Iterator[li
         ]
         seconds = time.process_time() - start
         cells = [cell([found[column] for found in repeats]) for column in repeats[0]]
-        row = {"set": name, "drawn_by": drawn_by, "values": repeats, "commit": commit()}
+        known = [{k: v for k, v in found.items() if not np.isnan(v)} for found in repeats]
+        row = {"set": name, "drawn_by": drawn_by, "values": known, "commit": commit()}
         options = {k: getattr(args, k) for k in ("seconds", "seed", "held_out")}
         add_row(args.out, "generation", {**row, **options, "all_seconds": seconds})
         say(f"generation: {name}, {drawn_by}, {seconds:.0f} s: {' '.join(cells)}")
         yield [name, drawn_by, *cells]
     for method, figures in PUBLISHED.items():
-        known: dict[str, float] = dict(zip(TRAINED, figures[SETS.index(name)], strict=False))
-        values = [known.get(m, NONE) for m in (*args.measures, *WILD)]
+        scores: dict[str, float] = dict(zip(TRAINED, figures[SETS.index(name)], strict=False))
+        values = [scores.get(m, NONE) for m in (*args.measures, *WILD)]
         if not args.held_out and not np.isnan(values).all():
             yield [name, f"published: {method}", *(cell([v]) for v in values)]
 
