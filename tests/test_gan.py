@@ -389,7 +389,7 @@ def test_windows_without_a_past_begin_where_their_sequences_do():
 def test_a_level_that_draws_from_nothing_cannot_know_is_no_failure():
     """Held-out pieces of longer series far from where training was, of a model of increments."""
     data = dataset(num=20, steps=14)
-    m = model("gan", data=data, scaling="increments")
+    m = unscored("gan", data=data, scaling="increments")
     batch = collate(SequenceDataset.from_list([s.x + 1000.0 for s in data]))
     whole = examine(m, batch)
     piece = examine(m, dataclasses.replace(batch, context=batch.context + 6))

@@ -13,6 +13,7 @@ from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.models.base import SequenceModel
+from seqlatent.nn.limits import widening
 from seqlatent.nn.scaling import Scaler
 from seqlatent.tasks.forecasting import forecast
 
@@ -148,3 +149,33 @@ def test_limits_do_not_move_with_the_path():
     top = begun.centre + begun.room * np.sqrt((SEEN + 49) / SEEN)
     torch.testing.assert_close(x, top)
     torch.testing.assert_close(memory.centre, begun.centre)
+
+
+# -- paths from nothing ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num", [50, 200])
+def test_new_series_with_heavy_tails_stay_in_the_widened_range(num: int):
+    """Of series of 20 steps of a Student-t of 3 degrees of freedom fewer than one in 1,000 leave:
+    ten times what is meant, as the range itself is a matter of chance."""
+    rng, left, times = np.random.default_rng(0), 0, 400
+    for _ in range(times):
+        seen = rng.standard_t(3, (num, 20, 1))
+        scaler = Scaler(DataDescription.of(SequenceDataset.from_arrays(seen), 1), "global")
+        memory = scaler.begin(100)
+        new = torch.from_numpy(rng.standard_t(3, (100, 20)).astype(np.float64))
+        farthest = new.gather(1, new.abs().argmax(1, keepdim=True))[..., None]
+        left += int((scaler.limits.keep(farthest, memory) != farthest).sum())
+    assert left < 1e-3 * 100 * times
+
+
+@pytest.mark.parametrize("chain", ["global", "log+running+increments"])
+def test_the_more_series_the_closer_new_ones_keep_to_their_range(chain: str):
+    x = np.exp(np.random.default_rng(0).normal(size=(4000, 5, 1)))
+    data = SequenceDataset.from_arrays(x)
+    scaler = Scaler(DataDescription.of(data, 1), chain)
+    y, _ = scaler.inverse(torch.full((1, 1, 1), 1e9), scaler.begin(), bounded=True)
+    high, low = x.max(), x.min()
+    top = (high + low) / 2 + widening(4000) * (high - low) / 2
+    assert float(y) == pytest.approx(top, rel=1e-6)
+    assert 1.3 < widening(4000) < 1.4 and widening(20_000) == 1.0

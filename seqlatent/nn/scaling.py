@@ -126,8 +126,7 @@ class Scaler(nn.Module):
         logged = ["log" in words and not f for f in free]
         self.register_buffer("logged", torch.tensor(logged), persistent=False)
         self.any_logged = any(logged)
-        ends = torch.tensor([[c.low, c.high] for c in description.channels], dtype=DOUBLE)
-        self.limits = Limits(description, spreads, self.to_scale(ends.T).T)
+        self.limits = Limits(description, spreads, self.to_scale)
         # Features describe the channels that have a size, on a scale of their own if unscaled.
         labels = list(labels) or [False] * D
         self.unscaled, self.labels = unscaled, labels
