@@ -154,11 +154,10 @@ def test_limits_do_not_move_with_the_path():
 # -- paths from nothing ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("num", [50, 200])
-def test_new_series_with_heavy_tails_stay_in_the_widened_range(num: int):
-    """Of series of 20 steps of a Student-t of 3 degrees of freedom fewer than one in 1,000 leave:
+def test_new_series_with_heavy_tails_stay_in_the_widened_range():
+    """After 50 series, of series of 20 steps of a Student-t of 3 degrees of freedom fewer than one in 1,000 leave:
     ten times what is meant, as the range itself is a matter of chance."""
-    rng, left, times = np.random.default_rng(0), 0, 100
+    rng, left, num, times = np.random.default_rng(0), 0, 50, 100
     for _ in range(times):
         seen = rng.standard_t(3, (num, 20, 1))
         scaler = Scaler(DataDescription.of(SequenceDataset.from_arrays(seen), 1), "global")
