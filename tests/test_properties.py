@@ -23,6 +23,7 @@ from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.readers import load
+from seqlatent.data.spread import spread
 from seqlatent.distributions.build import build_family, build_head
 from seqlatent.distributions.emission import EMISSIONS as REGISTERED
 from seqlatent.distributions.emission_options import EmissionOptions
@@ -288,6 +289,20 @@ def scaler(chain: str, power: int) -> Scaler:
     rng = np.random.default_rng(0)
     x = 10.0**power * (5 + rng.normal(size=(6, 12, 2)).cumsum(1))
     return Scaler(DataDescription.of(SequenceDataset.from_arrays(x), SEASON), chain, lags=(2,))
+
+
+@given(st.integers(-40, 40), st.integers(0, 1000))
+def test_spreads_follow_the_units(power: int, seed: int):
+    """By powers of two, which round nothing."""
+    x = list(np.random.default_rng(seed).normal(1, 2, (3, 9)).cumsum(1))
+    unit = 2.0**power
+    usual, other = spread(x, SEASON), spread([unit * column for column in x], SEASON)
+    sizes = [f.name for f in dataclasses.fields(usual) if not f.name.endswith("_weight")]
+    np.testing.assert_allclose(
+        [getattr(other, name) for name in sizes], [unit * getattr(usual, name) for name in sizes]
+    )
+    assert other.level_weight == pytest.approx(usual.level_weight)
+    assert other.scale_weight == pytest.approx(usual.scale_weight)
 
 
 @pytest.mark.parametrize("chain", CHAINS)
