@@ -30,7 +30,7 @@ def score_lines(scores: pd.DataFrame, num_steps: int) -> list[str]:
     if numbers.max() == 0:  # computed
         return [f"{head} ({kind})"]
     drawn = bool((scores["kind"] == "sampled").any())
-    estimates = scores[numbers > 0]
+    estimates = pd.DataFrame(scores[numbers > 0])
     what = "draw" if drawn else "particle"
     fewest, most = int(numbers[numbers > 0].min()), int(numbers.max())
     particles = counted(most, what) if fewest == most else f"{fewest} to {most} {what}s"

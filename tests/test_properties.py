@@ -23,6 +23,7 @@ from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.readers import load
+from seqlatent.data.spread import spread
 from seqlatent.distributions.build import build_family, build_head
 from seqlatent.distributions.emission import EMISSIONS as REGISTERED
 from seqlatent.distributions.emission_options import EmissionOptions
@@ -173,20 +174,30 @@ def as_toml(value: Any) -> str:
     return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
+def made_or_refused(cls: type, values: dict[str, Any]) -> Any:
+    """The options, or why they do not go together."""
+    try:
+        return make(cls, values)
+    except InputError as error:
+        return str(error)
+
+
 @given(options())
 def test_options_are_read_as_they_are_written(case: tuple[type, dict[str, Any]]):
     cls, values = case
-    wanted = make(cls, values)
+    wanted = made_or_refused(cls, values)
     words = [f"{name}={value}" for name, value in values.items()]
-    assert make(cls, parse_assignments(words, [cls])) == wanted
-    dashed = [word.replace("_", "-", 1) if "_" in word.split("=")[0] else word for word in words]
-    assert make(cls, parse_assignments(dashed, [cls])) == wanted
-    lines = [f"{n} = {as_toml(v)}" for n, v in values.items() if v is not None]
+    dashed = [f"{name.replace('_', '-')}={value}" for name, value in values.items()]
+    for assigned in (words, dashed):
+        assert made_or_refused(cls, parse_assignments(assigned, [cls])) == wanted
+    written = {n: v for n, v in values.items() if v is not None}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "o.toml")
+        lines = [f"{n} = {as_toml(v)}" for n, v in written.items()]
         path.write_text("\n".join(["[model]", *lines]), encoding="utf-8")
-        found = make(cls, read_config(path, [cls]))
-    assert found == make(cls, {n: v for n, v in values.items() if v is not None})
+        found = made_or_refused(cls, read_config(path, [cls]))
+    assert found == made_or_refused(cls, written)
+    assert "\n" not in str(wanted)
 
 
 @given(st.sampled_from(sorted(OPTION_CLASSES)), st.data())
@@ -278,6 +289,20 @@ def scaler(chain: str, power: int) -> Scaler:
     rng = np.random.default_rng(0)
     x = 10.0**power * (5 + rng.normal(size=(6, 12, 2)).cumsum(1))
     return Scaler(DataDescription.of(SequenceDataset.from_arrays(x), SEASON), chain, lags=(2,))
+
+
+@given(st.integers(-60, 40), st.integers(0, 1000))
+def test_spreads_follow_the_units(power: int, seed: int):
+    """By powers of two, which round nothing."""
+    x = list(np.random.default_rng(seed).normal(1, 2, (3, 9)).cumsum(1))
+    unit = 2.0**power
+    usual, other = spread(x, SEASON), spread([unit * column for column in x], SEASON)
+    sizes = [f.name for f in dataclasses.fields(usual) if not f.name.endswith("_weight")]
+    np.testing.assert_allclose(
+        [getattr(other, name) for name in sizes], [unit * getattr(usual, name) for name in sizes]
+    )
+    assert other.level_weight == pytest.approx(usual.level_weight)
+    assert other.scale_weight == pytest.approx(usual.scale_weight)
 
 
 @pytest.mark.parametrize("chain", CHAINS)

@@ -53,7 +53,7 @@ def spread(columns: Iterable[np.ndarray], season: int) -> Spread:
     values = np.concatenate(columns)
     values = values[np.isfinite(values)]
     loc, scale = float(values.mean()), float(values.std())
-    least = _TINY * max(1.0, float(np.abs(values).max()))
+    least = _TINY * float(np.abs(values).max())  # of values that differ by more than rounding
     scale = scale if scale > least else 1.0
     means = np.array([np.nanmean(c) for c in columns])
     squares = np.array([np.nanvar(c) for c in columns])
@@ -71,7 +71,7 @@ def spread(columns: Iterable[np.ndarray], season: int) -> Spread:
         own_increment=own_increment,
         own_seasonal=own_seasonal,
         own_range=max(float(np.nanmax(c) - np.nanmin(c)) for c in columns),
-        level_weight=float(np.clip(own_scale**2 / max(between, least), 0.01, 100.0)),
+        level_weight=float(np.clip(own_scale**2 / max(between, least**2, 1e-300), 0.01, 100.0)),
         scale_weight=_weight(squares, counts),
     )
 
