@@ -18,6 +18,7 @@ from seqlatent.comparing.columns import (
 )
 from seqlatent.comparing.headline import answers, headline, near
 from seqlatent.comparing.measuring import NUM_SAMPLES, Measured
+from seqlatent.comparing.parts import CONTEXT
 from seqlatent.comparing.pictures import Picture, extremes, overview, pictures_of
 from seqlatent.comparing.results import (
     FORECAST,
@@ -94,7 +95,7 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
         f"{counted(t.windows, 'origin')} in each of "
         f"{counted(len(t.forecast_from), 'test sequence')}"
     )
-    how = "given the steps before" if t.parts.continues else "from nothing"
+    how = f"given up to {CONTEXT} steps before" if t.parts.continues else "from nothing"
     facts = [
         ("Data", f"{s.data}: {counted(division.whole.num_channels, 'channel')}"),
         ("Training", _amount(division.train)),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from seqlatent.comparing.families import NO_CODE
 from seqlatent.comparing.measuring import Measured, Trials
+from seqlatent.comparing.parts import FROM
 from seqlatent.comparing.results import Comparison
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.plots import (
@@ -171,13 +172,11 @@ def extremes(
         data = replace(data, sequences=tuple(s.slice(s.context, len(s)) for s in trials.parts.test))
     else:
         data, rows = trials.real, []
-        ids = {p.unique_id: s for s in trials.parts.test for p in trials.pieces
-               if p.unique_id.startswith(f"{s.unique_id} ")}  # fmt: skip
         steps = {str(k): v.set_index("ds")["log_prob"] for k, v in m.steps.groupby("unique_id")}
         for s in data:
-            if s.unique_id in ids:
-                nats = steps[ids[s.unique_id].unique_id].reindex(s.ds)
-                rows.append((s.unique_id, float(nats.mean())))
+            series = s.unique_id.rpartition(FROM)[0]
+            if series in steps:
+                rows.append((s.unique_id, float(steps[series].reindex(s.ds).mean())))
         ranked = pd.DataFrame(rows, columns=["name", "nats_per_step"])
     ranked = ranked.dropna().sort_values("nats_per_step", ascending=False)
     if len(ranked) <= 2 * NUM_EXTREME:
