@@ -121,10 +121,11 @@ class Measured:
             return float("nan")
         steps = float(self.nats[1].sum())
         if self.kind == "ode":
-            return float((self.scores["upper"] - self.scores["lower"]).sum()) / 2 / steps
-        if (self.scores["num_particles"] == 0).all():
+            upper, lower = (np.asarray(self.scores[c], dtype=float) for c in ("upper", "lower"))
+            return float((upper - lower).sum()) / 2 / steps
+        if not np.asarray(self.scores["num_particles"]).any():
             return 0.0
-        return float(np.linalg.norm(self.scores["std_error"].to_numpy(float))) / steps
+        return float(np.linalg.norm(np.asarray(self.scores["std_error"], dtype=float))) / steps
 
 
 def measure(family: Family, fit: Fit, trials: Trials, num_particles: int) -> Measured:

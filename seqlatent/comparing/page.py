@@ -19,7 +19,7 @@ from seqlatent.comparing.columns import (
 from seqlatent.comparing.headline import answers, headline, near
 from seqlatent.comparing.measuring import NUM_SAMPLES, Measured
 from seqlatent.comparing.parts import CONTEXT
-from seqlatent.comparing.pictures import Picture, extremes, overview, pictures_of
+from seqlatent.comparing.pictures import Picture, Ranked, extremes, overview, pictures_of
 from seqlatent.comparing.results import (
     FORECAST,
     NATS,
@@ -145,7 +145,7 @@ def _row(r: Mapping[str, Any], best: Mapping[str, set[str]], fitted: list[str]) 
 
     def words(column: str) -> Cell:
         value = r.get(column)
-        text = value if isinstance(value, str) else truth(value)
+        text = str(value) if isinstance(value, str) else truth(value)
         return Cell(text, text)
 
     def number(column: str, text: str, measure: str = "") -> Cell:
@@ -226,13 +226,12 @@ def _part(m: Measured, comparison: Comparison, pictures: Path | None) -> Section
     return Section(part_id(m.name), m.name, list(m.notes), facts, tables, images)
 
 
-def _extremes_table(name: str, likely: pd.DataFrame, unlikely: pd.DataFrame) -> Table:
+def _extremes_table(name: str, likely: Ranked, unlikely: Ranked) -> Table:
     rows = [
-        [Cell(str(r["name"]), str(r["name"])), Cell(which, which),
-         Cell(f"{r['nats_per_step']:.4g}", float(r["nats_per_step"]))]
-        for which, frame in (("most likely", likely), ("least likely", unlikely))
-        for r in frame.to_dict("records")
-    ]  # fmt: skip
+        [Cell(sequence, sequence), Cell(which, which), Cell(f"{nats:.4g}", nats)]
+        for which, side in (("most likely", likely), ("least likely", unlikely))
+        for sequence, nats in side
+    ]
     columns = [Column("Sequence", "", numeric=False), Column("Which", "", numeric=False),
                Column("Nats per step", "")]  # fmt: skip
     caption = f"The most and the least likely test sequences by {name}"

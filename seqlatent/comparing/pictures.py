@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from seqlatent.comparing.families import NO_CODE
 from seqlatent.comparing.measuring import Measured, Trials
@@ -149,36 +148,36 @@ def _extremes(m: Measured, trials: Trials) -> Picture | None:
     if ranked is None:
         return None
     data, likely, unlikely = ranked
-    text = (
-        f"Most likely by {m.name}: {', '.join(likely['name'])}. Least likely: "
-        f"{', '.join(unlikely['name'])}."
-    )
+    first, last = ([name for name, _ in side] for side in (likely, unlikely))
+    text = f"Most likely by {m.name}: {', '.join(first)}. Least likely: {', '.join(last)}."
     caption = "Grey: other test sequences."
-    figure = plot_extremes(data, list(likely["name"]), list(unlikely["name"]))
+    figure = plot_extremes(data, first, last)
     return Picture("extremes", "Most and least likely", text, caption, figure)
 
 
-def extremes(
-    m: Measured, trials: Trials
-) -> tuple[SequenceDataset, pd.DataFrame, pd.DataFrame] | None:
-    """The sequences, or windows of a few long ones, that can be told apart by their likelihood, and
-    `name, nats_per_step` of the most and the least likely of them; None where there are too few."""
+Ranked = list[tuple[str, float]]  # names and nats per step
+
+
+def extremes(m: Measured, trials: Trials) -> tuple[SequenceDataset, Ranked, Ranked] | None:
+    """The sequences, or windows of a few long ones, that can be told apart by their likelihood; the
+    most and the least likely of them; None where there are too few."""
     if m.scores is None or m.steps is None:
         return None
-    whole = len(m.scores) > 2 * NUM_EXTREME
-    if whole:
-        data, table = trials.parts.test, m.scores
-        ranked = pd.DataFrame({"name": table["unique_id"], "nats_per_step": table["nats_per_step"]})
-        data = replace(data, sequences=tuple(s.slice(s.context, len(s)) for s in trials.parts.test))
+    if len(m.scores) > 2 * NUM_EXTREME:
+        data = replace(
+            trials.parts.test,
+            sequences=tuple(s.slice(s.context, len(s)) for s in trials.parts.test),
+        )
+        rows = list(zip(m.scores["unique_id"], m.scores["nats_per_step"], strict=True))
     else:
         data, rows = trials.real, []
         steps = {str(k): v.set_index("ds")["log_prob"] for k, v in m.steps.groupby("unique_id")}
         for s in data:
             series = s.unique_id.rpartition(FROM)[0]
             if series in steps:
-                rows.append((s.unique_id, float(steps[series].reindex(s.ds).mean())))
-        ranked = pd.DataFrame(rows, columns=["name", "nats_per_step"])
-    ranked = ranked.dropna().sort_values("nats_per_step", ascending=False)
+                nats = np.asarray(steps[series].reindex(s.ds), dtype=float)
+                rows.append((s.unique_id, float(nats.mean())))
+    ranked = sorted(((n, x) for n, x in rows if np.isfinite(x)), key=lambda row: -row[1])
     if len(ranked) <= 2 * NUM_EXTREME:
         return None
     return data, ranked[:NUM_EXTREME], ranked[::-1][:NUM_EXTREME]
@@ -202,10 +201,10 @@ def _latents(m: Measured, trials: Trials) -> Picture | None:
     exact = has_exact_latents(frame)
     means = [c for c in frame.columns if c.endswith("_mean")]
     # Those that move most; an unused latent stays where its prior is.
-    moving = sorted(means, key=lambda c: -float(frame[c].std()))[:MAX_LATENTS]
+    moving = sorted(means, key=lambda c: -float(np.nanstd(frame[c])))[:MAX_LATENTS]
     kept = [c for c in means if c in moving]
     columns = ["unique_id", "ds", *(x for c in kept for x in (c, c.replace("_mean", "_scale")))]
-    frame = frame[columns]
+    frame = frame.filter(columns)
     if exact:
         figure = plot_exact_latents(frame)
         text = f"The exact latents of {m.name} on test data, against a standard normal law."
