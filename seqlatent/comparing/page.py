@@ -24,6 +24,7 @@ from seqlatent.comparing.results import (
     FORECAST,
     NATS,
     Comparison,
+    count_text,
     kind_text,
     less_text,
     plus_minus,
@@ -166,8 +167,7 @@ def _row(r: Mapping[str, Any], best: Mapping[str, set[str]], fitted: list[str]) 
     cells += [
         number(c, seconds(r.get(c))) for c in ("fit_seconds", "processor_seconds", "draw_seconds")
     ]
-    count = _number(r.get("parameters"))
-    cells.append(Cell("-" if not count else f"{int(count):,}", count))
+    cells.append(number("parameters", count_text(r.get("parameters"))))
     return cells
 
 
@@ -181,7 +181,7 @@ def _drawn(comparison: Comparison) -> Section:
     best = {k: min(models, key=lambda n: values[n, k][0]) for k in measures
             if MEASURES[k].better == "lower"}  # fmt: skip
     rows = []
-    for name in dict.fromkeys(frame["drawn_by"]):
+    for name in dict.fromkeys(str(name) for name in frame["drawn_by"]):
         cells = [Cell(REFERENCES.get(name, name), name)]
         for k in measures:
             value, error = values[name, k]

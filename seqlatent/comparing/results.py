@@ -169,7 +169,7 @@ class Comparison(Summary):
             references = m.distances[~is_model] if references is None else references
         if references is None:
             return pd.DataFrame(columns=["drawn_by", "measure", "value", "std_error"])
-        return pd.concat([*parts, references], ignore_index=True)
+        return pd.DataFrame(pd.concat([*parts, references], ignore_index=True))
 
     @property
     def summary(self) -> str:
@@ -189,7 +189,7 @@ class Comparison(Summary):
                  less_text(r.get("crps_difference"), r.get("crps_difference_se")),
                  plus_minus(r.get("energy"), np.nan), plus_minus(r.get(drawn), np.nan),
                  seconds(r.get("fit_seconds")), seconds(r.get("draw_seconds")),
-                 "-" if pd.isna(r.get("parameters")) else f"{int(r['parameters']):,}"]
+                 count_text(r.get("parameters"))]
                 for r in rows
             ],
             ["model", "nats/step", "kind", "less the best", "CRPS", "less the best", "energy",
@@ -280,6 +280,11 @@ def plus_minus(value: Any, error: Any) -> str:
 
 def seconds(value: Any) -> str:
     return "-" if value is None or pd.isna(value) else f"{value:.1f}"
+
+
+def count_text(value: Any) -> str:
+    """A number of parameters; "-" for none."""
+    return "-" if value is None or value != value or not value else f"{int(value):,}"
 
 
 def truth(value: Any) -> str:
