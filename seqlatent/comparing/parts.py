@@ -155,8 +155,14 @@ def _windows(s: Sequence, first: int, size: int) -> list[Sequence]:
     starts = range(first, len(s) - size + 1, size)
     pieces = [_shortened(s.slice(0, start + size, start)) for start in starts]
     return [
-        replace(p, unique_id=f"{s.unique_id}{FROM}{show_step(s.ds[p.context])}") for p in pieces
+        replace(p, unique_id=f"{s.unique_id}{FROM}{_short(s.ds[start])}")
+        for p, start in zip(pieces, starts, strict=True)
     ]
+
+
+def _short(step: np.generic) -> str:
+    """A step as text: a date alone where all is midnight."""
+    return show_step(step).removesuffix(" 00:00:00")
 
 
 def _shortened(s: Sequence) -> Sequence:

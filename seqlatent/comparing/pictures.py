@@ -22,6 +22,7 @@ from seqlatent.plots import (
     plot_regimes,
     plot_scores,
 )
+from seqlatent.plots.rolls import MAX_CURVES
 from seqlatent.tasks.encoding import infer_latents
 from seqlatent.tasks.evaluation import MODEL, NAIVE
 from seqlatent.tasks.regimes import FoundRegimes
@@ -118,7 +119,8 @@ def _drawn(m: Measured, trials: Trials) -> Picture | None:
         f"On the left {counted(len(trials.real), 'real test sequence')}, on the right as many "
         f"drawn by {m.name} {given}, on the same scale."
     )
-    caption = "Three of each stand out in blue. The two sides should look alike."
+    marked = "" if len(trials.real.targets) > MAX_CURVES else "Three of each stand out in blue. "
+    caption = f"{marked}The two sides should look alike."
     # Windows begin at different steps: both sides are drawn from step 0 on.
     real, drawn = _from_zero(trials.real), _from_zero(m.drawn)
     return Picture("drawn", "Drawn beside real sequences", text, caption, plot_drawn(real, drawn))
