@@ -89,8 +89,8 @@ def compare(
 ) -> None:
     """Fit several models to the same data, and compare them on test data.
 
-    All have an equal share of the processor's time. DIR/index.html is a page with tables and pictures that
-    opens in any browser, without a network.
+    All have an equal share of the processor's time. DIR/index.html is a page with tables and
+    pictures that opens in any browser, without a network.
     """
     from seqlatent.comparing.compare import compare as compare_models
     from seqlatent.comparing.headline import headline

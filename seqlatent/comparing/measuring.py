@@ -16,7 +16,8 @@ from seqlatent.comparing.parts import MAX_WINDOWS, Parts, pieces_to_draw, spread
 from seqlatent.comparing.parts import training_windows as windows_of_training
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.inference.protocols import Density, EstimatedDensity
-from seqlatent.measures import CHEAP, FEWEST, measure_drawn
+from seqlatent.measures import CHEAP, measure_drawn
+from seqlatent.measures.windows import FEWEST
 from seqlatent.models.base import SequenceModel
 from seqlatent.tasks.drawing import after_context, draw_like
 from seqlatent.tasks.evaluating import evaluate

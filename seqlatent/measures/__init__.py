@@ -15,12 +15,10 @@ from seqlatent.measures.distances import correlation, energy, mmd, sliced_wasser
 from seqlatent.measures.measuring import ALL, CHEAP, MEASURES, REFERENCES, Measure, measure_drawn
 from seqlatent.measures.neighbours import nearest
 from seqlatent.measures.references import bootstrap, copula
-from seqlatent.measures.windows import FEWEST
 
 __all__ = [
     "ALL",
     "CHEAP",
-    "FEWEST",
     "MEASURES",
     "REFERENCES",
     "Measure",
