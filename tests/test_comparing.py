@@ -112,6 +112,7 @@ def test_pieces_are_test_steps_with_all_of_their_past():
         stop = len(whole) - 60 + 2 * i
         assert p.context == stop
         np.testing.assert_array_equal(p.x, whole.x[: stop + 2])
+        assert p.unique_id == f"{whole.unique_id} from {whole.ds[stop]}"
 
 
 def test_no_fit_sees_the_test_part(data):

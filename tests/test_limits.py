@@ -155,9 +155,8 @@ def test_limits_do_not_move_with_the_path():
 
 
 def test_new_series_with_heavy_tails_stay_in_the_widened_range():
-    """After 50 series of 20 steps of a Student-t of 3 degrees of freedom, fewer than one new series in
-    1,000 leaves:
-    ten times what is meant, as the range itself is a matter of chance."""
+    """After 50 series of 20 steps of a Student-t of 3 degrees of freedom, fewer than one new one in
+    1,000 leaves: ten times what is meant, as the range itself is a matter of chance."""
     rng, left, num, times = np.random.default_rng(0), 0, 50, 100
     for _ in range(times):
         seen = rng.standard_t(3, (num, 20, 1))

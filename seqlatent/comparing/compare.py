@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from seqlatent import __version__
@@ -161,25 +162,33 @@ def _family(name: str) -> Family:
 
 
 def _comparable(models: list[Measured]) -> list[Measured]:
-    """The models, those marked whose likelihood is of densities where most have probabilities, or
-    the other way round: such nats have different units."""
-    masses = {
-        m.name: tuple(m.fit.model.module.scaler.unscaled)
-        for m in models if m.nats is not None and m.fit.model is not None
-    }  # fmt: skip
-    kinds = list(masses.values())
-    if len(set(kinds)) < 2:
-        return models
-    usual = max(kinds, key=kinds.count)
-    note = (
-        "Its likelihood is of densities where others have probabilities of counts or labels, or "
-        "the other way round: the two cannot be compared."
-    )
-    return [
-        m if masses.get(m.name, usual) == usual
-        else replace(m, comparable=False, notes=(*m.notes, note))
-        for m in models
-    ]  # fmt: skip
+    """The models, those marked whose likelihood cannot be held against that of the others."""
+    scored = [m for m in models if m.nats is not None and m.fit.model is not None]
+    masses = {m.name: tuple(m.fit.model.module.scaler.unscaled) for m in scored if m.fit.model}
+    counts = {m.name: tuple(m.nats[1]) for m in scored if m.nats is not None}
+    marked = []
+    for m in models:
+        note = ""
+        if m in scored and m.nats is not None:
+            if masses[m.name] != _usual(masses):
+                note = UNITS
+            elif counts[m.name] != _usual(counts):
+                note = "It scores other steps of the test data than the others do."
+            elif not np.isfinite(m.nats[0]).all():
+                note = "Some test steps have no finite log-likelihood."
+        marked.append(replace(m, comparable=False, notes=(*m.notes, note)) if note else m)
+    return marked
+
+
+UNITS = (
+    "Its likelihood is of densities where others have probabilities of counts or labels, or the "
+    "other way round: the two cannot be compared."
+)
+
+
+def _usual(values: dict[str, tuple]) -> tuple:
+    every = list(values.values())
+    return max(every, key=every.count)
 
 
 def _check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:

@@ -16,7 +16,8 @@ from seqlatent.comparing.parts import MAX_WINDOWS, Parts, pieces_to_draw, spread
 from seqlatent.comparing.parts import training_windows as windows_of_training
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.inference.protocols import Density, EstimatedDensity
-from seqlatent.measures import CHEAP, FEWEST, measure_drawn
+from seqlatent.measures import CHEAP, measure_drawn
+from seqlatent.measures.windows import FEWEST
 from seqlatent.models.base import SequenceModel
 from seqlatent.tasks.drawing import after_context, draw_like
 from seqlatent.tasks.evaluating import evaluate
@@ -121,10 +122,11 @@ class Measured:
             return float("nan")
         steps = float(self.nats[1].sum())
         if self.kind == "ode":
-            return float((self.scores["upper"] - self.scores["lower"]).sum()) / 2 / steps
-        if (self.scores["num_particles"] == 0).all():
+            upper, lower = (np.asarray(self.scores[c], dtype=float) for c in ("upper", "lower"))
+            return float((upper - lower).sum()) / 2 / steps
+        if not np.asarray(self.scores["num_particles"]).any():
             return 0.0
-        return float(np.linalg.norm(self.scores["std_error"].to_numpy(float))) / steps
+        return float(np.linalg.norm(np.asarray(self.scores["std_error"], dtype=float))) / steps
 
 
 def measure(family: Family, fit: Fit, trials: Trials, num_particles: int) -> Measured:

@@ -18,11 +18,13 @@ from seqlatent.comparing.columns import (
 )
 from seqlatent.comparing.headline import answers, headline, near
 from seqlatent.comparing.measuring import NUM_SAMPLES, Measured
-from seqlatent.comparing.pictures import Picture, extremes, overview, pictures_of
+from seqlatent.comparing.parts import CONTEXT
+from seqlatent.comparing.pictures import Picture, Ranked, extremes, overview, pictures_of
 from seqlatent.comparing.results import (
     FORECAST,
     NATS,
     Comparison,
+    count_text,
     kind_text,
     less_text,
     plus_minus,
@@ -94,7 +96,7 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
         f"{counted(t.windows, 'origin')} in each of "
         f"{counted(len(t.forecast_from), 'test sequence')}"
     )
-    how = "given the steps before" if t.parts.continues else "from nothing"
+    how = f"given up to {CONTEXT} steps before" if t.parts.continues else "from nothing"
     facts = [
         ("Data", f"{s.data}: {counted(division.whole.num_channels, 'channel')}"),
         ("Training", _amount(division.train)),
@@ -144,7 +146,7 @@ def _row(r: Mapping[str, Any], best: Mapping[str, set[str]], fitted: list[str]) 
 
     def words(column: str) -> Cell:
         value = r.get(column)
-        text = value if isinstance(value, str) else truth(value)
+        text = str(value) if isinstance(value, str) else truth(value)
         return Cell(text, text)
 
     def number(column: str, text: str, measure: str = "") -> Cell:
@@ -165,8 +167,7 @@ def _row(r: Mapping[str, Any], best: Mapping[str, set[str]], fitted: list[str]) 
     cells += [
         number(c, seconds(r.get(c))) for c in ("fit_seconds", "processor_seconds", "draw_seconds")
     ]
-    count = _number(r.get("parameters"))
-    cells.append(Cell("-" if not count else f"{int(count):,}", count))
+    cells.append(number("parameters", count_text(r.get("parameters"))))
     return cells
 
 
@@ -180,7 +181,7 @@ def _drawn(comparison: Comparison) -> Section:
     best = {k: min(models, key=lambda n: values[n, k][0]) for k in measures
             if MEASURES[k].better == "lower"}  # fmt: skip
     rows = []
-    for name in dict.fromkeys(frame["drawn_by"]):
+    for name in dict.fromkeys(str(name) for name in frame["drawn_by"]):
         cells = [Cell(REFERENCES.get(name, name), name)]
         for k in measures:
             value, error = values[name, k]
@@ -225,13 +226,12 @@ def _part(m: Measured, comparison: Comparison, pictures: Path | None) -> Section
     return Section(part_id(m.name), m.name, list(m.notes), facts, tables, images)
 
 
-def _extremes_table(name: str, likely: pd.DataFrame, unlikely: pd.DataFrame) -> Table:
+def _extremes_table(name: str, likely: Ranked, unlikely: Ranked) -> Table:
     rows = [
-        [Cell(str(r["name"]), str(r["name"])), Cell(which, which),
-         Cell(f"{r['nats_per_step']:.4g}", float(r["nats_per_step"]))]
-        for which, frame in (("most likely", likely), ("least likely", unlikely))
-        for r in frame.to_dict("records")
-    ]  # fmt: skip
+        [Cell(sequence, sequence), Cell(which, which), Cell(f"{nats:.4g}", nats)]
+        for which, side in (("most likely", likely), ("least likely", unlikely))
+        for sequence, nats in side
+    ]
     columns = [Column("Sequence", "", numeric=False), Column("Which", "", numeric=False),
                Column("Nats per step", "")]  # fmt: skip
     caption = f"The most and the least likely test sequences by {name}"

@@ -20,11 +20,14 @@ from seqlatent.data.readers import load, load_like
 from seqlatent.data.season import season_of
 from seqlatent.data.sequence import Sequence
 from seqlatent.data.splits import split
+from seqlatent.data.steps import show_step
 from seqlatent.errors import InputError
 from seqlatent.options import check_count, is_number
 from seqlatent.training.dividing import Division, divide
 
+FROM = " from "  # between the name of a series and the first step of its window
 SHARE = 0.2  # of the test part, where nothing else says what it is
+CONTEXT = 512  # steps before a test part, or a window of it, that models are given at the most
 MAX_STEPS = 24  # ahead, where there is no season
 MAX_WINDOWS = 100  # that are forecast
 DRAWN_LENGTH, FEW_PIECES, MAX_PIECES = 128, 30, 300  # steps and numbers of drawn sequences
@@ -82,7 +85,7 @@ def divide_in_three(
     else:
         rest, tested, rule = data, load_like(test, data), "the test part was given"
     division = divide(rest, valid, training, calendar="none", seed=seed)
-    return Parts(division, tested, rule)
+    return Parts(division, replace(tested, sequences=tuple(map(_shortened, tested))), rule)
 
 
 def steps_ahead(parts: Parts, prediction_length: int | None) -> tuple[int, int, int]:
@@ -148,7 +151,21 @@ def training_windows(parts: Parts, size: int) -> np.ndarray:
 
 
 def _windows(s: Sequence, first: int, size: int) -> list[Sequence]:
-    """Windows side by side from step `first` on, each with all steps before it as context."""
+    """Windows side by side from step `first` on, each with the steps before it as context."""
     starts = range(first, len(s) - size + 1, size)
-    pieces = [s.slice(0, start + size, start) for start in starts]
-    return [replace(p, unique_id=f"{p.unique_id} {i + 1}") for i, p in enumerate(pieces)]
+    pieces = [_shortened(s.slice(0, start + size, start)) for start in starts]
+    return [
+        replace(p, unique_id=f"{s.unique_id}{FROM}{_short(s.ds[start])}")
+        for p, start in zip(pieces, starts, strict=True)
+    ]
+
+
+def _short(step: np.generic) -> str:
+    """A step as text: a date alone where all is midnight."""
+    return show_step(step).removesuffix(" 00:00:00")
+
+
+def _shortened(s: Sequence) -> Sequence:
+    """With no more context than models are given; scaling still knows all values before."""
+    first = max(0, s.context - CONTEXT)
+    return s.slice(first, len(s), s.context - first) if first else s

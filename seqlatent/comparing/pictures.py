@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from seqlatent.comparing.families import NO_CODE
 from seqlatent.comparing.measuring import Measured, Trials
+from seqlatent.comparing.parts import FROM
 from seqlatent.comparing.results import Comparison
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.plots import (
@@ -22,6 +22,7 @@ from seqlatent.plots import (
     plot_regimes,
     plot_scores,
 )
+from seqlatent.plots.rolls import MAX_CURVES
 from seqlatent.tasks.encoding import infer_latents
 from seqlatent.tasks.evaluation import MODEL, NAIVE
 from seqlatent.tasks.regimes import FoundRegimes
@@ -118,7 +119,8 @@ def _drawn(m: Measured, trials: Trials) -> Picture | None:
         f"On the left {counted(len(trials.real), 'real test sequence')}, on the right as many "
         f"drawn by {m.name} {given}, on the same scale."
     )
-    caption = "Three of each stand out in blue. The two sides should look alike."
+    marked = "" if len(trials.real.targets) > MAX_CURVES else "Three of each stand out in blue. "
+    caption = f"{marked}The two sides should look alike."
     # Windows begin at different steps: both sides are drawn from step 0 on.
     real, drawn = _from_zero(trials.real), _from_zero(m.drawn)
     return Picture("drawn", "Drawn beside real sequences", text, caption, plot_drawn(real, drawn))
@@ -148,38 +150,36 @@ def _extremes(m: Measured, trials: Trials) -> Picture | None:
     if ranked is None:
         return None
     data, likely, unlikely = ranked
-    text = (
-        f"Most likely by {m.name}: {', '.join(likely['name'])}. Least likely: "
-        f"{', '.join(unlikely['name'])}."
-    )
+    first, last = ([name for name, _ in side] for side in (likely, unlikely))
+    text = f"Most likely by {m.name}: {', '.join(first)}. Least likely: {', '.join(last)}."
     caption = "Grey: other test sequences."
-    figure = plot_extremes(data, list(likely["name"]), list(unlikely["name"]))
+    figure = plot_extremes(data, first, last)
     return Picture("extremes", "Most and least likely", text, caption, figure)
 
 
-def extremes(
-    m: Measured, trials: Trials
-) -> tuple[SequenceDataset, pd.DataFrame, pd.DataFrame] | None:
-    """The sequences, or windows of a few long ones, that can be told apart by their likelihood, and
-    `name, nats_per_step` of the most and the least likely of them; None where there are too few."""
+Ranked = list[tuple[str, float]]  # names and nats per step
+
+
+def extremes(m: Measured, trials: Trials) -> tuple[SequenceDataset, Ranked, Ranked] | None:
+    """The sequences, or windows of a few long ones, that can be told apart by their likelihood; the
+    most and the least likely of them; None where there are too few."""
     if m.scores is None or m.steps is None:
         return None
-    whole = len(m.scores) > 2 * NUM_EXTREME
-    if whole:
-        data, table = trials.parts.test, m.scores
-        ranked = pd.DataFrame({"name": table["unique_id"], "nats_per_step": table["nats_per_step"]})
-        data = replace(data, sequences=tuple(s.slice(s.context, len(s)) for s in trials.parts.test))
+    if len(m.scores) > 2 * NUM_EXTREME:
+        data = replace(
+            trials.parts.test,
+            sequences=tuple(s.slice(s.context, len(s)) for s in trials.parts.test),
+        )
+        rows = list(zip(m.scores["unique_id"], m.scores["nats_per_step"], strict=True))
     else:
         data, rows = trials.real, []
-        ids = {p.unique_id: s for s in trials.parts.test for p in trials.pieces
-               if p.unique_id.startswith(f"{s.unique_id} ")}  # fmt: skip
         steps = {str(k): v.set_index("ds")["log_prob"] for k, v in m.steps.groupby("unique_id")}
         for s in data:
-            if s.unique_id in ids:
-                nats = steps[ids[s.unique_id].unique_id].reindex(s.ds)
+            series = s.unique_id.rpartition(FROM)[0]
+            if series in steps:
+                nats = np.asarray(steps[series].reindex(s.ds), dtype=float)
                 rows.append((s.unique_id, float(nats.mean())))
-        ranked = pd.DataFrame(rows, columns=["name", "nats_per_step"])
-    ranked = ranked.dropna().sort_values("nats_per_step", ascending=False)
+    ranked = sorted(((n, x) for n, x in rows if np.isfinite(x)), key=lambda row: -row[1])
     if len(ranked) <= 2 * NUM_EXTREME:
         return None
     return data, ranked[:NUM_EXTREME], ranked[::-1][:NUM_EXTREME]
@@ -203,10 +203,10 @@ def _latents(m: Measured, trials: Trials) -> Picture | None:
     exact = has_exact_latents(frame)
     means = [c for c in frame.columns if c.endswith("_mean")]
     # Those that move most; an unused latent stays where its prior is.
-    moving = sorted(means, key=lambda c: -float(frame[c].std()))[:MAX_LATENTS]
+    moving = sorted(means, key=lambda c: -float(np.nanstd(frame[c])))[:MAX_LATENTS]
     kept = [c for c in means if c in moving]
     columns = ["unique_id", "ds", *(x for c in kept for x in (c, c.replace("_mean", "_scale")))]
-    frame = frame[columns]
+    frame = frame.filter(columns)
     if exact:
         figure = plot_exact_latents(frame)
         text = f"The exact latents of {m.name} on test data, against a standard normal law."

@@ -167,20 +167,17 @@ class Comparison(Summary):
             is_model = m.distances["drawn_by"] == "model"
             parts.append(m.distances[is_model].assign(drawn_by=m.name))
             references = m.distances[~is_model] if references is None else references
-        columns = ["drawn_by", "measure", "value", "std_error"]
         if references is None:
-            return pd.DataFrame(columns=columns)
-        return pd.concat([*parts, references], ignore_index=True)[columns]
+            return pd.DataFrame(columns=["drawn_by", "measure", "value", "std_error"])
+        return pd.DataFrame(pd.concat([*parts, references], ignore_index=True))
 
     @property
     def summary(self) -> str:
         """The table as two aligned texts: what the models are, and what was measured."""
-        table = self.table
-        models = [m.name for m in self.models]
-        what = table[table["model"].isin(models)]
+        rows: list[dict[str, Any]] = self.table.to_dict("records")  # type: ignore[assignment]
         first = text_table(
             [[r["model"], r["trained_by"], truth(r["stochastic"]), r["latent_code"],
-              r["probability"]] for _, r in what.iterrows()],
+              r["probability"]] for r in rows if r["model"] != NAIVE],
             ["model", "trained by", "stochastic", "latent code", "probability"],
         )  # fmt: skip
         drawn = f"{DRAWN}{MAIN}"
@@ -192,8 +189,8 @@ class Comparison(Summary):
                  less_text(r.get("crps_difference"), r.get("crps_difference_se")),
                  plus_minus(r.get("energy"), np.nan), plus_minus(r.get(drawn), np.nan),
                  seconds(r.get("fit_seconds")), seconds(r.get("draw_seconds")),
-                 "-" if pd.isna(r.get("parameters")) else f"{int(r['parameters']):,}"]
-                for _, r in table.iterrows()
+                 count_text(r.get("parameters"))]
+                for r in rows
             ],
             ["model", "nats/step", "kind", "less the best", "CRPS", "less the best", "energy",
              MAIN, "fit s", "draw s", "parameters"],
@@ -249,8 +246,9 @@ def _columns(
 
 
 def _value(summary: pd.DataFrame, measure: str, method: str) -> float:
-    here = summary[(summary["measure"] == measure) & (summary["method"] == method)]
-    return float(here["value"].iloc[0]) if len(here) else np.nan
+    here = (summary["measure"] == measure) & (summary["method"] == method)
+    values = np.asarray(summary["value"], dtype=float)[np.asarray(here)]
+    return float(values[0]) if len(values) else np.nan
 
 
 def _nats_per_step(m: Measured) -> float:
@@ -259,7 +257,7 @@ def _nats_per_step(m: Measured) -> float:
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as JSON takes them: null where a number is missing or infinite."""
-    return json.loads(frame.to_json(orient="records", double_precision=12))
+    return json.loads(str(frame.to_json(orient="records", double_precision=12)))
 
 
 # -- numbers as text ------------------------------------------------------------------------------
@@ -282,6 +280,11 @@ def plus_minus(value: Any, error: Any) -> str:
 
 def seconds(value: Any) -> str:
     return "-" if value is None or pd.isna(value) else f"{value:.1f}"
+
+
+def count_text(value: Any) -> str:
+    """A number of parameters; "-" for none."""
+    return "-" if value is None or value != value or not value else f"{int(value):,}"
 
 
 def truth(value: Any) -> str:

@@ -163,8 +163,8 @@ def usual_parts(
     found = card(data.name)
     if len(data) != found.num_sequences or set(data.lengths.tolist()) != {found.num_steps}:
         return None
-    parts = (_part(data, found.split, part) for part in PARTS)
-    return (*parts, " ".join(found.split.description.split()))
+    train, test = (_part(data, found.split, part) for part in PARTS)
+    return train, test, " ".join(found.split.description.split())
 
 
 def _part(data: "SequenceDataset", split: Split, part: str) -> "SequenceDataset":

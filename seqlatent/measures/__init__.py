@@ -22,7 +22,6 @@ from seqlatent.measures.windows import FEWEST
 __all__ = [
     "ALL",
     "CHEAP",
-    "FEWEST",
     "MEASURES",
     "REFERENCES",
     "Measure",
