@@ -23,7 +23,7 @@ from seqlatent.tasks.evaluation import Evaluation
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell leaves it in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Of `test_properties.py`: few examples, the same every time; or many, chosen anew.
+# Of `test_properties*.py`: few examples, the same every time; or many, chosen anew.
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much]
 settings.register_profile(
     "few",

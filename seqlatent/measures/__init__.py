@@ -17,7 +17,6 @@ from seqlatent.measures.measuring import ALL, CHEAP, MEASURES, REFERENCES, Measu
 from seqlatent.measures.neighbours import nearest
 from seqlatent.measures.references import bootstrap, copula
 from seqlatent.measures.trained import context_fid, discriminative, encoder_of, frechet, predictive
-from seqlatent.measures.windows import FEWEST
 
 __all__ = [
     "ALL",
