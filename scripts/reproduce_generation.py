@@ -28,13 +28,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from benchmark_tools import add_row, commit, parse_model, processor_time, say, show
+from benchmark_tools import add_row, commit, parse_model, say, show
 
 from seqlatent.api import CLASSES
 from seqlatent.errors import InputError, did_you_mean
 from seqlatent.fitted_model import Fitted
 from seqlatent.measures import ALL, MEASURES, bootstrap, context_fid, copula, encoder_of, nearest
 from seqlatent.measures.encoder import Encoder
+from seqlatent.training.clock import processor_time
 
 LENGTH = 24
 SINES = 10_000, 5  # windows and channels

@@ -9,9 +9,9 @@ from seqlatent.inference.protocols import (
     EstimatedDensity,
     ExactPosterior,
     InvertibleLatents,
-    OwnTraining,
     Regimes,
 )
+from seqlatent.inference.training_protocols import OwnTraining
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS
 
