@@ -252,6 +252,8 @@ def test_the_headline_names_a_model_and_a_doubt():
     assert "its forecasts are within one standard error of the best, those of b" in said(
         {"a": A, "b": FAR}, {"b": A, "a": (1.1, 0.1, 0.3)}
     )
+    beaten = said({"a": A}, {"a": A, "seasonal-naive": (0.5, -0.5, 0.1)})
+    assert beaten.endswith("the seasonal naive forecast has a lower CRPS than every model.")
     assert said({}, {"a": A}).endswith("None of the models has a likelihood.")
 
 

@@ -12,6 +12,13 @@ Ranked = Mapping[str, tuple[float, float, float]]  # value, difference from the 
 
 
 def headline(comparison: Comparison) -> str:
+    """The model to take, and a warning where the seasonal naive forecast is better than all."""
+    naive = comparison.forecasts("crps").get(NAIVE)
+    warning = " But the seasonal naive forecast has a lower CRPS than every model."
+    return _taken(comparison) + (warning if naive is not None and naive[1] < 0 else "")
+
+
+def _taken(comparison: Comparison) -> str:
     """One or two sentences: the model to take."""
     nats, crps = comparison.nats(), models_of(comparison.forecasts("crps"))
     if not nats and not crps:
