@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from seqlatent.errors import InputError
 from seqlatent.inference.protocols import (
     Density,
+    DeterministicCodes,
     EstimatedDensity,
     ExactPosterior,
     InvertibleLatents,
@@ -20,6 +21,7 @@ NO_CODE = "no"
 # In the order in which they are looked for.
 CODES: tuple[tuple[type, str], ...] = (
     (InvertibleLatents, "deterministic, invertible"),
+    (DeterministicCodes, "deterministic, with an error"),
     (Regimes, "regimes, posterior computed"),
     (ExactPosterior, "stochastic, posterior computed"),
     (EstimatedDensity, "stochastic, by a guide"),

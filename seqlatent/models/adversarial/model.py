@@ -318,7 +318,7 @@ class GANModel(AdversarialModel):
     for calibrated forecasts with less effort, use `rnn`.
     """
 
-    family = "gan"
+    family, trained_by = "gan", "minimax loss"
 
     def critic_loss(self, real: Tensor, fake: Tensor, weight: Tensor) -> Tensor:
         return losses.minimax_critic(real, fake, weight)
@@ -338,7 +338,7 @@ class WGANModel(AdversarialModel):
     Use it where `gan` does not settle: its critic does not saturate. Its steps take longer.
     """
 
-    family, Options = "wgan", WassersteinOptions
+    family, Options, trained_by = "wgan", WassersteinOptions, "Wasserstein distance"
 
     def critic_loss(self, real: Tensor, fake: Tensor, weight: Tensor) -> Tensor:
         return losses.wasserstein_critic(real, fake, weight)

@@ -73,6 +73,7 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
     """
 
     family, Options, score_name = "autoencoder", AutoencoderOptions, "negative_squared_error"
+    trained_by = "reconstruction"
     options: AutoencoderOptions
     error_covariance: Tensor
     integer: Tensor
