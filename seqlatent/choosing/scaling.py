@@ -7,9 +7,10 @@ units, so that held-out nats per step compare them. Two stages:
 2. short fits of the model itself, for the simplest of the chains that are close to the best of
    these and for the best ones, where the budget allows them. They take at most 30 % of it.
 
-Of a model without a density there is the first stage alone, as linear models have one. What they
-prefer counts for more there: draws that run freely show a trend that values on one scale cannot go
-on with, which may be worth no more than some hundredths of a nat in one step ahead.
+Of a model without a density, and with a budget that does not allow short fits, there is the first
+stage alone. What linear models prefer counts there even where it is small: values on one scale
+cannot go on with a trend, which may be worth no more than some hundredths of a nat to a linear
+model, and is worth much more to a network.
 
 Of the chains that are about as good as the best, the simplest is chosen. Linear models tell much
 less than short fits do: where values are nonlinear functions of a state, they prefer increments by
@@ -48,8 +49,7 @@ CHAINS = (
     "log+running+seasonal",
 )
 CLOSE = 0.1  # nats per step within which chains are tried with the model itself
-SLACK = {"linear": CLOSE, "fit": 0.005}  # nats per step that a simpler chain may lag behind
-SLACK_ALONE = 0.03  # the same by linear models, where no short fits follow
+SLACK = {"linear": 0.03, "fit": 0.005}  # nats per step that a simpler chain may lag behind
 FINALISTS = 3
 ENOUGH_STEPS = 100  # of a short fit; fewer do not tell
 
@@ -182,8 +182,7 @@ def choose_scaling(
             fits = _compared(results, "fit")
             spent = clock.seconds() - start
             return Choice(_simplest(fits), (*tried, *fits), steps, spent)
-    slack = SLACK_ALONE if isinstance(module, OwnSelection) else None
-    return Choice(_simplest(tried, slack), tuple(tried), steps, clock.seconds() - start)
+    return Choice(_simplest(tried), tuple(tried), steps, clock.seconds() - start)
 
 
 def _parts(sequences: Sequence[Series], nats: Sequence[np.ndarray]) -> Parts:
@@ -199,11 +198,8 @@ def _compared(results: dict[str, Parts], by: str) -> list[Tried]:
     return [Tried(chain, by, *pair) for chain, pair in compare(results).items()]
 
 
-def _simplest(tried: Sequence[Tried], slack: float | None = None) -> str:
-    """The first, and so the simplest, that is about as good as the best: within `slack` nats per
-    step (by default `SLACK`) or, where the data tell less than that, within a standard error."""
+def _simplest(tried: Sequence[Tried]) -> str:
+    """The first, and so the simplest, that is about as good as the best: within `SLACK` nats per
+    step or, where the data tell less than that, within a standard error."""
     best = max(t.nats_per_step for t in tried)
-    allowed = SLACK if slack is None else dict.fromkeys(SLACK, slack)
-    return next(
-        t.scaling for t in tried if t.nats_per_step >= best - max(allowed[t.by], t.std_error)
-    )
+    return next(t.scaling for t in tried if t.nats_per_step >= best - max(SLACK[t.by], t.std_error))
