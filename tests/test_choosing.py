@@ -386,13 +386,3 @@ def test_a_simpler_chain_may_lag_behind_a_little():
     assert _simplest(close) == "global"
     unsure = [Tried("global", "linear", -0.63, 0.06), *tried[1:]]
     assert _simplest(unsure) == "global"
-
-
-def test_a_trend_is_left_to_increments_also_where_there_is_no_time_for_short_fits():
-    rng = np.random.default_rng(0)
-    x = 0.05 * np.arange(600) + 3 * np.sin(np.arange(600) / 3) + 0.3 * rng.normal(size=600)
-    train, held_out = split(SequenceDataset.from_arrays(x[None]), 0.2, "time")
-    limits = make(TrainingOptions, {"max_steps": 5})
-    chosen = choose_scaling(lambda scaling: rnn(train, scaling), train, held_out, limits)
-    assert {t.by for t in chosen.tried} == {"linear"}
-    assert "increments" in chosen.scaling
