@@ -85,7 +85,7 @@ class Trainer:
         self.best_weights = _copy(model.state_dict())
         self.curve: list[dict[str, float]] = []
         self.loss_sum, self.loss_count = 0.0, 0
-        self.selecting = False  # whether any parameters were selectable yet
+        self.selecting = not isinstance(model, OwnSelection)  # whether any were selectable yet
         self.seconds, self._clock = 0.0, clock.seconds()
 
     def _first_epoch(self):
@@ -182,8 +182,7 @@ class Trainer:
                 f"at training step {self.step} the validation score is {value}; lower "
                 "learning_rate, or look for extreme values in the data"
             )
-        selectable = not isinstance(model, OwnSelection) or model.selectable()
-        if selectable and not self.selecting:
+        if not self.selecting and isinstance(model, OwnSelection) and model.selectable():
             self.best, self.selecting = -math.inf, True
         annealing = self.step < getattr(self.model.options, "kl_anneal_steps", 0)
         self.stale = 0 if value > self.best + 1e-4 or annealing else self.stale + 1
