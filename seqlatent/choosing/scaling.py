@@ -8,9 +8,9 @@ units, so that held-out nats per step compare them. Two stages:
    these and for the best ones, where the budget allows them. They take at most 30 % of it.
 
 Of a model without a density, and with a budget that does not allow short fits, there is the first
-stage alone. What linear models prefer counts there even where it is small: values on one scale
-cannot go on with a trend, which may be worth no more than some hundredths of a nat to a linear
-model, and is worth much more to a network.
+stage alone. Where held-out values are beyond those of the training data, what linear models prefer
+counts even if it is little: a network on one scale cannot go on with a trend, which may be worth no
+more than some hundredths of a nat to a linear model, and tenths or more to the network.
 
 Of the chains that are about as good as the best, the simplest is chosen. Linear models tell much
 less than short fits do: where values are nonlinear functions of a state, they prefer increments by
@@ -49,7 +49,9 @@ CHAINS = (
     "log+running+seasonal",
 )
 CLOSE = 0.1  # nats per step within which chains are tried with the model itself
-SLACK = {"linear": 0.03, "fit": 0.005}  # nats per step that a simpler chain may lag behind
+SLACK = {"linear": CLOSE, "fit": 0.005}  # nats per step that a simpler chain may lag behind
+SLACK_BEYOND = 0.03  # the same by linear models, where held-out values are beyond the training data
+BEYOND = 0.05  # share of them from which on that is so
 FINALISTS = 3
 ENOUGH_STEPS = 100  # of a short fit; fewer do not tell
 
@@ -182,7 +184,8 @@ def choose_scaling(
             fits = _compared(results, "fit")
             spent = clock.seconds() - start
             return Choice(_simplest(fits), (*tried, *fits), steps, spent)
-    return Choice(_simplest(tried), tuple(tried), steps, clock.seconds() - start)
+    slack = SLACK_BEYOND if _share_beyond(module, scored) > BEYOND else None
+    return Choice(_simplest(tried, slack), tuple(tried), steps, clock.seconds() - start)
 
 
 def _parts(sequences: Sequence[Series], nats: Sequence[np.ndarray]) -> Parts:
@@ -198,8 +201,23 @@ def _compared(results: dict[str, Parts], by: str) -> list[Tried]:
     return [Tried(chain, by, *pair) for chain, pair in compare(results).items()]
 
 
-def _simplest(tried: Sequence[Tried]) -> str:
-    """The first, and so the simplest, that is about as good as the best: within `SLACK` nats per
-    step or, where the data tell less than that, within a standard error."""
+def _share_beyond(module: SequenceModel, held_out: Sequence[Series]) -> float:
+    """The share of held-out values outside of the range of the training data, of the channel where
+    it is largest."""
+    x = np.concatenate([s.x[s.context :] for s in held_out])
+    low, high = (
+        np.array([getattr(c, end) for c in module.description.channels]) for end in ("low", "high")
+    )
+    seen = np.isfinite(x)
+    outside = seen & ((x < low) | (x > high))
+    return float((outside.sum(0) / np.maximum(seen.sum(0), 1)).max())
+
+
+def _simplest(tried: Sequence[Tried], slack: float | None = None) -> str:
+    """The first, and so the simplest, that is about as good as the best: within `slack` nats per
+    step (by default `SLACK`) or, where the data tell less than that, within a standard error."""
     best = max(t.nats_per_step for t in tried)
-    return next(t.scaling for t in tried if t.nats_per_step >= best - max(SLACK[t.by], t.std_error))
+    allowed = SLACK if slack is None else dict.fromkeys(SLACK, slack)
+    return next(
+        t.scaling for t in tried if t.nats_per_step >= best - max(allowed[t.by], t.std_error)
+    )
