@@ -46,7 +46,10 @@ def plot_differences(
     others = np.abs(differences[1:])
     if len(others) and others.max() > 20 * max(float(np.median(others)), 1e-12):
         # One hopeless model would leave the others on one spot.
-        ax.set_xscale("symlog", linthresh=max(float(np.median(others)), 1e-12))
+        linear = max(float(np.median(others)), 1e-12)
+        ax.set_xscale("symlog", linthresh=linear)
+        ends = np.nanmin(differences), np.nanmax(differences)
+        ax.set_xlim(min(1.5 * ends[0], -0.3 * linear), max(1.5 * ends[1], 0.3 * linear))
     ax.set_xlabel(label, fontsize=8)
     return finish(figure, path)
 
