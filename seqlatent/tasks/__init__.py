@@ -185,6 +185,7 @@ from seqlatent.tasks.inspection import Inspection
 from seqlatent.tasks.reconstructing import Reconstruction, reconstruct, reconstruct_codes
 from seqlatent.tasks.regimes import FoundRegimes
 from seqlatent.tasks.scoring import score
+from seqlatent.tasks.streaming import Stream, Streamed, StreamedRows, Streams
 from seqlatent.tasks.watching import Detector, Watched
 
 __all__ = [
@@ -198,6 +199,10 @@ __all__ = [
     "Inspection",
     "Latents",
     "Reconstruction",
+    "Stream",
+    "Streamed",
+    "StreamedRows",
+    "Streams",
     "Watched",
     "calibrate",
     "decode",
