@@ -66,7 +66,8 @@ class StepFound(NamedTuple):
 
     Attributes:
         log_prob: (N,) log p(x_t | x_{<t}) or its estimate, nats in data units; NaN if not scored.
-        tail: (N,) probability of a value at least as surprising; NaN where there is none.
+        tail: (N,) probability of a value at least as surprising; NaN where not scored, None where
+            it is not known.
         latents: (N, Z) means of p(z_t | x_{1:t}), or (N, K) probabilities of regimes; None for a
             model without.
         scales: (N, Z) standard deviations of the latents; None for a model without, and of
@@ -74,7 +75,7 @@ class StepFound(NamedTuple):
     """
 
     log_prob: Tensor
-    tail: Tensor
+    tail: Tensor | None
     latents: Tensor | None
     scales: Tensor | None
 
@@ -152,7 +153,9 @@ class ComputingReader(OnlineReader):
     def __init__(self, model: Density, tail_draws: int):
         self.model, self.tail_draws = model, tail_draws
         self.draws = tail_draws > 0 and isinstance(model, ExactDensity)
-        self._exact_tail = isinstance(model, ExactDensity)  # until it turns out to have none
+        # Until it turns out that this emission has none.
+        usual = ExactDensity.tail_probability
+        self._exact_tail = getattr(type(model), "tail_probability", usual) is not usual
 
     def begin(self, size: int) -> ModelState:
         return first_state(self.model, size)
@@ -171,18 +174,11 @@ class ComputingReader(OnlineReader):
             tail, value, after = drawn_step(model, state, *given, self.tail_draws, noise)
         else:
             value, after = model.log_prob_next(state, *given)
-        value = value[:, 0].to(DOUBLE)
-        if tail is None:
-            tail = torch.full_like(value[:, None], math.nan)
-        latents, scales = self._latents(state, batch)
-        nothing = value.new_tensor(math.nan)
-        found = StepFound(
-            torch.where(step.scored, value, nothing),
-            torch.where(step.scored, tail[:, 0].to(DOUBLE), nothing),
-            latents,
-            scales,
-        )
-        return found, after
+        scored, found = step.scored[:, None], []
+        for part in (value, tail):
+            kept = None if part is None else torch.where(scored, part.to(DOUBLE), math.nan)[:, 0]
+            found.append(kept)
+        return StepFound(*found, *self._latents(state, batch)), after
 
     def _batch(self, state: ModelState, step: Step) -> SequenceBatch | None:
         """The step as a batch, where more is asked of it than its density."""
@@ -271,9 +267,7 @@ class WeighingReader(OnlineReader):
         weights = (sample.log_weight - log_mixture(log_ratios(eps, step.age), size))[..., 0]
         value = torch.where(reading.inside[:, 0], weights.logsumexp(0) - math.log(size), 0.0)
         value, waiting = state.scored(value.to(DOUBLE), step)
-        found = StepFound(
-            value, torch.full_like(value, math.nan), *posterior_moments(sample.z[:, :, 0], weights)
-        )
+        found = StepFound(value, None, *posterior_moments(sample.z[:, :, 0], weights))
         known = reading.after._replace(memory=memory)
         after = _by_series(after, 1)
         return found, Weighed(known, after, state.log_weights, state.filters, waiting)
@@ -327,7 +321,7 @@ class FilteringReader(OnlineReader):
         weights = moved.log_weights.double() + filters.flatten()
         found = StepFound(
             value,
-            torch.full_like(value, math.nan),
+            None,
             *posterior_moments(_of_series(z, count), _of_series(weights, count)),
         )
         known = reading.after._replace(memory=memory)

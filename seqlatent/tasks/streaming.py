@@ -122,6 +122,29 @@ class StreamedRows(NamedTuple):
         return pd.DataFrame(columns)
 
 
+class _Found(NamedTuple):
+    """`StepFound` as arrays."""
+
+    log_prob: np.ndarray
+    tail: np.ndarray
+    latents: np.ndarray | None
+    scales: np.ndarray | None
+
+
+def _joined(parts: list[StepFound], back: np.ndarray) -> _Found:
+    """What was found of several groups of series, in the order `back`."""
+    columns = []
+    for column in zip(*parts, strict=True):
+        arrays = [None if part is None else part.cpu().numpy() for part in column]
+        if any(array is None for array in arrays):
+            columns.append(None)
+        else:
+            columns.append(arrays[0] if len(arrays) == 1 else np.concatenate(arrays))  # type: ignore[arg-type]
+    log_prob, tail, *rest = (None if c is None else c[back] for c in columns)
+    assert log_prob is not None
+    return _Found(log_prob, np.full(len(back), np.nan) if tail is None else tail, *rest)
+
+
 class Streams:
     """Reads rows of many series.
 
@@ -187,11 +210,11 @@ class Streams:
         return StreamedRows(
             names,
             _steps(parsed),
-            found.log_prob.numpy(),
+            found.log_prob,
             self.kind,
-            found.tail.numpy(),
-            None if found.latents is None else found.latents.numpy(),
-            None if found.scales is None else found.scales.numpy(),
+            found.tail,
+            found.latents,
+            found.scales,
             isinstance(self.model, Regimes),
         )
 
@@ -295,34 +318,33 @@ class Streams:
             self._series.join(names)
             self._states.add(len(names), self._reader.begin(len(names)))
 
-    def _read(self, at: np.ndarray, x: np.ndarray, covariates: np.ndarray) -> StepFound:
+    def _read(self, at: np.ndarray, x: np.ndarray, covariates: np.ndarray) -> _Found:
         """Read (N, D) values of some series, given (N, C + S + P) of what is known of the step."""
-        device = self.model.device
-        values = torch.from_numpy(x)[:, None].to(device)
-        known = torch.from_numpy(covariates)[:, None].to(device)
-        age = torch.from_numpy(self._series.age[at]).to(device)
-        observed = ~values.isnan()
+        observed, age = ~np.isnan(x), self._series.age[at]
         past_context = age >= self.model.options.context_length
-        scored = past_context & observed.any(-1)[:, 0]
-        step = Step(values.nan_to_num(0.0), observed, known, age, scored, past_context)
-        parts, order = [], []
+        step = Step(
+            np.where(observed, x, 0.0)[:, None],
+            observed[:, None],
+            covariates[:, None],
+            age,
+            past_context & observed.any(1),
+            past_context,
+        )  # of arrays, and then of tensors
+        parts: list[StepFound] = []
+        order: list[np.ndarray] = []
+        device = self.model.device
         for places, state in self._states.groups(at):
-            whole = len(places) == len(at)
-            some = torch.from_numpy(places)
+            all_of_them = len(places) == len(at) and _ordered(places)
+            now = step if all_of_them else Step(*(part[places] for part in step))
+            now = Step(*(torch.from_numpy(part).to(device) for part in now))
             noise = SequenceNoise.of(self._series.streams(at[places]))
-            now = step if whole and len(order) == 0 and _ordered(places) else Step(
-                *(part[some.to(device)] for part in step)
-            )  # fmt: skip
             found, after = self._reader.read(state, now, noise)
             self._states.put(at[places], after)
             parts.append(found)
             order.append(places)
         self._series.age[at] += 1
-        if len(parts) == 1 and _ordered(order[0]):
-            return StepFound(*(None if p is None else p.cpu() for p in parts[0]))
-        back = torch.from_numpy(np.argsort(np.concatenate(order)))
-        columns = zip(*parts, strict=True)
-        return StepFound(*(None if c[0] is None else torch.cat(c).cpu()[back] for c in columns))
+        back = np.argsort(np.concatenate(order))
+        return _joined(parts, back)
 
     def _read_absent(
         self, at: np.ndarray, absent: list[np.ndarray], parsed: Parsed, before: Before
