@@ -8,7 +8,8 @@ from typing import Any, Literal, overload
 from seqlatent.models.base import SequenceModel
 from seqlatent.options import check_count
 from seqlatent.tasks.alarms import HALF_LIFE, MEMORY, Calibration
-from seqlatent.tasks.streaming import Settings, Stream, Streams
+from seqlatent.tasks.streamed import Settings
+from seqlatent.tasks.streaming import Stream, Streams
 from seqlatent.tasks.watching import Detector
 
 File = str | os.PathLike[str]

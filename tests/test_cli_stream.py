@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from command_line import files
 
 from seqlatent.cli.app import run_command
 
@@ -97,18 +98,19 @@ def test_a_bad_row_ends_it_and_loses_nothing(bad, words, piped, covariate_run):
     ("text", "arguments", "words"),
     [
         ("", [], "there is no input"),
-        ("ds,y\n", [], "no column 'y1'"),
-        ("y1,y1\n", [], "two columns of the input are named 'y1'"),
-        ("y1\n", ["--tail-draws", "-1"], "tail_draws=-1"),
-        ("y1\n", ["--state", "no/state"], "there is no folder no"),
-        ("y1\n", ["--id-column", "shop"], "no column 'shop'"),
+        ("ds,z\n0,1\n", [], "the input has no column 'y'; its header is ds, z"),
+        ("y,y\n", [], "two columns of the input are named 'y'"),
+        ("y\n", ["--tail-draws", "-1"], "tail_draws=-1"),
+        ("y\n", ["--state", "no/state"], "there is no folder no"),
+        ("y\n", ["--id-column", "shop"], "no column 'shop'"),
+        ("y\n", ["--time-column", "day"], "no column 'day'"),
     ],
 )
-def test_refused(text, arguments, words, piped, latent_run, rnn_run):
-    text = text.replace("y1", "y") if "y1" not in words else text
-    status, out, err = piped(text, rnn_run, *arguments)
+def test_refused(text, arguments, words, piped, rnn_run, place):
+    status, out, err = piped(text, rnn_run, "--state", "state", *arguments)
     assert (status, out) == (2, "")
     assert words in err
+    assert files(place) == []
 
 
 def test_latents_and_the_next_step_are_written(piped, latent_run, label_run, covariate_table):
@@ -127,8 +129,9 @@ def test_latents_and_the_next_step_are_written(piped, latent_run, label_run, cov
     assert set(labels["next_weather"]) <= {"rain", "sun"}
 
 
-def test_an_interrupted_pipe_has_said_and_kept_all(rnn_run, tmp_path):
-    """Lines come back one by one, before the next is sent; Ctrl-C while it waits saves the state."""
+def test_an_interrupted_pipe_has_said_and_kept_all(rnn_run, piped):
+    """Lines come back one by one, before the next is sent; a signal while it waits saves the
+    state."""
     command = [sys.executable, "-m", "seqlatent", "stream", str(rnn_run), "--state", "state"]
 
     def begin() -> subprocess.Popen:
@@ -154,7 +157,7 @@ def test_an_interrupted_pipe_has_said_and_kept_all(rnn_run, tmp_path):
         assert process.returncode == 128 + number
         assert err.splitlines()[-1] == "seqlatent: interrupted"
     assert [int(cells[1]) for cells in said] == [0, 1, 2, 3, 4]
-    once = subprocess.run(command[:-2], input="y\n20.5\n21.0\n20.0\n22.0\n21.5\n",
-                          capture_output=True, text=True, check=True)  # fmt: skip
-    found = frame(once.stdout)["log_prob"]
-    np.testing.assert_allclose([float(cells[2]) for cells in said], found, rtol=1e-6)
+    once = piped("y\n20.5\n21.0\n20.0\n22.0\n21.5\n", rnn_run)[1]
+    np.testing.assert_allclose(
+        [float(cells[2]) for cells in said], frame(once)["log_prob"], rtol=1e-6
+    )

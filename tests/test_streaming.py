@@ -1,4 +1,4 @@
-"""Streams: row by row as in a batch, saved and restored, many as one by one, and what is refused."""
+"""Streams: row by row as in a batch, saved and restored, many as one by one; what is refused."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,8 @@ from seqlatent.inference.protocols import EstimatedDensity
 from seqlatent.tasks.encoding import encode
 from seqlatent.tasks.forecasting import forecast
 from seqlatent.tasks.scoring import score
-from seqlatent.tasks.streaming import Settings, Stream, Streams
+from seqlatent.tasks.streamed import Settings
+from seqlatent.tasks.streaming import Stream, Streams
 
 SMOOTHING = [n for n in MODELS if getattr(model(n), "smoothing", False)]
 NAMES = [n for n in MODELS if n not in SMOOTHING]
@@ -135,8 +136,8 @@ def test_computed_latents_are_those_of_the_filter(name: str):
 
 
 def test_estimated_latents_have_the_moments_of_the_filter():
-    """With 6 x 1024 particles, beside the posterior of `encode` with as many: the weights leave some
-    hundred effective ones, and three standard errors of a mean are 0.2 of the scale."""
+    """With 6 x 1024 particles, beside the posterior of `encode` with as many: the weights leave
+    some hundred effective ones, and three standard errors of a mean are 0.2 of the scale."""
     data = dataset(num=1, steps=8)
     m = model("latent", data=data)
     found = streamed(Stream(m, Settings(1024)), data.sequences[0].x)

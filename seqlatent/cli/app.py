@@ -45,8 +45,8 @@ def _main(
 
 
 for command in (
-    datasets, models, fit, combine, compare, score, stream, detect, forecast, evaluate, sample, encode,
-    decode, reconstruct, impute, inspect,
+    datasets, models, fit, combine, compare, score, stream, detect, forecast, evaluate, sample,
+    encode, decode, reconstruct, impute, inspect,
 ):  # fmt: skip
     app.command()(command)
 

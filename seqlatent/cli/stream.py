@@ -99,7 +99,7 @@ def stream(
                     streams.save(state)
                 signals.stop_if_asked()
     finally:
-        if state is not None:
+        if state is not None and streams.ids:
             streams.save(state)
 
 

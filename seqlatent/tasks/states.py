@@ -119,13 +119,13 @@ class States:
     @classmethod
     def of(cls, blocks: list[tuple[np.ndarray, State]]) -> "States":
         """What `blocks` returned."""
-        made, size = cls(), sum(len(members) for members, _ in blocks)
-        places: list[tuple[Block, int] | None] = [None] * size
+        found: dict[int, tuple[Block, int]] = {}
         for members, state in blocks:
             block = Block(members, state)
-            for row, number in enumerate(members):
-                places[number] = (block, row)
-        made._block, made._row = map(list, zip(*places, strict=True))  # type: ignore[arg-type]
+            found |= {int(number): (block, row) for row, number in enumerate(members)}
+        made = cls()
+        made._block = [found[number][0] for number in range(len(found))]
+        made._row = [found[number][1] for number in range(len(found))]
         return made
 
 

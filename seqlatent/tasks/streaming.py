@@ -8,7 +8,7 @@ latents and samples of the next step. The state is small, and can be saved and r
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,128 +21,15 @@ from seqlatent.inference.likelihood import kind_of
 from seqlatent.inference.online import Step, StepFound, online_reader
 from seqlatent.inference.protocols import Density, EstimatedDensity, Regimes
 from seqlatent.models.base import SequenceModel
-from seqlatent.options import check_count, check_seed
+from seqlatent.options import check_count
 from seqlatent.tasks.rows import NONE, WHOLE, Before, Parsed, RowReader, as_step
 from seqlatent.tasks.series import Series
 from seqlatent.tasks.states import States
 from seqlatent.tasks.stream_files import load_streams, save_streams
+from seqlatent.tasks.streamed import Found, Settings, Streamed, StreamedRows, join_found
 
 NAME = "series"  # of a single one, as a table without a column of names has it
 MOST_PATHS = 2**14  # that are sampled together
-
-
-class Settings(NamedTuple):
-    """How streams are read.
-
-    Attributes:
-        num_particles: K of an estimated density.
-        tail_draws: of the tail probability where it is not exact; 0: none.
-        seed: of the noise of both.
-    """
-
-    num_particles: int = 64
-    tail_draws: int = 0
-    seed: int = 0
-
-    @classmethod
-    def checked(cls, **given: int | None) -> "Settings":
-        """With defaults for what is None.
-
-        Raises:
-            InputError: for a number that is out of range.
-        """
-        made = cls(**{name: value for name, value in given.items() if value is not None})
-        check_count("num_particles", made.num_particles)
-        check_count("tail_draws", made.tail_draws, 0)
-        check_seed(made.seed)
-        return made
-
-
-class Streamed(NamedTuple):
-    """What a `Stream` says of one row.
-
-    Attributes:
-        ds: the step.
-        log_prob: log p(x_t | x_{<t}) or its estimate, nats in data units; NaN where not scored.
-        kind: `exact`, `ode` or the estimate's name, as in `score`.
-        tail_probability: of a value at least as surprising; NaN where it has no closed form and
-            nothing is drawn.
-        latents: (Z,) means of p(z_t | x_{1:t}), or (K,) p(s_t | x_{1:t}) of regimes; None for a
-            model without.
-        scales: (Z,) standard deviations of the latents; None without, and of regimes.
-    """
-
-    ds: Any
-    log_prob: float
-    kind: str
-    tail_probability: float
-    latents: np.ndarray | None
-    scales: np.ndarray | None
-
-
-class StreamedRows(NamedTuple):
-    """What `Streams` say of a row of each of N series; see `Streamed`.
-
-    Attributes:
-        unique_ids: the series.
-        ds: (N,) steps: whole numbers or timestamps.
-        log_prob, tail_probability: (N,).
-        kind: of all.
-        latents, scales: (N, Z), or (N, K) and None, or None.
-        regimes: whether the latents are probabilities of regimes.
-    """
-
-    unique_ids: Sequence[str]
-    ds: np.ndarray
-    log_prob: np.ndarray
-    kind: str
-    tail_probability: np.ndarray
-    latents: np.ndarray | None
-    scales: np.ndarray | None
-    regimes: bool
-
-    def to_frame(self) -> pd.DataFrame:
-        """A row per series: `unique_id, ds, log_prob, kind, tail_probability`, and `z1_mean,
-        z1_scale, ...` or `regime1_probability, ...`."""
-        columns: dict[str, Any] = {
-            "unique_id": self.unique_ids,
-            "ds": self.ds,
-            "log_prob": self.log_prob,
-            "kind": self.kind,
-            "tail_probability": self.tail_probability,
-        }
-        for k in range(0 if self.latents is None else self.latents.shape[1]):
-            assert self.latents is not None
-            if self.regimes:
-                columns[f"regime{k + 1}_probability"] = self.latents[:, k]
-                continue
-            columns[f"z{k + 1}_mean"] = self.latents[:, k]
-            if self.scales is not None:
-                columns[f"z{k + 1}_scale"] = self.scales[:, k]
-        return pd.DataFrame(columns)
-
-
-class _Found(NamedTuple):
-    """`StepFound` as arrays."""
-
-    log_prob: np.ndarray
-    tail: np.ndarray
-    latents: np.ndarray | None
-    scales: np.ndarray | None
-
-
-def _joined(parts: list[StepFound], back: np.ndarray) -> _Found:
-    """What was found of several groups of series, in the order `back`."""
-    columns = []
-    for column in zip(*parts, strict=True):
-        arrays = [None if part is None else part.cpu().numpy() for part in column]
-        if any(array is None for array in arrays):
-            columns.append(None)
-        else:
-            columns.append(arrays[0] if len(arrays) == 1 else np.concatenate(arrays))  # type: ignore[arg-type]
-    log_prob, tail, *rest = (None if c is None else c[back] for c in columns)
-    assert log_prob is not None
-    return _Found(log_prob, np.full(len(back), np.nan) if tail is None else tail, *rest)
 
 
 class Streams:
@@ -318,7 +205,7 @@ class Streams:
             self._series.join(names)
             self._states.add(len(names), self._reader.begin(len(names)))
 
-    def _read(self, at: np.ndarray, x: np.ndarray, covariates: np.ndarray) -> _Found:
+    def _read(self, at: np.ndarray, x: np.ndarray, covariates: np.ndarray) -> Found:
         """Read (N, D) values of some series, given (N, C + S + P) of what is known of the step."""
         observed, age = ~np.isnan(x), self._series.age[at]
         past_context = age >= self.model.options.context_length
@@ -344,7 +231,7 @@ class Streams:
             order.append(places)
         self._series.age[at] += 1
         back = np.argsort(np.concatenate(order))
-        return _joined(parts, back)
+        return join_found(parts, back)
 
     def _read_absent(
         self, at: np.ndarray, absent: list[np.ndarray], parsed: Parsed, before: Before

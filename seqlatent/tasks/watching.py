@@ -11,7 +11,8 @@ import numpy as np
 from seqlatent.models.base import SequenceModel
 from seqlatent.tasks.alarms import Calibration
 from seqlatent.tasks.following import Follower
-from seqlatent.tasks.streaming import Settings, Stream
+from seqlatent.tasks.streamed import Settings
+from seqlatent.tasks.streaming import Stream
 
 
 class Watched(NamedTuple):
