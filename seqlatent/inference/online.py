@@ -13,7 +13,7 @@ Where p(x) is estimated, the term of a step without a value is added to that of 
 
 import math
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -80,7 +80,10 @@ class StepFound(NamedTuple):
     scales: Tensor | None
 
 
-class OnlineReader(ABC):
+M = TypeVar("M", bound=StepModel)
+
+
+class OnlineReader(ABC, Generic[M]):
     """Reads steps of many series, one at a time.
 
     Attributes:
@@ -88,7 +91,7 @@ class OnlineReader(ABC):
         draws: whether it uses random numbers to read a step.
     """
 
-    model: StepModel
+    model: M
     draws: bool
 
     @abstractmethod
@@ -115,7 +118,7 @@ class OnlineReader(ABC):
 
 def online_reader(
     model: StepModel, *, num_particles: int, num_filters: int, tail_draws: int
-) -> OnlineReader:
+) -> OnlineReader[Any]:
     """The reader of a model with a likelihood of single steps.
 
     Args:
@@ -147,7 +150,7 @@ def posterior_moments(z: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (weights * (z - mean).square()).sum(0).sqrt()
 
 
-class ComputingReader(OnlineReader):
+class ComputingReader(OnlineReader[Density]):
     """Of a model that computes its density. The state is the model's."""
 
     def __init__(self, model: Density, tail_draws: int):
@@ -164,21 +167,22 @@ class ComputingReader(OnlineReader):
         self, state: ModelState, step: Step, noise: SequenceNoise
     ) -> tuple[StepFound, ModelState]:
         model, tail = self.model, None
-        given = step.x, step.observed, step.covariates
+        x, observed, covariates = step.x, step.observed, step.covariates
         batch = self._batch(state, step)
         if self._exact_tail and batch is not None and isinstance(model, ExactDensity):
             tail = model.tail_probability(batch, state)
             self._exact_tail = tail is not None
         if tail is None and self.draws:
             assert isinstance(model, ExactDensity)
-            tail, value, after = drawn_step(model, state, *given, self.tail_draws, noise)
+            tail, value, after = drawn_step(
+                model, state, x, observed, covariates, self.tail_draws, noise
+            )
         else:
-            value, after = model.log_prob_next(state, *given)
-        scored, found = step.scored[:, None], []
-        for part in (value, tail):
-            kept = None if part is None else torch.where(scored, part.to(DOUBLE), math.nan)[:, 0]
-            found.append(kept)
-        return StepFound(*found, *self._latents(state, batch)), after
+            value, after = model.log_prob_next(state, x, observed, covariates)
+        value = torch.where(step.scored[:, None], value.to(DOUBLE), math.nan)[:, 0]
+        if tail is not None:
+            tail = torch.where(step.scored[:, None], tail.to(DOUBLE), math.nan)[:, 0]
+        return StepFound(value, tail, *self._latents(state, batch)), after
 
     def _batch(self, state: ModelState, step: Step) -> SequenceBatch | None:
         """The step as a batch, where more is asked of it than its density."""
@@ -242,14 +246,14 @@ def _by_particle(state: State) -> State:
     return map_state(lambda s: s.movedim(2, 0).flatten(1, 2), state)
 
 
-class WeighingReader(OnlineReader):
+class WeighingReader(OnlineReader[EstimatedDensity]):
     """Of a model whose posterior factorises over time, or of single particles: each step's latents
     have their own weights."""
 
     draws = True
 
     def __init__(self, model: EstimatedDensity, num_particles: int):
-        self.model: EstimatedDensity = model
+        self.model = model
         self.num_particles = num_particles
 
     def begin(self, size: int) -> Weighed:
@@ -282,13 +286,13 @@ class WeighingReader(OnlineReader):
         return self.model.paths(known, _by_particle(state.particles), chosen)
 
 
-class FilteringReader(OnlineReader):
+class FilteringReader(OnlineReader[EstimatedDensity]):
     """Of a model whose latents depend on earlier ones: particle filters."""
 
     draws = True
 
     def __init__(self, model: EstimatedDensity, num_particles: int, num_filters: int):
-        self.model: EstimatedDensity = model
+        self.model = model
         self.num_particles, self.num_filters = num_particles, num_filters
 
     def begin(self, size: int) -> Weighed:
@@ -325,8 +329,8 @@ class FilteringReader(OnlineReader):
             *posterior_moments(_of_series(z, count), _of_series(weights, count)),
         )
         known = reading.after._replace(memory=memory)
-        after = _by_series(tuple(moved.particles), count)
-        return found, Weighed(known, *after, filters, waiting)
+        particles, log_weights = _by_series(tuple(moved.particles), count)
+        return found, Weighed(known, particles, log_weights, filters, waiting)
 
     def paths(self, state: Weighed, num_paths: int, noise: SequenceNoise) -> ModelState:
         """Paths go on from particles in proportion to their weights, in all filters."""

@@ -108,8 +108,10 @@ def drawn_rarity(model: ExactDensity, batch: SequenceBatch, num_draws: int, nois
     state = model.begin(batch)._replace(memory=model.remember(batch.steps(0, 0)))
     steps = []
     for t in range(batch.x.shape[1]):
-        now = (part[:, t : t + 1] for part in (batch.x, batch.observed, batch.covariates))
-        tail, _, state = drawn_step(model, state, *now, num_draws, noise)
+        x, observed, covariates = (
+            part[:, t : t + 1] for part in (batch.x, batch.observed, batch.covariates)
+        )
+        tail, _, state = drawn_step(model, state, x, observed, covariates, num_draws, noise)
         steps.append(tail)
     return torch.where(batch.scored, torch.cat(steps, 1), math.nan)
 

@@ -115,7 +115,7 @@ class RowReader:
         x = rows.astype(np.float64)
         large = np.abs(x) > MAX_MAGNITUDE
         if large.any():
-            i, d = np.argwhere(large)[0]
+            i, d = (int(place) for place in np.argwhere(large)[0])
             with self._naming(before.names[i]):
                 _number(described.targets[d], x[i, d])
         none = np.zeros((len(x), 0))
@@ -280,7 +280,7 @@ class RowReader:
         distance = parsed.step - before.last
         if self.stride is not None:
             begun &= (distance != self.stride) & (distance % self.stride == 0)
-        for i in np.flatnonzero(begun):
+        for i in np.flatnonzero(begun).tolist():
             with self._naming(before.names[i]):
                 found[i] = self._between(before.last[i], parsed.step[i], own)
         return found

@@ -209,23 +209,18 @@ class Streams:
         """Read (N, D) values of some series, given (N, C + S + P) of what is known of the step."""
         observed, age = ~np.isnan(x), self._series.age[at]
         past_context = age >= self.model.options.context_length
-        step = Step(
-            np.where(observed, x, 0.0)[:, None],
-            observed[:, None],
-            covariates[:, None],
-            age,
-            past_context & observed.any(1),
-            past_context,
-        )  # of arrays, and then of tensors
+        values, scored = np.where(observed, x, 0.0), past_context & observed.any(1)
+        known = (values[:, None], observed[:, None], covariates[:, None])
+        arrays = (*known, age, scored, past_context)  # of a `Step`
         parts: list[StepFound] = []
         order: list[np.ndarray] = []
         device = self.model.device
         for places, state in self._states.groups(at):
             all_of_them = len(places) == len(at) and _ordered(places)
-            now = step if all_of_them else Step(*(part[places] for part in step))
-            now = Step(*(torch.from_numpy(part).to(device) for part in now))
+            now = arrays if all_of_them else [part[places] for part in arrays]
+            step = Step(*(torch.from_numpy(part).to(device) for part in now))
             noise = SequenceNoise.of(self._series.streams(at[places]))
-            found, after = self._reader.read(state, now, noise)
+            found, after = self._reader.read(state, step, noise)
             self._states.put(at[places], after)
             parts.append(found)
             order.append(places)
