@@ -127,7 +127,7 @@ class SavedStreams(NamedTuple):
         return made
 
     def _array(self, number: int) -> np.ndarray:
-        return self.tensors[str(number)].numpy().copy()
+        return self.tensors[str(number)].cpu().numpy().copy()
 
     def _state(self, tree: Any, template: State) -> State:
         if tree is None:

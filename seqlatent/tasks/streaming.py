@@ -214,7 +214,7 @@ class Streams:
         arrays = (*known, age, scored, past_context)  # of a `Step`
         parts: list[StepFound] = []
         order: list[np.ndarray] = []
-        device = self.model.device
+        device = self.model.scaler.loc.device  # `model.device` would look through all parameters
         for places, state in self._states.groups(at):
             all_of_them = len(places) == len(at) and _ordered(places)
             now = arrays if all_of_them else [part[places] for part in arrays]
@@ -335,7 +335,7 @@ class Stream:
             InputError: for a value that the model cannot read, a step that does not come after the
                 last one, or a covariate that is missing; the stream has read nothing then.
         """
-        r = self._all._update([self.name], [row])
+        r = self._all._update(self._all._series.names, [row])
         return Streamed(
             r.ds[0],
             float(r.log_prob[0]),
