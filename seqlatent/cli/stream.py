@@ -249,9 +249,10 @@ class _Writer:
         self._begun = False
 
     def write(self, unique_id: str, step: str | None, found: Any) -> None:
-        columns = found.to_frame().iloc[0].to_dict() | {"unique_id": unique_id}
+        columns = found.columns()
+        columns = {n: c if isinstance(c, str) else c[0] for n, c in columns.items()}
         if step is not None:
-            columns["ds"] = step
+            columns["ds"] = step  # as it was written
         if self.samples:
             columns |= self._next(unique_id)
         if not self._begun:

@@ -80,9 +80,9 @@ class StreamedRows(NamedTuple):
     scales: np.ndarray | None
     regimes: bool
 
-    def to_frame(self) -> pd.DataFrame:
-        """A row per series: `unique_id, ds, log_prob, kind, tail_probability`, and `z1_mean,
-        z1_scale, ...` or `regime1_probability, ...`."""
+    def columns(self) -> dict[str, Any]:
+        """`unique_id, ds, log_prob, kind, tail_probability`, and `z1_mean, z1_scale, ...` or
+        `regime1_probability, ...`; `kind` is one for all rows."""
         columns: dict[str, Any] = {
             "unique_id": self.unique_ids,
             "ds": self.ds,
@@ -98,7 +98,11 @@ class StreamedRows(NamedTuple):
             columns[f"z{k + 1}_mean"] = self.latents[:, k]
             if self.scales is not None:
                 columns[f"z{k + 1}_scale"] = self.scales[:, k]
-        return pd.DataFrame(columns)
+        return columns
+
+    def to_frame(self) -> pd.DataFrame:
+        """The columns, a row per series."""
+        return pd.DataFrame(self.columns())
 
 
 class Found(NamedTuple):

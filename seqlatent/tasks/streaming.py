@@ -95,7 +95,7 @@ class Streams:
         found = self._read(at, parsed.x, covariates)
         self._series.after(at, parsed)
         return StreamedRows(
-            names,
+            tuple(names),
             _steps(parsed),
             found.log_prob,
             self.kind,
