@@ -27,6 +27,8 @@ _HOMES = {
     "SequenceBatch": "seqlatent.data.batch",
     "SequenceDataset": "seqlatent.data.dataset",
     "Comparison": "seqlatent.comparing.results",
+    "Stream": "seqlatent.tasks.streaming",
+    "Streams": "seqlatent.tasks.streaming",
     "collate": "seqlatent.data.batch",
     "combine": "seqlatent.several.combining",
     "compare": "seqlatent.comparing.compare",
@@ -48,6 +50,8 @@ __all__ = [
     "InputError",
     "SequenceBatch",
     "SequenceDataset",
+    "Stream",
+    "Streams",
     "collate",
     "combine",
     "compare",
@@ -77,6 +81,7 @@ if TYPE_CHECKING:
     from seqlatent.tasks.evaluation import Evaluation
     from seqlatent.tasks.forecasting import Forecast
     from seqlatent.tasks.imputing import Imputation
+    from seqlatent.tasks.streaming import Stream, Streams
     from seqlatent.tasks.watching import Detector
 
 

@@ -1,6 +1,6 @@
 """What a fitted model does: score, forecast, sample, impute, and show its latents."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,7 @@ from seqlatent.data.readers import load, load_future, load_like
 from seqlatent.errors import InputError
 from seqlatent.inference.imputation import LAG
 from seqlatent.models.base import SequenceModel
+from seqlatent.online_model import Online
 from seqlatent.tasks.alarms import HALF_LIFE, MEMORY, Calibration
 from seqlatent.tasks.decoding import decode
 from seqlatent.tasks.detecting import Detection, calibrate, detect
@@ -25,10 +26,9 @@ from seqlatent.tasks.progress import counting
 from seqlatent.tasks.reconstructing import reconstruct
 from seqlatent.tasks.regimes import FoundRegimes
 from seqlatent.tasks.scoring import score
-from seqlatent.tasks.watching import Detector
 
 
-class Fitted(ABC):
+class Fitted(Online):
     """What the models of `seqlatent.api` do once they are fitted; data may be whatever
     `seqlatent.load` reads."""
 
@@ -154,19 +154,6 @@ class Fitted(ABC):
         found = self._calibration(calibrate, false_alarms, half_life, memory, **estimate)
         with counting("detecting", len(data), progress) as count:
             return detect(self.module, data, found, gap=gap, progress=count, **estimate)
-
-    def detector(
-        self,
-        *,
-        calibrate: Any = None,
-        false_alarms: float = 1.0,
-        half_life: float = HALF_LIFE,
-        memory: float = MEMORY,
-    ) -> Detector:
-        """`detect` online, for one series: `update(row)` reads its next row; see
-        `seqlatent.tasks.watching`. The arguments are those of `detect`."""
-        found = self._calibration(calibrate, false_alarms, half_life, memory)
-        return Detector(self.module, found)
 
     @abstractmethod
     def _calibration_data(self, data: SequenceDataset | None) -> tuple[SequenceDataset, str]:

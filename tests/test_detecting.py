@@ -11,7 +11,6 @@ from seqlatent.api import Model
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.errors import InputError
 from seqlatent.inference.protocols import Density
-from seqlatent.models.mixture import MixtureModel
 from seqlatent.tasks.alarms import (
     Tail,
     calibration,
@@ -201,11 +200,7 @@ def test_missing_values_are_no_alarm(fitted):
 
 # -- online ----------------------------------------------------------------------------------------
 
-ONLINE = [
-    name
-    for name in MODELS
-    if isinstance(model(name), Density) and not isinstance(model(name), MixtureModel)
-]
+ONLINE = [name for name in MODELS if isinstance(model(name), Density)]
 
 
 @pytest.mark.parametrize("memory", [0, 100])
@@ -275,7 +270,7 @@ def test_rows_with_times_covariates_and_gaps(shop):
         ({"ds": "2024-01-01 05:00", "y": -2, "promo": 1}, "row"),
         ({"ds": "2024-01-01 05:00", "y": np.inf, "promo": 1}, "no finite number"),
         ({"ds": "2024-01-01 03:00", "y": 2, "promo": 1}, "does not come after 2024-01-01 03:00"),
-        ({"ds": "2025-01-01", "y": 2, "promo": 1}, "begin with a new detector"),
+        ({"ds": "2025-01-01", "y": 2, "promo": 1}, "begin a new stream"),
         ({"ds": "noon", "y": 2, "promo": 1}, "neither a whole number nor a time"),
         ({"ds": 7, "y": 2, "promo": 1}, "timestamps in some rows and whole numbers in others"),
         ({"y": 2, "promo": 1}, "no step"),
@@ -294,9 +289,8 @@ def test_a_row_that_cannot_be_read_changes_nothing(row, words, shop):
 
 
 def test_models_that_cannot_watch_say_so():
-    for name in ("latent", "mixture"):
-        with pytest.raises(InputError, match="carries no state from one row to the next"):
-            Detector(model(name), calibration([np.arange(100.0)], 1.0, 0.0, "numbers"))
+    with pytest.raises(InputError, match="sees later values"):
+        Detector(model("dmm"), calibration([np.arange(100.0)], 1.0, 0.0, "numbers"))
 
 
 # -- what it is calibrated on, and what is refused -------------------------------------------------

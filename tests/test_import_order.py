@@ -24,6 +24,7 @@ LAYERS = (
     ("tasks",),
     ("training",),
     ("choosing",),
+    ("online_model",),
     ("fitted_model",),
     ("api",),
     ("several",),

@@ -149,6 +149,14 @@ class DataDescription:
             past_scale=past_scale,
         )
 
+    @classmethod
+    def ranges_of(cls, data: SequenceDataset) -> "DataDescription":
+        """The ranges of the channels and whether they are whole numbers, and nothing else."""
+        values = np.concatenate([s.x for s in data])
+        columns = zip(data.targets, values.T, strict=True)
+        channels = tuple(_range(name, column[np.isfinite(column)]) for name, column in columns)
+        return cls(channels, data.categories)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -225,6 +233,14 @@ def _texts(values: Any) -> tuple[str, ...]:
     if not all(isinstance(value, str) for value in values):
         raise TypeError(f"{values!r} are no texts")
     return tuple(values)
+
+
+def _range(name: str, seen: np.ndarray) -> ChannelDescription:
+    """A channel of these observed values, as far as their range goes."""
+    if len(seen) == 0:
+        return ChannelDescription(name, 0.0, 1.0, 0.0, 0.0, 0.0, False, 0, 0)
+    low, high, whole = float(seen.min()), float(seen.max()), bool((seen == np.round(seen)).all())
+    return ChannelDescription(name, 0.0, 1.0, low, high, 0.0, whole, len(seen), 0)
 
 
 def _describe(

@@ -75,7 +75,7 @@ def goes_by(steps: np.ndarray, frequency: Frequency) -> bool:
     if len(steps) == 1:
         return True
     ticks = _ticks(steps)
-    stride = _stride(frequency)
+    stride = stride_of(frequency)
     if stride is not None:
         length = int(ticks[-1] - ticks[0]) // stride + 1
         return _few_absent(len(steps), length) and not ((ticks - ticks[0]) % stride).any()
@@ -96,7 +96,7 @@ def grid_of(steps: np.ndarray, frequency: Frequency) -> np.ndarray:
     own = frequency_of(steps, frequency)
     if own is None or len(steps) == 1:
         return steps
-    stride = _stride(own)
+    stride = stride_of(own)
     if stride is None:
         return _calendar_grid(steps[0], steps[-1], str(own))
     ticks = _ticks(steps)
@@ -179,7 +179,7 @@ def _alias(nanoseconds: int) -> str:
     return unit if count == 1 else f"{count}{unit}"
 
 
-def _stride(frequency: str | int) -> int | None:
+def stride_of(frequency: str | int) -> int | None:
     """The fixed difference between steps, in nanoseconds for timestamps; None where months, weeks
     or business days make it vary or tie it to the calendar."""
     if isinstance(frequency, int):

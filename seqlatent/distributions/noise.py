@@ -81,6 +81,13 @@ class SequenceNoise(Noise):
         whole.streams = [stream for part in parts for stream in part.streams]
         return whole
 
+    @classmethod
+    def of(cls, streams: Iterable[np.random.Generator]) -> "SequenceNoise":
+        """The noise of streams that have begun already, and go on."""
+        whole = cls((), 0)
+        whole.streams = list(streams)
+        return whole
+
     def sequences(self, some: slice) -> "SequenceNoise":
         """The streams of some of the sequences."""
         part = SequenceNoise((), 0)
@@ -137,6 +144,21 @@ class SequenceNoise(Noise):
         for stream, part, length in zip(self.streams, values, lengths.tolist(), strict=True):
             stream.random(out=part[:length])
         return torch.from_numpy(values).to(like)
+
+    def filter_steps(
+        self, lengths: Tensor, num_steps: int, num_uniform: int, shape: Iterable[int], like: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(B, T, num_uniform) uniform numbers in [0, 1) and (B, T, *shape) standard normal ones for
+        the first `lengths` of T steps, 0 for padding. A step's numbers, of both kinds, come before
+        those of the next one, so that they do not depend on how many steps are still to come."""
+        uniforms = np.zeros((len(self.streams), num_steps, num_uniform))
+        kind = np.float64 if like.dtype == torch.float64 else np.float32
+        normals = np.zeros((len(self.streams), num_steps, *shape), dtype=kind)
+        for i, (stream, length) in enumerate(zip(self.streams, lengths.tolist(), strict=True)):
+            for t in range(length):
+                stream.random(out=uniforms[i, t])
+                stream.standard_normal(dtype=kind, out=normals[i, t])
+        return torch.from_numpy(uniforms).to(like.device), torch.from_numpy(normals).to(like)
 
     def gamma(self, concentration: Tensor) -> Tensor:
         return self._each(concentration, lambda s, value: s.standard_gamma(value))

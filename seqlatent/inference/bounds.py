@@ -103,7 +103,7 @@ def average(estimates: list[Estimate]) -> Estimate:
     """
     if len(estimates) == 1:
         return estimates[0]
-    running = torch.stack([e.log_prob.cumsum(-1) for e in estimates])
+    running = torch.stack([e.log_prob.double().cumsum(-1) for e in estimates])
     log_mean = running.logsumexp(0) - math.log(len(estimates))
     log_prob = log_mean.diff(dim=-1, prepend=torch.zeros_like(log_mean[..., :1]))
     relative = (running[..., -1] - log_mean[..., -1]).exp()

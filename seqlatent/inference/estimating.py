@@ -10,10 +10,9 @@ from seqlatent.data.batch import SequenceBatch
 from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.inference.bounds import Estimate, average, joint_importance, per_step_importance
 from seqlatent.inference.errors import MIN_ESS, jackknife, log_normal, max_tail, tails
+from seqlatent.inference.filters import run_filters
 from seqlatent.inference.protocols import EstimatedDensity
-from seqlatent.inference.smc import Trace, particle_filter
 from seqlatent.inference.widening import is_wide, log_mixture, log_ratios, widen
-from seqlatent.nn.causal import State
 
 CHUNK = 1024  # steps whose particles are in memory at once
 FILTERS = 6  # independent particle filters; their spread gives the standard error
@@ -89,54 +88,17 @@ def _filters(
     num_particles: int,
     num_filters: int,
 ) -> Estimate:
-    each = [_filter(model, batch, reading, noise, num_particles) for _ in range(num_filters)]
-    estimates, traces = [e for e, _ in each], [trace for _, trace in each]
+    estimates, trace = run_filters(model, batch, reading, noise, num_particles, num_filters)
     running = torch.stack([e.log_prob.double().cumsum(-1) for e in estimates])
     starts, ends = (_cut(running, at) for at in _span(batch))
-    times = torch.stack([trace.moves + 1 for trace in traces]).sum(0)
+    times = (trace.moves + 1).unflatten(0, (-1, num_filters)).sum(1)
     number = num_particles * times
-    inverse_ess = torch.stack([trace.inverse_ess() for trace in traces]).sum(0) / times
-    odds = torch.cat([trace.log_odds() for trace in traces])
+    inverse_ess = trace.inverse_ess().unflatten(0, (-1, num_filters)).sum(1) / times
+    odds = trace.log_odds().unflatten(1, (-1, num_filters)).transpose(1, 2).flatten(0, 1)
     tail, _, even = tails(odds, number, num_particles)
     allowed = ((tail < max_tail(number)) & (inverse_ess < 1 / MIN_ESS)) | even
     error = log_normal(ends, starts, tail, allowed)
     return average(estimates)._replace(error=error)
-
-
-def _filter(
-    model: EstimatedDensity,
-    batch: SequenceBatch,
-    reading: Any,
-    noise: SequenceNoise,
-    num_particles: int,
-) -> tuple[Estimate, Trace]:
-    block = max(1, CHUNK // num_particles)  # steps of noise sampled at once
-    like = torch.empty(0, device=batch.x.device)
-    num_steps = batch.x.shape[1]
-    uniforms = noise.uniform_steps(batch.lengths, num_steps, like)
-    shifts = noise.uniform_steps(batch.lengths, num_steps, like)
-    shifts = (shifts * num_particles).long().clamp(max=num_particles - 1)
-    trace = Trace(num_particles, len(batch.x), batch.x.device)
-    eps = wide = mixed = like
-    bound = []
-
-    def propose(t: int, particles: State) -> tuple[Tensor, State]:
-        nonlocal eps, wide, mixed
-        at = t % block
-        if at == 0:
-            eps = particle_noise(noise, batch.steps(t, t + block), num_particles, model.latent_dim)
-            eps, wide = widen(eps, t, shifts[:, t : t + block])
-            mixed = log_mixture(log_ratios(eps, t), num_particles)
-        now = reading.steps(t, t + 1)
-        sample, particles = model.propose(now, eps[:, :, at : at + 1], particles)
-        weight = sample.log_weight[..., 0]
-        share = trace.log_weights.masked_fill(wide[..., at], -torch.inf).softmax(0)
-        inside = now.inside[:, 0]
-        bound.append(torch.where(inside, (share * weight).sum(0), 0.0))
-        return torch.where(inside, weight - mixed[..., at], 0.0), particles
-
-    found, _ = particle_filter(propose, uniforms, num_particles, trace)
-    return found._replace(elbo=torch.stack(bound, -1).sum(-1)), trace
 
 
 def particle_noise(

@@ -95,6 +95,13 @@ class StepModel(nn.Module, ABC):
         )
         return batch, self.scaler.after(state.memory, torch.where(observed, x, torch.nan))
 
+    def at_start_of_paths(self, state: ModelState) -> ModelState:
+        """The state, from which paths keep within limits by the values so far
+        (`seqlatent.nn.limits`)."""
+        scaler = self.scaler
+        own = scaler.own_scale(state.memory)
+        return state._replace(memory=scaler.limits.begin(state.memory, own))
+
     @property
     def device(self) -> torch.device:
         """The device of the parameters."""
@@ -132,7 +139,9 @@ class ExactDensity(Density):
 
     kind = "exact"
 
-    def tail_probability(self, batch: SequenceBatch) -> Tensor | None:
+    def tail_probability(
+        self, batch: SequenceBatch, state: ModelState | None = None
+    ) -> Tensor | None:
         """(B, T) the probability, given x_{<t}, of a value with at most the density of x_t: NaN
         where not scored; None where it has no closed form (`seqlatent.inference.rarity`)."""
         return None
@@ -201,7 +210,9 @@ class EstimatedDensity(StepModel):
 
     @abstractmethod
     def reading(self, batch: SequenceBatch, state: ModelState | None = None) -> Any:
-        """What the model computes from the values alone; its `steps(start, stop)` is a slice."""
+        """What the model computes from the values alone. Its `steps(start, stop)` is a slice, its
+        `repeated(num)` has each sequence `num` times, and its `after` is the state after the last
+        step, without latents."""
 
     @abstractmethod
     def propose(
@@ -219,6 +230,17 @@ class EstimatedDensity(StepModel):
         Returns:
             the latents `z` with their (K, B, T) `log_weight` = log p(x_t | .) + log p(z_t | .)
             - log q(z_t | .) in nats, and the particles' states.
+        """
+
+    @abstractmethod
+    def paths(self, state: ModelState, particles: Any, chosen: Tensor) -> ModelState:
+        """States of S paths of each of B sequences, (B * S, ...), those of a sequence side by side,
+        for `sample_steps` to go on from.
+
+        Args:
+            state: of the sequences, without latents.
+            particles: their states, of (K, B) particles, as `propose` returned them.
+            chosen: (S, B) which particle each path goes on from.
         """
 
     @abstractmethod

@@ -31,7 +31,7 @@ from torch import Tensor
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.distributions.noise import Noise, SequenceNoise
-from seqlatent.inference.protocols import ExactDensity
+from seqlatent.inference.protocols import ExactDensity, ModelState
 from seqlatent.nn.causal import repeat_state
 
 MAX_DRAWN = 2**16  # draws of all steps of the sequences that are read together
@@ -105,18 +105,32 @@ def drawn_rarity(model: ExactDensity, batch: SequenceBatch, num_draws: int, nois
         num_draws: N.
         noise: with a stream for each sequence.
     """
-    size, num_steps, _ = batch.x.shape
     state = model.begin(batch)._replace(memory=model.remember(batch.steps(0, 0)))
     steps = []
-    for t in range(num_steps):
+    for t in range(batch.x.shape[1]):
         x, observed, covariates = (
             part[:, t : t + 1] for part in (batch.x, batch.observed, batch.covariates)
         )
-        many = repeat_state(state, num_draws)
-        seen, known = (part.repeat_interleave(num_draws, 0) for part in (observed, covariates))
-        drawn, _ = model.sample_steps(many, known, noise)
-        others = model.log_prob_next(many, drawn, seen, known)[0].view(size, num_draws)
-        own, state = model.log_prob_next(state, x, observed, covariates)
-        lower = others <= own + ROUNDING * (1 + own.abs())
-        steps.append((1 + lower.sum(1)) / (num_draws + 1))
-    return torch.where(batch.scored, torch.stack(steps, 1), math.nan)
+        tail, _, state = drawn_step(model, state, x, observed, covariates, num_draws, noise)
+        steps.append(tail)
+    return torch.where(batch.scored, torch.cat(steps, 1), math.nan)
+
+
+def drawn_step(
+    model: ExactDensity,
+    state: ModelState,
+    x: Tensor,
+    observed: Tensor,
+    covariates: Tensor,
+    num_draws: int,
+    noise: Noise,
+) -> tuple[Tensor, Tensor, ModelState]:
+    """The step after a state with its memory: (B, 1) estimates of r_t, and what `log_prob_next`
+    returns; the other arguments are those of `drawn_rarity` and `next_batch`."""
+    many = repeat_state(state, num_draws)
+    seen, known = (part.repeat_interleave(num_draws, 0) for part in (observed, covariates))
+    drawn, _ = model.sample_steps(many, known, noise)
+    others = model.log_prob_next(many, drawn, seen, known)[0].view(len(x), num_draws)
+    own, after = model.log_prob_next(state, x, observed, covariates)
+    lower = others <= own + ROUNDING * (1 + own.abs())
+    return (1 + lower.sum(1, keepdim=True)) / (num_draws + 1), own, after

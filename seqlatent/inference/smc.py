@@ -45,6 +45,57 @@ class Particles(NamedTuple):
     log_weights: Tensor
 
 
+def even(num_particles: int, num_sequences: int, device: torch.device) -> Particles:
+    """Particles before the first step: without a state, and of equal weight."""
+    level = -math.log(num_particles)
+    return Particles(None, torch.full((num_particles, num_sequences), level, device=device))
+
+
+class Filtered(NamedTuple):
+    """One step of a filter.
+
+    Attributes:
+        log_prob: (B,) log p^(x_t | x_{<t}), nats.
+        bound: (B,) the same with one particle.
+        ess: (B,) effective sample size.
+        log_weights: (K, B) normalised, before resampling.
+        ancestors: (K, B) of the particles after resampling; None if none were resampled.
+        particles: after it.
+    """
+
+    log_prob: Tensor
+    bound: Tensor
+    ess: Tensor
+    log_weights: Tensor
+    ancestors: Tensor | None
+    particles: Particles
+
+
+def filter_step(before: Tensor, log_weight: Tensor, state: State, uniforms: Tensor) -> Filtered:
+    """Weigh the particles of a step, and resample them where few have all the weight.
+
+    Args:
+        before: (K, B) normalised log-weights before the step.
+        log_weight: (K, B) of the step.
+        state: of the particles after the step.
+        uniforms: (B,) for resampling.
+    """
+    size = len(before)
+    total = before + log_weight
+    step = total.logsumexp(0)
+    log_w = total - step
+    bound = (before.exp() * log_weight).sum(0)
+    ess = (-(2 * log_w).logsumexp(0)).exp()
+    poor = ess < (size + 1) / 2
+    if not bool(poor.any()):
+        return Filtered(step, bound, ess, log_w, None, Particles(state, log_w))
+    chosen = systematic(log_w.detach(), uniforms)
+    own = torch.arange(size, device=chosen.device)[:, None]
+    ancestors = torch.where(poor, chosen, own)
+    after = Particles(take(state, ancestors), torch.where(poor, -math.log(size), log_w))
+    return Filtered(step, bound, ess, log_w, ancestors, after)
+
+
 def particle_filter(
     propose: Proposal, uniforms: Tensor, num_particles: int, record: Record | None = None
 ) -> tuple[Estimate, Particles]:
@@ -61,37 +112,25 @@ def particle_filter(
         the estimate, and the particles after the last step. The estimate's variance is NaN: average
         several, or see `Trace`.
     """
-    size, (num_sequences, num_steps) = num_particles, uniforms.shape
-    level = -math.log(size)
-    state: State = None
-    log_w = torch.full((size, num_sequences), level, device=uniforms.device)
+    num_sequences, num_steps = uniforms.shape
+    particles = even(num_particles, num_sequences, uniforms.device)
     added, sizes, elbo = [], [], []
     for t in range(num_steps):
-        log_weight, state = propose(t, state)
-        total = log_w + log_weight
-        step = total.logsumexp(0)
-        added.append(step)
-        elbo.append((log_w.exp() * log_weight).sum(0))
-        log_w = total - step
-        ess = (-(2 * log_w).logsumexp(0)).exp()
-        sizes.append(ess)
-        poor = ess < (size + 1) / 2
-        weights, ancestors = log_w, None
-        if bool(poor.any()):
-            chosen = systematic(log_w.detach(), uniforms[:, t])
-            own = torch.arange(size, device=chosen.device)[:, None]
-            ancestors = torch.where(poor, chosen, own)
-            state = take(state, ancestors)
-            log_w = torch.where(poor, level, log_w)
+        log_weight, state = propose(t, particles.state)
+        f = filter_step(particles.log_weights, log_weight, state, uniforms[:, t])
+        added.append(f.log_prob)
+        elbo.append(f.bound)
+        sizes.append(f.ess)
+        particles = f.particles
         if record is not None:
-            record(weights, ancestors)
+            record(f.log_weights, f.ancestors)
     log_prob = torch.stack(added, -1)
     return Estimate(
         log_prob,
         torch.full_like(log_prob[:, 0], torch.nan),
         torch.stack(sizes, -1).mean(-1),
         torch.stack(elbo, -1).sum(-1),
-    ), Particles(state, log_w)
+    ), particles
 
 
 class Trace:

@@ -28,12 +28,21 @@ def is_wide(num_particles: int, device: torch.device) -> Tensor:
     return (place % period == period - 1) & (place // period < 2 * (num_particles // SHARE))
 
 
-def widen(eps: Tensor, start: int = 0, shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def _steps(start: int | Tensor, num_steps: int, like: Tensor) -> Tensor:
+    """(T,) or (B, T) numbers of the steps from `start` on."""
+    step = torch.arange(num_steps, device=like.device)
+    return step + (start[:, None] if isinstance(start, Tensor) else start)
+
+
+def widen(
+    eps: Tensor, start: int | Tensor = 0, shift: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Widen the noise of some particles.
 
     Args:
         eps: (K, B, T, Z) standard normal noise of steps start, ..., start + T - 1.
-        start: the first of the steps, on which it depends which latents are widened.
+        start: the first of the steps, or (B,) those of each sequence, on which it depends which
+            latents are widened.
         shift: (B, T) whole numbers, uniform in 0, ..., K - 1, by which the places of the wide
             particles are moved. A filter needs it, because its particles have different pasts.
 
@@ -47,7 +56,7 @@ def widen(eps: Tensor, start: int = 0, shift: Tensor | None = None) -> tuple[Ten
         place = (place + shift) % size
     nth = place // (SHARE // 2)
     wide = is_wide(size, eps.device)[place]
-    step = torch.arange(start, start + num_steps, device=eps.device)
+    step = _steps(start, num_steps, eps)
     one = (nth // 2 + each * step) % dim == torch.arange(dim, device=eps.device)[
         :, None, None, None
     ]
@@ -55,7 +64,7 @@ def widen(eps: Tensor, start: int = 0, shift: Tensor | None = None) -> tuple[Ten
     return torch.where(scaled, WIDTH * eps, eps), wide
 
 
-def log_ratios(eps: Tensor, start: int = 0) -> Tensor:
+def log_ratios(eps: Tensor, start: int | Tensor = 0) -> Tensor:
     """(2, K, B, T) log densities of noise that is wide in one latent, and in all, less those of
     standard normal noise; with the arguments of `widen`."""
     size, _, num_steps, dim = eps.shape
@@ -63,8 +72,8 @@ def log_ratios(eps: Tensor, start: int = 0) -> Tensor:
     if not each:
         return eps.new_zeros(2, *eps.shape[:3])
     ratio = eps.square() * (0.5 - 0.5 / WIDTH**2) - math.log(WIDTH)
-    step = torch.arange(start, start + num_steps, device=eps.device)
-    latent = (torch.arange(each, device=eps.device)[:, None] + each * step) % dim  # (each, T)
+    first = torch.arange(each, device=eps.device)[:, None, None]
+    latent = (first + each * _steps(start, num_steps, eps)) % dim  # (each, B or 1, T)
     share = torch.nn.functional.one_hot(latent, dim).to(ratio).mean(0).log()
     return torch.stack([(ratio + share).logsumexp(-1), ratio.sum(-1)])
 

@@ -97,10 +97,12 @@ class Autoregressive(FillingModel, DrawnMarginals):
         log_weights = draw_seen(self.head, h, y[rows], batch.observed[rows], num_draws, noise)
         return log_weights - self.log_scale(batch)[rows]
 
-    def tail_probability(self, batch: SequenceBatch) -> Tensor | None:
+    def tail_probability(
+        self, batch: SequenceBatch, state: ModelState | None = None
+    ) -> Tensor | None:
         if self.description.num_channels > 1 or self.scaler.any_logged:
             return None
-        _, distributions, y, _ = self._log_prob(batch, None)
+        _, distributions, y, _ = self._log_prob(batch, state)
         tail = self.value_distribution.tail(distributions.params(y), y)
         return None if tail is None else torch.where(batch.scored, tail[..., 0], torch.nan)
 

@@ -300,10 +300,12 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         padding = (step >= batch.lengths[:, None])[..., None]
         return self._filter(batch, state, batch.observed | padding)
 
-    def tail_probability(self, batch: SequenceBatch) -> Tensor | None:
+    def tail_probability(
+        self, batch: SequenceBatch, state: ModelState | None = None
+    ) -> Tensor | None:
         if self.description.num_channels > 1 or self.scaler.any_logged:
             return None
-        e, _ = self._score(batch, self.begin(batch)).standardised()
+        e, _ = self._score(batch, state or self.begin(batch)).standardised()
         tail = normal_tail(unbend(e[..., 0])[0])
         return torch.where(batch.scored, tail, torch.nan)
 

@@ -150,6 +150,9 @@ class MixtureModel(SequenceModel, LossTraining, DrawnMarginals):
         batch = replace(batch, scaled=None)
         return tuple(m.remember(batch) for m in self.parts)
 
+    def at_start_of_paths(self, state: ModelState) -> ModelState:
+        return self._joined([m.at_start_of_paths(s) for m, s in self._members(state)], state.last)
+
     def _joined(self, states: Sequence[ModelState], u: Tensor) -> ModelState:
         memories, networks = ((s.memory for s in states), ((s.last, s.network) for s in states))
         return ModelState(tuple(memories), u, tuple(networks))

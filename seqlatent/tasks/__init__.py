@@ -37,6 +37,11 @@ A score is log p(x_{1:T}) of a sequence, in nats.
 - *Tail probabilities*: on request (`tail_draws`), each step has the probability of a value at least
   as surprising, given the steps before it: uniform if the model is true and values are real. Only
   models whose kind is `exact` have it. `seqlatent.inference.rarity` has the formulas.
+- *Streams*: `stream` reads rows as they come and gives the same numbers: exact ones, and estimates
+  by the same particles, where seed and series' names are the same. It tells no error of an
+  estimate, and refuses guides that see later values. After each row it has the filtered latents,
+  p(z_t | x_{1:t}), and samples of the next step. Steps of the training data's frequency that are
+  left out are read as missing, with covariates of 0.
 - *Steps*: every observed step counts, the first one too, and averages are over all steps. Missing
   values are left out. The other sequences in the data do not change a sequence's score. If the data
   has missing values and the training data had none, there is a warning; with `hide=0.05` in
@@ -185,6 +190,8 @@ from seqlatent.tasks.inspection import Inspection
 from seqlatent.tasks.reconstructing import Reconstruction, reconstruct, reconstruct_codes
 from seqlatent.tasks.regimes import FoundRegimes
 from seqlatent.tasks.scoring import score
+from seqlatent.tasks.streamed import Streamed, StreamedRows
+from seqlatent.tasks.streaming import Stream, Streams
 from seqlatent.tasks.watching import Detector, Watched
 
 __all__ = [
@@ -198,6 +205,10 @@ __all__ = [
     "Inspection",
     "Latents",
     "Reconstruction",
+    "Stream",
+    "Streamed",
+    "StreamedRows",
+    "Streams",
     "Watched",
     "calibrate",
     "decode",

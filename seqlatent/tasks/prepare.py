@@ -61,7 +61,7 @@ def check_values(model: SequenceModel, data: SequenceDataset) -> None:
         check_values(part, data)
     try:
         if isinstance(model, EmissionModel):
-            check_support(model.options.emission, DataDescription.of(data, spreads=False))
+            check_support(model.options.emission, DataDescription.ranges_of(data))
     except InputError as error:
         raise InputError(f"{data.name}: {error}") from None
     model.check(data)

@@ -63,11 +63,19 @@ def filtered_paths(
         size = max(num_paths, FILTER_PARTICLES)
         _, (particles, log_weights) = filter_reading(model, r, size, uniforms[:, :-1], noise)
         chosen = systematic(log_weights, uniforms[:, -1], num_paths)
+    after = r.after._replace(memory=model.remember(batch))
+    return chosen_paths(after, particles, chosen, filling)
+
+
+def chosen_paths(
+    after: ModelState, particles: State, chosen: Tensor, filling: bool = False
+) -> ModelState:
+    """States of paths that go on from chosen particles; see `EstimatedDensity.paths`."""
     guide, prior = particles
-    memory, last, network = repeat_state(r.after._replace(memory=model.remember(batch)), num_paths)
+    memory, last, network = repeat_state(after, len(chosen))
 
     def side_by_side(part: State) -> State:
         return map_state(lambda s: s.transpose(0, 1).flatten(0, 1), take(part, chosen))
 
-    after = (network[0], side_by_side(prior))
-    return ModelState(memory, last, (*after, side_by_side(guide)) if filling else after)
+    own = (network[0], side_by_side(prior))
+    return ModelState(memory, last, (*own, side_by_side(guide)) if filling else own)

@@ -36,7 +36,7 @@ from seqlatent.inference.bounds import (
 from seqlatent.inference.protocols import EstimatedDensity, Fillable, ModelState
 from seqlatent.inference.smc import systematic
 from seqlatent.models.emission_model import EmissionModel
-from seqlatent.models.latent.filtering import filter_reading, filtered_paths
+from seqlatent.models.latent.filtering import chosen_paths, filter_reading, filtered_paths
 from seqlatent.models.latent.guide import GuideDistribution
 from seqlatent.models.latent.guides import build_guide
 from seqlatent.models.latent.options import LatentOptions
@@ -304,6 +304,9 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         self, batch: SequenceBatch, num_paths: int, noise: Noise, filling: bool = False
     ) -> ModelState:
         return filtered_paths(self, batch, num_paths, noise, filling)
+
+    def paths(self, state: ModelState, particles: State, chosen: Tensor) -> ModelState:
+        return chosen_paths(state, particles, chosen)
 
     def at_floor(self, batch: SequenceBatch) -> Tensor:
         """(B, T, D) to what extent, 0 to 1, the floor of the scale determines each density."""

@@ -38,6 +38,10 @@ class Reading(NamedTuple):
         """Steps start..stop-1."""
         return Reading(*(part[:, start:stop] for part in self[:-1]), self.after)  # type: ignore[arg-type]
 
+    def repeated(self, num: int) -> "Reading":
+        """Each sequence `num` times, side by side."""
+        return Reading(*(part.repeat_interleave(num, 0) for part in self[:-1]), self.after)  # type: ignore[arg-type]
+
 
 class LatentSample(NamedTuple):
     """Latents from the guide, (K, B, T, Z), and (K, B, T) densities at them, nats, data units."""
