@@ -21,7 +21,7 @@ from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions, choose_batch_size
 from seqlatent.training.trainer import Trainer
 
-SLOW_LATENTS = ("latent", "latent-bent-independent")
+SLOW_LATENTS = ("latent-bent", "latent", "latent-bent-independent")
 
 
 def options(**values) -> TrainingOptions:
