@@ -16,7 +16,7 @@ import seqlatent as sl
 from seqlatent.api import RNN, LinearGaussian
 from seqlatent.choosing import Choice, Tried, choose_scaling
 from seqlatent.choosing.linear import FEWEST, STEPS, linear_scores, some
-from seqlatent.choosing.scaling import ENOUGH_STEPS, SLACK_BEYOND, _simplest, candidates
+from seqlatent.choosing.scaling import ENOUGH_STEPS, candidates
 from seqlatent.choosing.trials import TRIAL_STEPS
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
@@ -377,24 +377,3 @@ def test_a_fit_says_what_it_chose(caplog):
     with caplog.at_level(logging.INFO, "seqlatent"):
         RNN(hidden_dim=4, emission="normal").fit(walks(), max_steps=2, progress=False)
     assert caplog.text.count("held-out nats per step by linear models") == 1
-
-
-def test_a_simpler_chain_may_lag_behind_a_little():
-    tried = [Tried("global", "linear", -0.63, 0.01), Tried("increments", "linear", -0.58, 0.0)]
-    assert _simplest(tried) == "global"
-    assert _simplest(tried, SLACK_BEYOND) == "increments"
-    assert _simplest([Tried("global", "linear", -0.6, 0.01), tried[1]], SLACK_BEYOND) == "global"
-
-
-@pytest.mark.parametrize(("rise", "chosen"), [(0.0, "global"), (9.0, "increments")])
-def test_without_short_fits_values_beyond_the_training_data_decide(rise, chosen, monkeypatch):
-    def nats(module, chain, fitted, scored):
-        return [np.full(len(s.x), worth.get(chain, -2.0)) for s in scored]
-
-    worth = {"global": -0.63, "increments": -0.58}
-    monkeypatch.setattr("seqlatent.choosing.scaling.linear_scores", nats)
-    x = np.random.default_rng(0).normal(size=(20, 30, 1))
-    train, held_out = (SequenceDataset.from_arrays(v) for v in (x, 0.5 * x[:10] + rise))
-    limits = make(TrainingOptions, {"max_steps": 5})
-    found = choose_scaling(lambda scaling: rnn(train, scaling), train, held_out, limits)
-    assert found.scaling == chosen

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from cases import EMISSIONS, MODELS, UNSCORED, dataset, emissions, model, without_gradient
+from drawing import history_may_be_cut, saved_and_loaded, seeds_decide
 from torch.autograd.functional import jacobian
 
 from seqlatent.api import CLASSES
@@ -25,9 +26,8 @@ from seqlatent.inference.protocols import Density, ModelState
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS as REGISTRY
 from seqlatent.options import make
-from seqlatent.tasks.forecasting import forecast, sample
+from seqlatent.tasks.forecasting import forecast
 from seqlatent.tasks.scoring import score
-from seqlatent.training.checkpoint import load_model, save_model
 from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions
 
@@ -186,27 +186,14 @@ def test_gradient_to_every_parameter(name: str, emission: str):
 @pytest.mark.parametrize("name", NAMES)
 def test_saved_and_loaded_is_the_same_model(name: str, tmp_path):
     m, data = model(name), dataset(num=3)
-    save_model(m, tmp_path / "run", {"note": 1})
-    again, fitted = load_model(tmp_path / "run")
-    assert fitted == {"note": 1}
-    assert again.options == m.options
-    assert again.description == m.description
+    again = saved_and_loaded(m, data, tmp_path / "run", 3)
     np.testing.assert_array_equal(score(again, data)[0]["log_prob"], score(m, data)[0]["log_prob"])
-    a, b = (forecast(k, data, 3, num_samples=10).samples for k in (m, again))
-    np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_seeds(name: str):
     m, data = model(name), dataset(num=2)
-    a, b, c = (forecast(m, data, 3, num_samples=10, seed=s).samples for s in (0, 0, 1))
-    np.testing.assert_array_equal(a, b)
-    assert not np.array_equal(a, c)
-    alone = forecast(m, data[[1]], 3, num_samples=10, seed=0)[0].samples
-    np.testing.assert_allclose(alone, a[1], rtol=1e-5)
-    np.testing.assert_array_equal(
-        sample(m, 2, 4, seed=3).sequences[1].x, sample(m, 2, 4, seed=3).sequences[1].x
-    )
+    seeds_decide(m, data, 3)
     if name not in COMPUTED:
         scores = [score(m, data, num_particles=4, seed=s)[0]["log_prob"][0] for s in (0, 0, 1)]
         assert scores[0] == scores[1] != scores[2]
@@ -370,7 +357,4 @@ def test_sample_moments(name: str):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_long_history_is_read_in_chunks(name: str, monkeypatch: pytest.MonkeyPatch):
-    m, data = model(name), dataset(num=1, steps=9)
-    whole = forecast(m, data, 2, num_samples=4).samples
-    monkeypatch.setattr("seqlatent.inference.paths.CHUNK", 2)
-    np.testing.assert_allclose(forecast(m, data, 2, num_samples=4).samples, whole, rtol=1e-5)
+    history_may_be_cut(model(name), dataset(num=1, steps=9), 2, monkeypatch)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from cases import UNSCORED, dataset, unscored, without_gradient
+from drawing import history_may_be_cut, saved_and_loaded, seeds_decide
 
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
@@ -15,9 +16,8 @@ from seqlatent.errors import InputError
 from seqlatent.inference.training_protocols import LossTraining
 from seqlatent.options import make
 from seqlatent.processes import PROCESSES
-from seqlatent.tasks.forecasting import forecast, sample
+from seqlatent.tasks.forecasting import forecast
 from seqlatent.tasks.scoring import score
-from seqlatent.training.checkpoint import load_model, save_model
 from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions
 from seqlatent.training.selection import validation_score
@@ -73,27 +73,13 @@ def test_gradient_to_every_parameter(name: str, missing: bool):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_saved_and_loaded_is_the_same_model(name: str, tmp_path):
-    m, data = unscored(name), dataset(num=3)
-    save_model(m, tmp_path / "run", {"note": 1})
-    again, fitted = load_model(tmp_path / "run")
-    assert fitted == {"note": 1}
-    assert again.options == m.options
-    assert again.description == m.description
-    a, b = (forecast(k, data, 7, num_samples=10).samples for k in (m, again))
-    np.testing.assert_array_equal(a, b)
+    saved_and_loaded(unscored(name), dataset(num=3), tmp_path / "run", 7)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_seeds(name: str):
     m, data = unscored(name), dataset(num=2)
-    a, b, c = (forecast(m, data, 5, num_samples=10, seed=s).samples for s in (0, 0, 1))
-    np.testing.assert_array_equal(a, b)
-    assert not np.array_equal(a, c)
-    alone = forecast(m, data[[1]], 5, num_samples=10, seed=0)[0].samples
-    np.testing.assert_allclose(alone, a[1], rtol=1e-5)
-    np.testing.assert_array_equal(
-        sample(m, 2, 4, seed=3).sequences[1].x, sample(m, 2, 4, seed=3).sequences[1].x
-    )
+    seeds_decide(m, data, 5)
 
 
 @pytest.mark.parametrize("name", BY_LOSS)
@@ -121,10 +107,7 @@ def test_missing_values_and_past_covariates(name: str):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_long_history_is_read_in_chunks(name: str, monkeypatch: pytest.MonkeyPatch):
-    m, data = unscored(name), dataset(num=1, steps=9)
-    whole = forecast(m, data, 5, num_samples=4).samples
-    monkeypatch.setattr("seqlatent.inference.paths.CHUNK", 2)
-    np.testing.assert_allclose(forecast(m, data, 5, num_samples=4).samples, whole, rtol=1e-5)
+    history_may_be_cut(unscored(name), dataset(num=1, steps=9), 5, monkeypatch)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -49,9 +49,10 @@ CHAINS = (
     "log+running+seasonal",
 )
 CLOSE = 0.1  # nats per step within which chains are tried with the model itself
-SLACK = {"linear": CLOSE, "fit": 0.005}  # nats per step that a simpler chain may lag behind
-SLACK_BEYOND = 0.03  # the same by linear models, where held-out values are beyond the training data
-BEYOND = 0.05  # share of them from which on that is so
+# Nats per step that a simpler chain may lag behind: by short fits; by linear models; and by these
+# where held-out values are beyond the training data.
+SLACK, SLACK_LINEAR, SLACK_BEYOND = 0.005, CLOSE, 0.03
+BEYOND = 0.05  # share of held-out values from which on that is so
 FINALISTS = 3
 ENOUGH_STEPS = 100  # of a short fit; fewer do not tell
 
@@ -183,8 +184,8 @@ def choose_scaling(
         else:
             fits = _compared(results, "fit")
             spent = clock.seconds() - start
-            return Choice(_simplest(fits), (*tried, *fits), steps, spent)
-    slack = SLACK_BEYOND if _share_beyond(module, scored) > BEYOND else None
+            return Choice(_simplest(fits, SLACK), (*tried, *fits), steps, spent)
+    slack = SLACK_BEYOND if _share_beyond(module, scored) > BEYOND else SLACK_LINEAR
     return Choice(_simplest(tried, slack), tuple(tried), steps, clock.seconds() - start)
 
 
@@ -213,11 +214,8 @@ def _share_beyond(module: SequenceModel, held_out: Sequence[Series]) -> float:
     return float((outside.sum(0) / np.maximum(seen.sum(0), 1)).max())
 
 
-def _simplest(tried: Sequence[Tried], slack: float | None = None) -> str:
+def _simplest(tried: Sequence[Tried], slack: float) -> str:
     """The first, and so the simplest, that is about as good as the best: within `slack` nats per
-    step (by default `SLACK`) or, where the data tell less than that, within a standard error."""
+    step or, where the data tell less than that, within a standard error."""
     best = max(t.nats_per_step for t in tried)
-    allowed = SLACK if slack is None else dict.fromkeys(SLACK, slack)
-    return next(
-        t.scaling for t in tried if t.nats_per_step >= best - max(allowed[t.by], t.std_error)
-    )
+    return next(t.scaling for t in tried if t.nats_per_step >= best - max(slack, t.std_error))

@@ -30,6 +30,28 @@ TimeColumn = Annotated[
     str | None,
     typer.Option(help="Column of timestamps or integer steps (default: ds, date, ...)."),
 ]
+Targets = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Columns to model (default: y, or all numeric ones)."),
+]
+Covariates = Annotated[
+    str | None, typer.Option(metavar="C,D", help="Columns whose future values are known.")
+]
+Static = Annotated[
+    str | None,
+    typer.Option(
+        metavar="E,F",
+        help="Columns with one value for each series: numbers, or texts, which are categories; "
+        "unique_id makes the series itself a category.",
+    ),
+]
+Calendar = Annotated[
+    str | None,
+    typer.Option(
+        help="Calendar cycles as covariates, such as day,week (hour, day, week, month, year), "
+        "or none (default: those that suit the steps)."
+    ),
+]
 SpreadsheetSafe = Annotated[
     bool,
     typer.Option(

@@ -8,11 +8,15 @@ import typer
 
 from seqlatent.cli.common import (
     INTERRUPTED,
+    Calendar,
+    Covariates,
     Data,
     IdColumn,
     Json,
     Quiet,
     Seed,
+    Static,
+    Targets,
     TimeColumn,
     names,
     say,
@@ -59,21 +63,10 @@ def compare(
         str,
         typer.Option(help="Share of the rest that is held out for choices of the fits, or a file."),
     ] = "0.1",
-    targets: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="Columns to model (default: y, or all numeric ones)."),
-    ] = None,
-    covariates: Annotated[
-        str | None, typer.Option(metavar="C,D", help="Columns whose future values are known.")
-    ] = None,
-    static: Annotated[
-        str | None,
-        typer.Option(metavar="E,F", help="Columns with one value for each series."),
-    ] = None,
-    calendar: Annotated[
-        str | None,
-        typer.Option(help="Calendar cycles as covariates, such as day,week, or none."),
-    ] = None,
+    targets: Targets = None,
+    covariates: Covariates = None,
+    static: Static = None,
+    calendar: Calendar = None,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     seed: Seed = 0,
@@ -89,7 +82,7 @@ def compare(
 ) -> None:
     """Fit several models to the same data, and compare them on test data.
 
-    All have an equal share of the processor's time. DIR/index.html is a page with tables and
+    Each fit has an equal share of the processor's time. DIR/index.html is a page with tables and
     pictures that opens in any browser, without a network.
     """
     from seqlatent.comparing.compare import compare as compare_models

@@ -8,12 +8,16 @@ import typer
 
 from seqlatent.cli.common import (
     INTERRUPTED,
+    Calendar,
+    Covariates,
     Data,
     Device,
     IdColumn,
     Json,
     Quiet,
     Seed,
+    Static,
+    Targets,
     Threads,
     TimeColumn,
     check_outputs,
@@ -45,32 +49,14 @@ def fit(
     emission: Annotated[
         str | None, typer.Option(help="Distribution of the values (default: chosen from the data).")
     ] = None,
-    targets: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="Columns to model (default: y, or all numeric ones)."),
-    ] = None,
-    covariates: Annotated[
-        str | None, typer.Option(metavar="C,D", help="Columns whose future values are known.")
-    ] = None,
-    static: Annotated[
-        str | None,
-        typer.Option(
-            metavar="E,F",
-            help="Columns with one value for each series: numbers, or texts, which are categories; "
-            "unique_id makes the series itself a category.",
-        ),
-    ] = None,
+    targets: Targets = None,
+    covariates: Covariates = None,
+    static: Static = None,
     past_covariates: Annotated[
         str | None,
         typer.Option(metavar="G,H", help="Columns whose values are known up to the present only."),
     ] = None,
-    calendar: Annotated[
-        str | None,
-        typer.Option(
-            help="Calendar cycles as covariates, such as day,week (hour, day, week, month, year), "
-            "or none (default: those that suit the steps)."
-        ),
-    ] = None,
+    calendar: Calendar = None,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     valid: Annotated[

@@ -58,9 +58,11 @@ def encode(
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
-    """Infer the latents: mean and scale at each step. Those of a flow are exact, with scale 0.
+    """Infer the latents: mean and scale at each step.
 
-    The codes of an autoencoder have scale 0 too.
+    Of 'latent', the latents of the next step, given the values up to this one (predicted); those
+    of the step itself are given by --posterior guide. The latents of a flow are exact and the codes
+    of an autoencoder are computed, both with scale 0.
 
     Of 'switching', infer the regimes: the most probable one at each step, and the probability of
     each.

@@ -314,8 +314,8 @@ class GANModel(AdversarialModel):
 
         x_t = g(x_{<t}, e_t),    min_g max_f E log s(f(x)) + E log (1 - s(f(g)))
 
-    Use it for draws that cannot be told from the data, as windows, not step by step. For scores, or
-    for calibrated forecasts with less effort, use `rnn`.
+    Use it for samples that are judged as whole windows, not step by step. For scores, or for
+    calibrated forecasts with less effort, use `rnn`.
     """
 
     family, trained_by = "gan", "minimax loss"
