@@ -151,7 +151,7 @@ class Fitted(Online):
                 data do not fit the model.
         """
         data, estimate = self._load(data), {"num_particles": num_particles, "seed": seed}
-        found = self._calibration(calibrate, false_alarms, half_life, memory, **estimate)
+        found = self.calibration(calibrate, false_alarms, half_life, memory, **estimate)
         with counting("detecting", len(data), progress) as count:
             return detect(self.module, data, found, gap=gap, progress=count, **estimate)
 
@@ -159,9 +159,10 @@ class Fitted(Online):
     def _calibration_data(self, data: SequenceDataset | None) -> tuple[SequenceDataset, str]:
         """The data that set a threshold, by default held-out ones, and what they are in words."""
 
-    def _calibration(
+    def calibration(
         self, data: Any, false_alarms: float, half_life: float, memory: float, **estimate: int
     ) -> Calibration:
+        """The threshold of `detect`, whose arguments these are."""
         given = None if data is None else self._load(data)
         held_out, source = self._calibration_data(given)
         return calibrate(

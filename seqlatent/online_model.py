@@ -24,7 +24,7 @@ class Online(ABC):
         """The torch module."""
 
     @abstractmethod
-    def _calibration(
+    def calibration(
         self, data: Any, false_alarms: float, half_life: float, memory: float, **estimate: int
     ) -> Calibration:
         """The threshold of `detect`."""
@@ -43,7 +43,7 @@ class Online(ABC):
         `seqlatent.tasks.watching`. The arguments are those of `detect`."""
         settings = Settings.checked(num_particles=num_particles, seed=seed)
         estimate = {"num_particles": num_particles, "seed": seed}
-        found = self._calibration(calibrate, false_alarms, half_life, memory, **estimate)
+        found = self.calibration(calibrate, false_alarms, half_life, memory, **estimate)
         return Detector(self.module, found, settings)
 
     @overload

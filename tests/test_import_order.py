@@ -27,7 +27,7 @@ LAYERS = (
     ("online_model",),
     ("fitted_model",),
     ("api",),
-    ("several",),
+    ("several", "shards"),
     ("comparing",),
     ("cli",),
     ("__main__",),

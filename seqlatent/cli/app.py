@@ -20,6 +20,7 @@ from seqlatent.cli.fit import fit
 from seqlatent.cli.forecast import forecast, sample
 from seqlatent.cli.latents import decode, encode, impute, inspect, reconstruct
 from seqlatent.cli.score import score
+from seqlatent.cli.sharded import partition
 from seqlatent.cli.stream import stream
 from seqlatent.errors import InputError, Interrupted, one_line
 
@@ -46,7 +47,7 @@ def _main(
 
 for command in (
     datasets, models, fit, combine, compare, score, stream, detect, forecast, evaluate, sample,
-    encode, decode, reconstruct, impute, inspect,
+    encode, decode, reconstruct, impute, inspect, partition,
 ):  # fmt: skip
     app.command()(command)
 

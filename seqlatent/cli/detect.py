@@ -21,6 +21,15 @@ from seqlatent.cli.common import (
     set_up,
     show,
 )
+from seqlatent.cli.sharded import (
+    Engine,
+    Overwrite,
+    Sharding,
+    Workers,
+    goes_to_folders,
+    over_shards,
+    tell,
+)
 
 
 def detect(
@@ -62,6 +71,9 @@ def detect(
         Path | None, typer.Option(help="Picture of the series with their alarms.")
     ] = None,
     seed: Seed = 0,
+    workers: Workers = 1,
+    engine: Engine = "processes",
+    overwrite: Overwrite = False,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     spreadsheet_safe: SpreadsheetSafe = False,
@@ -73,7 +85,8 @@ def detect(
 
     Surprise is -log p(x_t | x_{<t}), in nats. An alarm is raised where its moving mean is above a
     threshold that held-out data exceed at the rate of --false-alarms, and which then follows the
-    surprise of each series, so that the rate holds where surprise drifts.
+    surprise of each series, so that the rate holds where surprise drifts. With a folder of Parquet
+    files as data and folders as --out and --steps-out, tables are written in parts.
     """
     from seqlatent.api import load_model
     from seqlatent.data.readers import load_like
@@ -81,10 +94,21 @@ def detect(
     from seqlatent.text import text_table
 
     set_up(quiet, threads, as_json)
-    check_outputs([out, steps_out], [plot])
+    outs, sharding = {"alarms": out, "steps": steps_out}, Sharding(workers, engine, overwrite)
+    in_folders = goes_to_folders(data, outs, sharding, {"--plot": plot})
+    if not in_folders:
+        check_outputs([out, steps_out], [plot])
     model = load_model(run)
     described = model.module.description
     held_out = calibrate and load_like(calibrate, described, id_column, time_column)
+    if in_folders:
+        estimate = {"num_particles": num_particles, "seed": seed}
+        threshold = model.calibration(held_out, false_alarms, half_life, memory, **estimate)
+        facts = over_shards(
+            "detect", run, data, outs, {"calibrated": threshold, "gap": gap, **estimate}, sharding,
+            id_column=id_column, time_column=time_column, bar=show(quiet or as_json),
+        )  # fmt: skip
+        return tell("detect", facts, outs, as_json)
     found = model.detect(
         load_like(data, described, id_column, time_column),
         calibrate=held_out,

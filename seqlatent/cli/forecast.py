@@ -20,6 +20,15 @@ from seqlatent.cli.common import (
     set_up,
     show,
 )
+from seqlatent.cli.sharded import (
+    Engine,
+    Overwrite,
+    Sharding,
+    Workers,
+    goes_to_folders,
+    over_shards,
+    tell,
+)
 
 
 def forecast(
@@ -52,6 +61,9 @@ def forecast(
         Path | None, typer.Option(help="Picture of the forecasts after their history.")
     ] = None,
     seed: Seed = 0,
+    workers: Workers = 1,
+    engine: Engine = "processes",
+    overwrite: Overwrite = False,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     spreadsheet_safe: SpreadsheetSafe = False,
@@ -62,7 +74,8 @@ def forecast(
     """Forecast the steps that follow each sequence.
 
     The result holds means, quantiles and sample paths, of each series or, with --aggregate, of
-    sums over series.
+    sums over series. With a folder of Parquet files as data and folders as --out and --samples-out,
+    tables are written in parts, and the same command goes on where it stopped.
     """
     from seqlatent.api import load_model
     from seqlatent.data.readers import load_future, load_like
@@ -71,6 +84,15 @@ def forecast(
     from seqlatent.text import frame_text
 
     set_up(quiet, threads, as_json)
+    outs, sharding = {"forecast": out, "samples": samples_out}, Sharding(workers, engine, overwrite)
+    others = {"--plot": plot, "--aggregate": aggregate, "--future": future}
+    if goes_to_folders(data, outs, sharding, others):
+        options = {"prediction_length": prediction_length, "num_samples": num_samples, "seed": seed}
+        facts = over_shards(
+            "forecast", run, data, outs, options, sharding,
+            id_column=id_column, time_column=time_column, bar=show(quiet or as_json),
+        )  # fmt: skip
+        return tell("forecast", facts, outs, as_json)
     check_outputs([out, samples_out], [plot])
     model = load_model(run)
     loaded = load_like(data, model.module.description, id_column, time_column)

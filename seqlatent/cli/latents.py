@@ -22,6 +22,15 @@ from seqlatent.cli.common import (
     set_up,
     show,
 )
+from seqlatent.cli.sharded import (
+    Engine,
+    Overwrite,
+    Sharding,
+    Workers,
+    goes_to_folders,
+    over_shards,
+    tell,
+)
 from seqlatent.errors import InputError
 
 
@@ -52,6 +61,9 @@ def encode(
         ),
     ] = None,
     seed: Seed = 0,
+    workers: Workers = 1,
+    engine: Engine = "processes",
+    overwrite: Overwrite = False,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     spreadsheet_safe: SpreadsheetSafe = False,
@@ -83,6 +95,14 @@ def encode(
     from seqlatent.text import counted
 
     set_up(quiet, threads)
+    outs, sharding = {"latents": out, "samples": samples_out}, Sharding(workers, engine, overwrite)
+    if goes_to_folders(data, outs, sharding, {"--plot": plot, "--plot-map": plot_map}):
+        options = {"num_samples": num_samples, "seed": seed, "posterior": posterior}
+        facts = over_shards(
+            "encode", run, data, outs, options, sharding,
+            id_column=id_column, time_column=time_column, bar=show(quiet),
+        )  # fmt: skip
+        return tell("encode", facts, outs, False)
     check_outputs([out, samples_out], [plot, plot_map])
     model = load_model(run)
     if plot_map and not isinstance(model.module, InvertibleLatents):
@@ -205,6 +225,9 @@ def impute(
         Path | None, typer.Option(help="Picture of the gaps and what fills them.")
     ] = None,
     seed: Seed = 0,
+    workers: Workers = 1,
+    engine: Engine = "processes",
+    overwrite: Overwrite = False,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     spreadsheet_safe: SpreadsheetSafe = False,
@@ -219,6 +242,14 @@ def impute(
     from seqlatent.text import counted, frame_text
 
     set_up(quiet, threads, as_json)
+    outs = {"imputed": out, "filled": filled_out, "samples": samples_out}
+    sharding = Sharding(workers, engine, overwrite)
+    if goes_to_folders(data, outs, sharding, {"--plot": plot}):
+        facts = over_shards(
+            "impute", run, data, outs, {"num_samples": num_samples, "seed": seed, "lag": lag},
+            sharding, id_column=id_column, time_column=time_column, bar=show(quiet or as_json),
+        )  # fmt: skip
+        return tell("impute", facts, outs, as_json)
     check_outputs([out, filled_out, samples_out], [plot])
     model = load_model(run)
     loaded = load_like(data, model.module.description, id_column, time_column)

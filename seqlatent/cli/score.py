@@ -20,6 +20,15 @@ from seqlatent.cli.common import (
     set_up,
     show,
 )
+from seqlatent.cli.sharded import (
+    Engine,
+    Overwrite,
+    Sharding,
+    Workers,
+    goes_to_folders,
+    over_shards,
+    tell,
+)
 
 
 def score(
@@ -66,6 +75,9 @@ def score(
         Path | None, typer.Option(help="Picture of the scores and the most unusual sequences.")
     ] = None,
     seed: Seed = 0,
+    workers: Workers = 1,
+    engine: Engine = "processes",
+    overwrite: Overwrite = False,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     spreadsheet_safe: SpreadsheetSafe = False,
@@ -76,6 +88,10 @@ def score(
     """Compute the log-likelihood of each sequence.
 
     It is in nats and refers to data units.
+
+    Data may be a folder of Parquet files that do not fit into memory (seqlatent partition makes
+    one). With a folder as --out the table is written in parts, and the same command goes on where
+    it stopped.
     """
     from seqlatent.api import load_model
     from seqlatent.data.readers import load_like
@@ -84,6 +100,21 @@ def score(
     from seqlatent.text import score_lines, text_table
 
     set_up(quiet, threads, as_json)
+    outs, sharding = {"scores": out, "steps": steps_out}, Sharding(workers, engine, overwrite)
+    if goes_to_folders(data, outs, sharding, {"--plot": plot}):
+        options = {
+            "num_particles": num_particles,
+            "seed": seed,
+            "estimator": estimator,
+            "target_error": target_error,
+            "tail_draws": tail_draws if steps_out else None,
+            "marginal_draws": marginal_draws or None,
+        }
+        facts = over_shards(
+            "score", run, data, outs, options, sharding,
+            id_column=id_column, time_column=time_column, bar=show(quiet or as_json),
+        )  # fmt: skip
+        return tell("score", facts, outs, as_json)
     check_outputs([out, steps_out], [plot])
     model = load_model(run)
     loaded = load_like(data, model.module.description, id_column, time_column)

@@ -105,6 +105,7 @@ def load_like(
     like: SequenceDataset | DataDescription,
     id_column: str | None = None,
     time_column: str | None = None,
+    name: str | None = None,
 ) -> SequenceDataset:
     """Load data by the names that other data were loaded by.
 
@@ -112,6 +113,7 @@ def load_like(
         source: whatever `load` reads; a `SequenceDataset` is returned as it is.
         like: the other data, or a model's description of its training data.
         id_column, time_column: in place of those of `like`.
+        name: what messages call a frame.
 
     Raises:
         InputError: as `load` does.
@@ -125,7 +127,11 @@ def load_like(
         names |= {"static": like.static_names, "past_covariates": like.past_names}
     if _is_table(source):
         id_column, time_column = id_column or like.id_column, time_column or like.time_column
-    data = load(source, **names, id_column=id_column or DEFAULT_ID, time_column=time_column)
+    names |= {"id_column": id_column or DEFAULT_ID, "time_column": time_column}
+    if name is not None and isinstance(source, pd.DataFrame):
+        data = SequenceDataset.from_frame(source, **names, name=name)
+    else:
+        data = load(source, **names)
     # Whole numbers have no calendar. A model that needs it says so (`tasks/prepare.py`).
     return with_calendar(data, cycles_of(like.covariate_names)) if has_timestamps(data) else data
 

@@ -1,0 +1,178 @@
+"""Tables of a folder of data, shard by shard, and `seqlatent partition`."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seqlatent.cli.common import IdColumn, Json, Quiet, TimeColumn, say, set_up, show
+from seqlatent.errors import InputError
+
+Workers = Annotated[
+    int,
+    typer.Option(
+        help="Processes that share the work, each with one thread, where --out is a folder."
+    ),
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="Where the workers run: processes, of this machine; or ray, a cluster "
+        "(pip install 'seqlatent[ray]')."
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make all tables of a folder anew.")]
+
+
+@dataclass(frozen=True)
+class Sharding:
+    """The options of tables that go to folders."""
+
+    workers: int = 1
+    engine: str = "processes"
+    overwrite: bool = False
+
+
+def goes_to_folders(
+    data: str, outs: Mapping[str, Path | None], sharding: Sharding, others: Mapping[str, Any]
+) -> bool:
+    """Whether the tables of a command are written to folders, shard by shard: where what is given
+    as their names has no ending of a table.
+
+    Args:
+        data: as it was given.
+        outs: the tables' names.
+        sharding: its options.
+        others: options that need all of the data in memory, by name.
+
+    Raises:
+        InputError: when options contradict each other.
+    """
+    from seqlatent.data.folders import ENDING, is_folder
+    from seqlatent.data.tables import WRITE_ENDINGS, ending
+
+    given = [path for path in outs.values() if path]
+    folders = [path for path in given if ending(path, WRITE_ENDINGS) is None]
+    readable = is_folder(data) or (os.path.isfile(data) and data.lower().endswith(ENDING))
+    if not readable or not folders:
+        if sharding != Sharding():
+            raise InputError(
+                "--workers, --engine and --overwrite are for tables that go to a folder: give "
+                "Parquet data, and a folder as --out"
+            )
+        return False
+    if len(folders) < len(given):
+        raise InputError(
+            f"{folders[0]} is a folder and {next(p for p in given if p not in folders)} a file; "
+            "let all tables go to folders"
+        )
+    if len({os.path.abspath(path) for path in folders}) < len(folders):
+        raise InputError(f"{folders[0]}: two tables have the same folder; rename one")
+    for option, value in others.items():
+        if value:
+            raise InputError(
+                f"{option} needs all of the data in memory, and tables that go to a folder are "
+                "made in parts; leave it out, or give files as --out"
+            )
+    return True
+
+
+def over_shards(
+    task: str,
+    run: Path,
+    data: str,
+    outs: Mapping[str, Path | None],
+    options: Mapping[str, Any],
+    sharding: Sharding,
+    *,
+    id_column: str | None,
+    time_column: str | None,
+    bar: bool,
+) -> dict[str, float]:
+    """Write the tables of a task to folders; numbers over all shards."""
+    from seqlatent.api import load_model
+    from seqlatent.shards import Job, work
+
+    described = load_model(run).module.description
+    job = Job(
+        task=task,
+        run=os.path.abspath(run),
+        source=data if sharding.engine == "processes" else os.path.abspath(data),
+        folders={name: os.path.abspath(path) for name, path in outs.items() if path},
+        options=options,
+        id_column=id_column or described.id_column,
+        time_column=time_column or described.time_column,
+    )
+    return work(
+        job,
+        workers=sharding.workers,
+        engine=sharding.engine,
+        overwrite=sharding.overwrite,
+        progress=bar,
+    )
+
+
+def tell(task: str, facts: Mapping[str, float], outs: Mapping[str, Path | None], as_json: bool):
+    """Print what was done."""
+    if as_json:
+        print(json.dumps(dict(facts)))
+        return
+    numbers = {key: int(value) for key, value in facts.items() if key not in ("nats", "variance")}
+    words = f"{numbers['series']} series"
+    if task == "score":
+        steps = max(1, numbers["steps"])
+        error = facts["variance"] ** 0.5 / steps
+        words += (
+            f", {numbers['steps']} steps: {facts['nats']:.3f} nats in all, "
+            f"{facts['nats'] / steps:.4f} nats per step"
+        )
+        words += f" (standard error of the estimates {error:.5f})" if error else ""
+    elif task == "impute":
+        words += f": imputed {numbers['values']} values"
+    elif task == "detect":
+        words += f": {numbers['alarms']} alarms, {numbers['alarmed']} of {numbers['steps']} steps"
+    say(f"{words}; in {', '.join(str(path) for path in outs.values() if path)}")
+
+
+def partition(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA", help="A folder of Parquet files, a pattern in quotes, or a table."
+        ),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="A new folder.")],
+    rows: Annotated[int, typer.Option(help="Rows of a file, about.", min=1)] = 2**20,
+    id_column: IdColumn = None,
+    time_column: TimeColumn = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Sort a table of any size by series, into a folder of Parquet files.
+
+    The other commands read such a folder in parts. Memory holds one file's rows at a time.
+    """
+    from seqlatent.data.frames import DEFAULT_ID
+    from seqlatent.data.partition import partition as write
+    from seqlatent.tasks.progress import counting
+    from seqlatent.text import counted
+
+    set_up(quiet, None, as_json)
+    with counting("rows, twice", 0, show(quiet or as_json)) as count:
+        files = write(
+            data,
+            out,
+            id_column=id_column or DEFAULT_ID,
+            time_column=time_column,
+            rows=rows,
+            progress=count,
+        )
+    if as_json:
+        print(json.dumps({"files": [str(path) for path in files]}))
+    elif not quiet:
+        say(f"wrote {counted(len(files), 'file')} to {out}")

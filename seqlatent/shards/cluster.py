@@ -1,0 +1,69 @@
+"""Shards on a Ray cluster: every actor loads the model once (`pip install seqlatent[ray]`).
+
+The folders of the run, the data and the tables must be on a file system that all nodes share. Ray
+does the shards of an actor or node that is lost again, and a shard that was finished twice is the
+same table.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from seqlatent.data.folders import Shard
+from seqlatent.errors import InputError
+from seqlatent.shards.jobs import Job
+from seqlatent.shards.worker import Done, Worker
+
+
+class Actor:
+    """A `Worker` as Ray Data calls it: a batch of one shard in, what became of it out."""
+
+    def __init__(self, job: Job):
+        self.worker = Worker(job, threads=1)
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
+        shard = Shard(int(batch["number"][0]), np.asarray(batch["starts"][0], dtype=np.int64))
+        done = self.worker(shard)
+        return {
+            "number": [done.number],
+            "facts": [[[key, float(value)] for key, value in done.facts.items()]],
+            "notices": [[list(notice) for notice in done.notices]],
+        }
+
+
+def on_cluster(job: Job, shards: list[Shard], workers: int) -> Iterator[Done]:
+    """Shards by actors of the cluster that `RAY_ADDRESS` names, or of one on this machine.
+
+    Args:
+        job: with paths that mean the same on all nodes.
+        shards: to be done.
+        workers: actors, each of one processor.
+
+    Raises:
+        InputError: when Ray is not installed, or its cluster cannot be reached.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise InputError(
+            "--engine ray needs Ray: pip install 'seqlatent[ray]' on every node"
+        ) from None
+    if not ray.is_initialized():
+        try:
+            ray.init(os.environ.get("RAY_ADDRESS"), log_to_driver=False, logging_level="ERROR")
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise InputError(f"the Ray cluster cannot be reached: {error}") from None
+    items = [{"number": s.number, "starts": s.starts.tolist()} for s in shards]
+    data = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        Actor,
+        fn_constructor_args=(job,),
+        batch_size=1,
+        concurrency=min(workers, len(items)),
+        num_cpus=1,
+    )
+    for row in data.iter_rows():
+        facts = {key: float(value) for key, value in row["facts"]}
+        yield Done(int(row["number"]), facts, tuple((k, t) for k, t in row["notices"]))

@@ -1,0 +1,146 @@
+"""One process that works through shards: the model is loaded once, memory holds one block.
+
+The tables of a shard appear whole or not at all, and the facts about it stand in their metadata, so
+that a later run knows what is finished.
+"""
+
+import json
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from seqlatent.api import Model, load_model
+from seqlatent.data.folders import ParquetFolder, Shard
+from seqlatent.data.readers import load_like
+from seqlatent.data.writing import replacing
+from seqlatent.shards.jobs import TASKS, Facts, Job
+
+FACTS = b"seqlatent"  # the key of a shard's facts in the metadata of its files
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a shard: its facts, and the notices about it, as (format, message)."""
+
+    number: int
+    facts: Facts
+    notices: tuple[tuple[str, str], ...] = ()
+
+
+class Worker:
+    """The model and the table of a job.
+
+    Args:
+        job: what is to be done.
+        threads: of torch; None as it is.
+    """
+
+    def __init__(self, job: Job, threads: int | None = None):
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        self.job = job
+        self.model: Model = load_model(job.run)
+        self.table = ParquetFolder(job.source, job.id_column)
+
+    def __call__(self, shard: Shard) -> Done:
+        """Write the tables of a shard.
+
+        Raises:
+            InputError: when the data do not fit the model, or cannot be read.
+        """
+        job, total = self.job, {}
+        described = self.model.module.description
+        with ExitStack() as stack:
+            notices = stack.enter_context(Notices())
+            tables = {
+                name: stack.enter_context(_Table(part_of(folder, shard.number)))
+                for name, folder in job.folders.items()
+            }
+            for name, frame in self.table.blocks(shard, series=job.most_series):
+                data = load_like(frame, described, job.id_column, job.time_column, name=name)
+                made, facts = TASKS[job.task].run(self.model, data, job.wanted, job.options)
+                for key, table in tables.items():
+                    table.add(made[key])
+                for key, value in facts.items():
+                    total[key] = total.get(key, 0) + value
+            for table in tables.values():
+                table.facts = total
+        return Done(shard.number, total, tuple(notices.found))
+
+
+def part_of(folder: str, number: int) -> Path:
+    return Path(folder) / f"part-{number:05d}.parquet"
+
+
+def facts_of_part(job: Job, number: int) -> Facts | None:
+    """The facts about a finished shard; None of one that is not."""
+    from pyarrow import parquet
+
+    facts = None
+    for folder in job.folders.values():
+        path = part_of(folder, number)
+        if not path.is_file():
+            return None
+        try:
+            with parquet.ParquetFile(path) as file:
+                facts = json.loads((file.metadata.metadata or {})[FACTS])
+        except (OSError, ValueError, KeyError):
+            return None
+    return facts
+
+
+class _Table:
+    """A Parquet file that is written in parts."""
+
+    def __init__(self, path: Path):
+        self.facts: Facts = {}
+        self._replacing, self._writer = replacing(path), None
+
+    def __enter__(self) -> "_Table":
+        self._path = self._replacing.__enter__()
+        return self
+
+    def add(self, frame: pd.DataFrame) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        schema = None if self._writer is None else self._writer.schema
+        table = pa.Table.from_pandas(frame, schema, preserve_index=False)
+        if self._writer is None:
+            self._writer: Any = parquet.ParquetWriter(self._path, table.schema)
+        self._writer.write_table(table)
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
+        if self._writer is not None:
+            self._writer.add_key_value_metadata({FACTS: json.dumps(self.facts).encode()})
+            self._writer.close()
+        return self._replacing.__exit__(kind, error, trace)
+
+
+class Notices(logging.Handler):
+    """Collects warnings in place of printing them, each kind once: blocks would repeat them."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.found: dict[tuple[str, str], None] = {}
+        self._kinds: set[str] = set()
+        self._logger = logging.getLogger("seqlatent")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg not in self._kinds:
+            self._kinds.add(record.msg)
+            self.found[record.msg, record.getMessage()] = None
+
+    def __enter__(self) -> "Notices":
+        self._before = (self._logger.handlers, self._logger.propagate)
+        self._logger.handlers, self._logger.propagate = [self], False
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._logger.handlers, self._logger.propagate = self._before
