@@ -5,6 +5,7 @@ does the shards of an actor or node that is lost again, and a shard that was fin
 same table.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -56,12 +57,14 @@ def on_cluster(job: Job, shards: list[Shard], workers: int) -> Iterator[Done]:
             ray.init(os.environ.get("RAY_ADDRESS"), log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise InputError(f"the Ray cluster cannot be reached: {error}") from None
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells every step
+    ray.data.DataContext.get_current().enable_progress_bars = False
     items = [{"number": s.number, "starts": s.starts.tolist()} for s in shards]
     data = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         Actor,
         fn_constructor_args=(job,),
         batch_size=1,
-        concurrency=min(workers, len(items)),
+        compute=ray.data.ActorPoolStrategy(size=min(workers, len(items))),
         num_cpus=1,
     )
     for row in data.iter_rows():

@@ -27,7 +27,7 @@ from seqlatent.shards.jobs import Facts, Job, check_job
 from seqlatent.shards.worker import Done, Worker, facts_of_part, part_of
 from seqlatent.tasks.progress import counting
 from seqlatent.text import counted
-from seqlatent.training.checkpoint import CONFIG
+from seqlatent.training.checkpoint import CONFIG, make_folder
 
 logger = logging.getLogger("seqlatent")
 
@@ -141,7 +141,7 @@ def _claim(job: Job, table: ParquetFolder, rows: int, overwrite: bool) -> None:
         path, own = Path(folder), {**mine, "table": name}
         if path.is_file():
             raise InputError(f"{path} is a file; the tables of a folder go to a folder")
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         clear_unfinished(path)
         manifest = path / MANIFEST
         theirs = None
