@@ -87,19 +87,23 @@ def test_all_steps_at_once_are_the_steps_one_by_one(chain: str):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
+def cut(s: Sequence) -> list[Sequence]:
+    return [s.slice(*bounds) for bounds in windows(len(s), s.context, 8, 4, offset=3)]
+
+
 @every_chain
 def test_a_piece_is_scaled_as_its_series_is(chain: str):
     data = with_gaps(series(num=3, steps=40))
     s = scaler(chain, data)
     for sequence in data:
         whole = [part[0] for part in s.scan(collate([sequence]))[0]]
-        pieces = list(windows(sequence, 8, 4, offset=3))
+        pieces = cut(sequence)
         for piece in (*pieces, pieces[1].slice(2, 6)):
             at = slice(np.searchsorted(sequence.ds, piece.ds[0]), None)
             for a, b in zip(s.scan(collate([piece]))[0], whole, strict=True):
                 torch.testing.assert_close(a[0], b[at][: len(piece)], rtol=1e-10, atol=1e-10)
     # What is computed once for all sequences together is the same.
-    pieces = [p for sequence in data for p in windows(sequence, 8, 4, offset=3)]
+    pieces = [p for sequence in data for p in cut(sequence)]
     for piece, ready in zip(pieces, prepare(s, pieces), strict=True):
         for a, b in zip(s(collate([ready])), s.scan(collate([piece]))[0], strict=True):
             torch.testing.assert_close(a.expand_as(b), b, rtol=1e-10, atol=1e-10)

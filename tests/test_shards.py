@@ -196,7 +196,7 @@ def test_notices_are_told_once(place, tmp_path, caplog):
     told = [r.getMessage() for r in caplog.records if "far outside" in r.getMessage()]
     assert len(told) == 1
     assert "series s05" in told[0]
-    assert "in 1 more shards" in told[0]
+    assert "and 1 more of this kind" in told[0]
 
 
 def test_blocks_are_small_where_samples_are_many(place):

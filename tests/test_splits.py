@@ -49,7 +49,8 @@ def test_split_refuses_shares_out_of_range(fraction: float):
 def test_windows_score_every_step_once(offset: int, own_context: int):
     s = series(103, own_context)
     scored = []
-    for w in windows(s, 16, 9, offset):
+    for start, stop, context in windows(len(s), s.context, 16, 9, offset):
+        w = s.slice(start, stop, context)
         assert len(w) - w.context <= 16
         assert w.context <= max(9, 0) or w.ds[0] == 0
         np.testing.assert_array_equal(w.x[:, 0], w.ds)

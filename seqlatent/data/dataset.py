@@ -3,9 +3,10 @@
 Every way in (a file, a frame, arrays, a bundled name) ends here, and every model starts here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from seqlatent.data.columns import MAX_MAGNITUDE
 from seqlatent.data.display import Facts, dataset_facts
 from seqlatent.data.frames import sequences_from_frame
 from seqlatent.data.grid import Frequency, steps_after
+from seqlatent.data.lazy import LazySequences
 from seqlatent.data.sequence import Sequence
 from seqlatent.errors import InputError
 from seqlatent.text import Summary
@@ -24,7 +26,7 @@ class SequenceDataset(Summary):
     """Named sequences over the same target channels.
 
     Attributes:
-        sequences: the data, one `Sequence` each.
+        sequences: the data, one `Sequence` each; `LazySequences` where memory does not hold them.
         targets: names of the D channels.
         covariate_names: names of the C covariates.
         static_names: of the S static features.
@@ -37,7 +39,7 @@ class SequenceDataset(Summary):
         id_column, time_column: what they were called in the table, if it was one.
     """
 
-    sequences: tuple[Sequence, ...]
+    sequences: tuple[Sequence, ...] | LazySequences
     targets: tuple[str, ...]
     covariate_names: tuple[str, ...] = ()
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -64,6 +66,8 @@ class SequenceDataset(Summary):
             chosen = self.sequences[index]
         elif isinstance(index, (int, np.integer)):
             chosen = (self.sequences[index],)
+        elif isinstance(self.sequences, LazySequences):
+            chosen = self.sequences.chosen(np.array(list(index), dtype=np.int64))
         else:
             chosen = tuple(self.sequences[int(i)] for i in index)
         return replace(self, sequences=chosen)
@@ -75,7 +79,62 @@ class SequenceDataset(Summary):
     @property
     def lengths(self) -> np.ndarray:
         """(N,) int64 number of steps of each sequence."""
+        if isinstance(self.sequences, LazySequences):
+            return self.sequences.lengths
         return np.array([len(s) for s in self.sequences], dtype=np.int64)
+
+    @property
+    def contexts(self) -> np.ndarray:
+        """(N,) int64 steps of context of each sequence."""
+        if isinstance(self.sequences, LazySequences):
+            return self.sequences.contexts
+        return np.array([s.context for s in self.sequences], dtype=np.int64)
+
+    @property
+    def lazy(self) -> bool:
+        """Whether the sequences are read when they are asked for, and memory does not hold them."""
+        return isinstance(self.sequences, LazySequences)
+
+    def changed(
+        self,
+        change: Callable[[Sequence], Sequence],
+        contexts: np.ndarray | None = None,
+        **fields: Any,
+    ) -> "SequenceDataset":
+        """The data with every sequence changed, but not its number of steps, and other fields.
+
+        Args:
+            change: of one sequence.
+            contexts: (N,) int64 their steps of context, if these change.
+            fields: by name.
+        """
+        if isinstance(self.sequences, LazySequences):
+            sequences = self.sequences.changed(change, contexts)
+        else:
+            sequences = tuple(map(change, self.sequences))
+        return replace(self, sequences=sequences, **fields)
+
+    def pieces(
+        self, indices: Seq[int], starts: Seq[int], stops: Seq[int], contexts: Seq[int]
+    ) -> "SequenceDataset":
+        """Pieces of sequences: which, and from where to where; see `Sequence.slice`."""
+        columns = [np.array(c, dtype=np.int64) for c in (indices, starts, stops, contexts)]
+        if isinstance(self.sequences, LazySequences):
+            return replace(self, sequences=self.sequences.pieces(*columns))
+        rows = zip(*(c.tolist() for c in columns), strict=True)
+        cut = tuple(self.sequences[i].slice(a, b, context) for i, a, b, context in rows)
+        return replace(self, sequences=cut)
+
+    def some(self, steps: int) -> "SequenceDataset":
+        """About so many steps, in memory: series spread evenly over the data; all, if they have no
+        more."""
+        lengths = self.lengths
+        if not self.lazy and lengths.sum() <= steps:
+            return self
+        share = min(1.0, steps / max(1, int(lengths.sum())))
+        count = int(np.clip(round(share * len(self)), 1, len(self)))
+        places = np.unique(np.linspace(0, len(self) - 1, count).astype(int))
+        return replace(self, sequences=tuple(self.sequences[int(i)] for i in places))
 
     def future_steps(self, sequence: Sequence, prediction_length: int) -> np.ndarray:
         """(H,) the steps that follow a sequence's last one; see `steps_after`."""

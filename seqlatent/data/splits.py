@@ -63,23 +63,23 @@ def split(
             )
         order = np.random.default_rng(seed).permutation(len(data))
         return data[np.sort(order[held_out:])], data[np.sort(order[:held_out])]
-    train, valid = [], []
-    for s in data:
+    train, valid = [], []  # pieces: which, from where to where, context
+    for i, (length, begun) in enumerate(zip(data.lengths, data.contexts, strict=True)):
         if prediction_length is None:
-            held_out = max(1, round(fraction * len(s)))
+            held_out = max(1, round(fraction * int(length)))
         else:
-            num = max(1, round(fraction * len(s) / prediction_length))
-            most = (len(s) - s.context - 1) // prediction_length
+            num = max(1, round(fraction * int(length) / prediction_length))
+            most = (length - begun - 1) // prediction_length
             held_out = min(num, most) * prediction_length
-        cut = len(s) - held_out
+        cut = length - held_out
         if held_out == 0:
-            train.append(s)
-        elif cut > s.context:
-            train.append(s.slice(0, cut, s.context))
-            start = max(0, cut - context) if s.context == 0 else 0
-            valid.append(s.slice(start, len(s), cut - start))
+            train.append((i, 0, length, begun))
+        elif cut > begun:
+            train.append((i, 0, cut, begun))
+            start = max(0, cut - context) if begun == 0 else 0
+            valid.append((i, start, length, cut - start))
     if valid:
-        return replace(data, sequences=tuple(train)), replace(data, sequences=tuple(valid))
+        return data.pieces(*zip(*train, strict=True)), data.pieces(*zip(*valid, strict=True))
     if prediction_length is None:
         raise InputError(f"{data.name}: every sequence is too short to hold out its last steps")
     longest = max(data, key=lambda s: len(s) - s.context)
@@ -100,33 +100,41 @@ def with_context(data: SequenceDataset, length: int) -> SequenceDataset:
     """
     if length == 0:
         return data
-    for s in data:
+    for i in np.flatnonzero(data.lengths <= length):
+        s = data.sequences[int(i)]
         begun = 0 if s.past is None else len(s.past)
         if len(s) + begun <= length:
             raise InputError(
                 f"{data.name}: series {s.unique_id} has {len(s)} steps, too few for "
                 f"context_length={length}"
             )
-    sequences = tuple(
-        replace(s, context=max(s.context, length - (0 if s.past is None else len(s.past))))
-        for s in data
-    )
-    return replace(data, sequences=sequences)
+
+    def with_length(s: Sequence) -> Sequence:
+        begun = 0 if s.past is None else len(s.past)
+        return replace(s, context=max(s.context, length - begun))
+
+    return data.changed(with_length, np.maximum(data.contexts, length))
 
 
-def windows(s: Sequence, length: int, context: int, offset: int = 0) -> Iterator[Sequence]:
+def windows(
+    steps: int, begun: int, length: int, context: int, offset: int = 0
+) -> Iterator[tuple[int, int, int]]:
     """Cut a sequence into windows of `length` scored steps that cover every scored step once.
 
     Each window but the first begins with the `context` steps before it. `offset` shortens the first
     window, so that windows begin at other steps in every epoch.
+
+    Args:
+        steps, begun: of the sequence, and how many of them are context.
+        length, context: of a window.
+        offset: any number of steps.
+
+    Returns:
+        where each begins and stops, and its context, as for `Sequence.slice`.
     """
-    stop = min(len(s), s.context + length - offset % length)
-    yield (
-        s.slice(0, stop, s.context)
-        if s.context <= context
-        else s.slice(s.context - context, stop, context)
-    )
-    while stop < len(s):
-        start, stop = stop, min(len(s), stop + length)
+    stop = min(steps, begun + length - offset % length)
+    yield (0, stop, begun) if begun <= context else (begun - context, stop, context)
+    while stop < steps:
+        start, stop = stop, min(steps, stop + length)
         begin = max(0, start - context)
-        yield s.slice(begin, stop, start - begin)
+        yield begin, stop, start - begin

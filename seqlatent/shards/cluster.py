@@ -5,6 +5,7 @@ does the shards of an actor or node that is lost again, and a shard that was fin
 same table.
 """
 
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -29,8 +30,8 @@ class Actor:
         done = self.worker(shard)
         return {
             "number": [done.number],
-            "facts": [[[key, float(value)] for key, value in done.facts.items()]],
-            "notices": [[list(notice) for notice in done.notices]],
+            "facts": [json.dumps(done.facts)],
+            "notices": [json.dumps(done.notices)],
         }
 
 
@@ -68,5 +69,6 @@ def on_cluster(job: Job, shards: list[Shard], workers: int) -> Iterator[Done]:
         num_cpus=1,
     )
     for row in data.iter_rows():
-        facts = {key: float(value) for key, value in row["facts"]}
-        yield Done(int(row["number"]), facts, tuple((k, t) for k, t in row["notices"]))
+        facts = json.loads(row["facts"])
+        notices = [(str(k), str(t), int(n)) for k, t, n in json.loads(row["notices"])]
+        yield Done(int(row["number"]), facts, tuple(notices))

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlatent.data.folders import SHARD_ROWS, ParquetFolder, Shard
+from seqlatent.data.notices import Notices
 from seqlatent.data.writing import clear_unfinished, replacing
 from seqlatent.errors import InputError
 from seqlatent.shards.jobs import Facts, Job, check_job
@@ -97,7 +98,7 @@ def _work(
             "%d of %s are finished already", len(shards) - len(left), counted(len(shards), "shard")
         )
     sizes = {shard.number: len(shard) for shard in shards}
-    notices: dict[str, list[str]] = {}
+    notices = Notices()
     if not left:
         made: Iterator[Done] = iter(())
     elif engine == "ray":
@@ -109,13 +110,10 @@ def _work(
     try:
         for done in made:
             total.update(done.facts)
-            for kind, text in done.notices:
-                notices.setdefault(kind, []).append(text)
+            notices.add(done.notices)
             told(sizes[done.number])
     finally:
-        for texts in notices.values():
-            more = len(texts) - 1
-            logger.warning("%s%s", texts[0], f" (and so in {more} more shards)" if more else "")
+        notices.tell()
     return dict(total)
 
 

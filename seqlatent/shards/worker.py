@@ -5,7 +5,6 @@ that a later run knows what is finished.
 """
 
 import json
-import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import pandas as pd
 
 from seqlatent.api import Model, load_model
 from seqlatent.data.folders import ParquetFolder, Shard
+from seqlatent.data.notices import notices
 from seqlatent.data.readers import load_like
 from seqlatent.data.writing import replacing
 from seqlatent.shards.jobs import TASKS, Facts, Job
@@ -24,11 +24,11 @@ FACTS = b"seqlatent"  # the key of a shard's facts in the metadata of its files
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a shard: its facts, and the notices about it, as (format, message)."""
+    """What became of a shard: its facts, and the notices about it (`Notices.rows`)."""
 
     number: int
     facts: Facts
-    notices: tuple[tuple[str, str], ...] = ()
+    notices: tuple[tuple[str, str, int], ...] = ()
 
 
 class Worker:
@@ -57,7 +57,7 @@ class Worker:
         job, total = self.job, {}
         described = self.model.module.description
         with ExitStack() as stack:
-            notices = stack.enter_context(Notices())
+            told = stack.enter_context(notices())
             tables = {
                 name: stack.enter_context(_Table(part_of(folder, shard.number)))
                 for name, folder in job.folders.items()
@@ -71,7 +71,7 @@ class Worker:
                     total[key] = total.get(key, 0) + value
             for table in tables.values():
                 table.facts = total
-        return Done(shard.number, total, tuple(notices.found))
+        return Done(shard.number, total, tuple(told.rows()))
 
 
 def part_of(folder: str, number: int) -> Path:
@@ -121,26 +121,3 @@ class _Table:
             self._writer.add_key_value_metadata({FACTS: json.dumps(self.facts).encode()})
             self._writer.close()
         return self._replacing.__exit__(kind, error, trace)
-
-
-class Notices(logging.Handler):
-    """Collects warnings in place of printing them, each kind once: blocks would repeat them."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.found: dict[tuple[str, str], None] = {}
-        self._kinds: set[str] = set()
-        self._logger = logging.getLogger("seqlatent")
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.msg not in self._kinds:
-            self._kinds.add(record.msg)
-            self.found[record.msg, record.getMessage()] = None
-
-    def __enter__(self) -> "Notices":
-        self._before = (self._logger.handlers, self._logger.propagate)
-        self._logger.handlers, self._logger.propagate = [self], False
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._logger.handlers, self._logger.propagate = self._before

@@ -1,12 +1,16 @@
 """The batches of training."""
 
 import itertools
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
 from seqlatent.data.splits import windows
+
+# Which sequence, from which step to which, and how many of them are context.
+Piece = tuple[int, int, int, int]
 
 
 class TrainingBatches:
@@ -36,22 +40,27 @@ class TrainingBatches:
         seed: int = 0,
     ):
         self.data, self.batch_size, self.window, self.seed = data, batch_size, window, seed
-        self._epoch: tuple[int, int, list[list[Sequence]]] = (-1, 0, [])
+        self._lengths, self._contexts = data.lengths.tolist(), data.contexts.tolist()
+        self._epoch: tuple[int, int, list[list[Piece]]] = (-1, 0, [])
+        # Sequences that are not in memory are read while the step before is taken.
+        self._reader = ThreadPoolExecutor(1) if data.lazy else None
+        self._ahead: tuple[int, Future[list[Sequence]]] | None = None
 
-    def _batches_of(self, epoch: int) -> list[list[Sequence]]:
+    def _batches_of(self, epoch: int) -> list[list[Piece]]:
         rng = np.random.default_rng([self.seed, epoch])
-        pieces: list[Sequence] = []
-        for s in self.data:
+        pieces: list[Piece] = []
+        for i, (steps, begun) in enumerate(zip(self._lengths, self._contexts, strict=True)):
             if self.window is None:
-                pieces.append(s)
+                pieces.append((i, 0, steps, begun))
             else:
                 length, context = self.window
-                pieces.extend(windows(s, length, context, int(rng.integers(length))))
+                cuts = windows(steps, begun, length, context, int(rng.integers(length)))
+                pieces.extend((i, *cut) for cut in cuts)
         pieces = [pieces[i] for i in rng.permutation(len(pieces))]
         pool = 16 * self.batch_size
         batches = []
         for start in range(0, len(pieces), pool):
-            part = sorted(pieces[start : start + pool], key=len)
+            part = sorted(pieces[start : start + pool], key=lambda piece: piece[2] - piece[1])
             # Batches of similar size: a last batch of two would have the weight of a full one.
             num = -(-len(part) // self.batch_size)
             cuts = np.linspace(0, len(part), num + 1).astype(int)
@@ -60,6 +69,24 @@ class TrainingBatches:
 
     def sequences(self, step: int) -> list[Sequence]:
         """The sequences of training step `step` = 0, 1, ...; fast if called in order."""
+        if self._reader is None:
+            return self._read(self._pieces(step))
+        if self._ahead is None or self._ahead[0] != step:
+            found = self._read(self._pieces(step))
+        else:
+            found = self._ahead[1].result()
+        self._ahead = (step + 1, self._reader.submit(self._read, self._pieces(step + 1)))
+        return found
+
+    def _read(self, pieces: list[Piece]) -> list[Sequence]:
+        found = []
+        for i, start, stop, context in pieces:
+            s = self.data.sequences[i]
+            whole = (start, stop, context) == (0, len(s), s.context)
+            found.append(s if whole else s.slice(start, stop, context))
+        return found
+
+    def _pieces(self, step: int) -> list[Piece]:
         epoch, first, batches = self._epoch
         if step < first or epoch < 0:
             epoch, first, batches = 0, 0, self._batches_of(0)
@@ -71,5 +98,5 @@ class TrainingBatches:
 
     def epoch(self, step: int) -> int:
         """The epoch that a step belongs to."""
-        self.sequences(step)
+        self._pieces(step)
         return self._epoch[0]
