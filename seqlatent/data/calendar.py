@@ -10,26 +10,38 @@ from collections.abc import Sequence as Seq
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.grid import ONE_DAY
+from seqlatent.data.sequence import Sequence
 from seqlatent.errors import InputError, did_you_mean
 
 PREFIX = "calendar"
 
 
-def _day(ds: pd.DatetimeIndex) -> np.ndarray:
-    return np.asarray((ds - ds.normalize()) / pd.Timedelta(days=1), dtype=np.float64)
+def _day(ds: np.ndarray) -> np.ndarray:
+    return ds.astype(np.int64) % ONE_DAY / ONE_DAY
 
 
-CYCLES: dict[str, Callable[[pd.DatetimeIndex], np.ndarray]] = {
+def _week(ds: np.ndarray) -> np.ndarray:
+    weekday = (ds.astype(np.int64) // ONE_DAY + 3) % 7  # 1970 began on a Thursday
+    return (weekday + _day(ds)) / 7
+
+
+def _within(ds: np.ndarray, unit: str) -> np.ndarray:
+    """The share of its month (`M`) or year (`Y`) that has passed."""
+    begun = ds.astype(f"datetime64[{unit}]")
+    first, following = (d.astype("datetime64[D]").astype(np.int64) for d in (begun, begun + 1))
+    return (ds.astype(np.int64) // ONE_DAY - first + _day(ds)) / (following - first)
+
+
+# Of nanoseconds, with the arithmetic of integers: every batch of a large data set asks for them.
+CYCLES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "hour": lambda ds: _day(ds) * 24 % 1,
     "day": _day,
-    "week": lambda ds: (ds.day_of_week.to_numpy() + _day(ds)) / 7,
-    "month": lambda ds: (ds.day.to_numpy() - 1 + _day(ds)) / ds.days_in_month.to_numpy(),
-    "year": lambda ds: (
-        (ds.day_of_year.to_numpy() - 1 + _day(ds)) / (365 + ds.is_leap_year.astype(np.int64))
-    ),
+    "week": _week,
+    "month": lambda ds: _within(ds, "M"),
+    "year": lambda ds: _within(ds, "Y"),
 }
 WAVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"sin": np.sin, "cos": np.cos}
 
@@ -50,13 +62,13 @@ def calendar_features(ds: np.ndarray, names: Seq[str]) -> np.ndarray:
     if not np.issubdtype(ds.dtype, np.datetime64):
         raise InputError("calendar covariates need timestamps, and the steps are whole numbers")
     known = [f"{PREFIX}:{cycle}:{wave}" for cycle in CYCLES for wave in WAVES]
-    index = pd.DatetimeIndex(ds)
+    ds = ds.astype("datetime64[ns]")
     features = np.empty((len(ds), len(names)))
     for i, name in enumerate(names):
         if name not in known:
             raise InputError(f"'{name}' is not a calendar covariate{did_you_mean(name, known)}")
         _, cycle, wave = name.split(":")
-        features[:, i] = WAVES[wave](2 * np.pi * CYCLES[cycle](index))
+        features[:, i] = WAVES[wave](2 * np.pi * CYCLES[cycle](ds))
     return features
 
 
@@ -72,14 +84,15 @@ def cycles_of(names: Seq[str]) -> tuple[str, ...]:
 
 def has_timestamps(dataset: SequenceDataset) -> bool:
     """Whether the steps of all sequences are timestamps, and not whole numbers."""
-    return all(np.issubdtype(s.ds.dtype, np.datetime64) for s in dataset)
+    sequences = dataset.sequences[:1] if dataset.lazy else dataset.sequences  # all of one table
+    return all(np.issubdtype(s.ds.dtype, np.datetime64) for s in sequences)
 
 
 def usual_cycles(dataset: SequenceDataset) -> tuple[str, ...]:
     """The cycles that forecasts of such data usually need: those that are longer than a step, and
     that the longest sequence has seen at least twice. None of steps without a frequency.
     """
-    longest = max(dataset, key=len)
+    longest = dataset.sequences[int(np.argmax(dataset.lengths))]
     if dataset.frequency is None or not np.issubdtype(longest.ds.dtype, np.datetime64):
         return ()
     if len(longest) < 2:
@@ -133,8 +146,8 @@ def with_calendar(dataset: SequenceDataset, cycles: Seq[str]) -> SequenceDataset
         raise InputError(
             f"{dataset.name}: calendar covariates need timestamps, and the steps are whole numbers"
         )
-    sequences = tuple(
-        replace(s, covariates=np.hstack([s.covariates, calendar_features(s.ds, names)]))
-        for s in dataset
-    )
-    return replace(dataset, sequences=sequences, covariate_names=all_names)
+
+    def with_features(s: Sequence) -> Sequence:
+        return replace(s, covariates=np.hstack([s.covariates, calendar_features(s.ds, names)]))
+
+    return dataset.changed(with_features, covariate_names=all_names)

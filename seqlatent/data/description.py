@@ -6,7 +6,8 @@ location and scale, range and resolution. A model can be rebuilt from its option
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence as Seq
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from seqlatent.data.spread import Spread, log_offset, spread, to_log
 from seqlatent.data.wild import tame
 
 _RELATIVE_ROUNDING = 1e-12
+MOST_STEPS = 2**20  # that spreads are worked out from
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,9 @@ class DataDescription:
     ) -> "DataDescription":
         """The description of a data set.
 
+        Of more than a million steps, locations, scales and spreads are those of some series, spread
+        evenly over the data, and ranges and counts are those of all.
+
         Args:
             data: for training.
             season: its length in steps; 1 if there is none; by default it is found in the data.
@@ -116,7 +121,7 @@ class DataDescription:
         """
         if not spreads:
             season = 1
-        values = np.concatenate([s.x for s in data])
+        everything, data = data, data.some(MOST_STEPS)
         seasons = seasons_of(data) if season is None else (season,) * (season > 1)
         loc, scale = _standards(np.concatenate([s.covariates for s in data]))
         static = np.stack([s.static_values for s in data])
@@ -124,22 +129,25 @@ class DataDescription:
         static_loc, static_scale = _standards(static)
         past = [s.lagged[1:] for s in data if s.lagged is not None]
         past_loc, past_scale = _standards(np.concatenate(past) if past else np.zeros((1, 0)))
+        channels = tuple(
+            _describe(name, [s.x[:, d] for s in data], (*seasons, 1)[0], spreads)
+            for d, name in enumerate(data.targets)
+        )
+        if everything is not data:
+            channels = _with_ranges(channels, everything)
         return cls(
-            channels=tuple(
-                _describe(name, [s.x[:, d] for s in data], (*seasons, 1)[0], spreads)
-                for d, name in enumerate(data.targets)
-            ),
+            channels=channels,
             categories={name: tuple(labels) for name, labels in data.categories.items()},
             covariate_names=tuple(data.covariate_names),
             covariate_loc=loc,
             covariate_scale=scale,
             frequency=data.frequency,
-            start=str(data.sequences[0].ds[0]),
+            start=str(everything.sequences[0].ds[0]),
             id_column=data.id_column,
             time_column=data.time_column,
-            had_gaps=bool(np.isnan(values).any()),
+            had_gaps=any(c.num_missing > 0 for c in channels),
             seasons=seasons,
-            num_series=len(data),
+            num_series=len(everything),
             static_names=tuple(data.static_names),
             static_loc=static_loc,
             static_scale=static_scale,
@@ -152,6 +160,9 @@ class DataDescription:
     @classmethod
     def ranges_of(cls, data: SequenceDataset) -> "DataDescription":
         """The ranges of the channels and whether they are whole numbers, and nothing else."""
+        if data.lazy:
+            none = [_range(name, np.zeros(0)) for name in data.targets]
+            return cls(_with_ranges(none, data), data.categories)
         values = np.concatenate([s.x for s in data])
         columns = zip(data.targets, values.T, strict=True)
         channels = tuple(_range(name, column[np.isfinite(column)]) for name, column in columns)
@@ -241,6 +252,34 @@ def _range(name: str, seen: np.ndarray) -> ChannelDescription:
         return ChannelDescription(name, 0.0, 1.0, 0.0, 0.0, 0.0, False, 0, 0)
     low, high, whole = float(seen.min()), float(seen.max()), bool((seen == np.round(seen)).all())
     return ChannelDescription(name, 0.0, 1.0, low, high, 0.0, whole, len(seen), 0)
+
+
+def _with_ranges(
+    channels: Seq[ChannelDescription], data: SequenceDataset
+) -> tuple[ChannelDescription, ...]:
+    """Channels with the ranges and counts of data that memory need not hold, in one pass."""
+    D = len(channels)
+    low, high, whole = np.full(D, np.inf), np.full(D, -np.inf), np.ones(D, dtype=bool)
+    count, missing = np.zeros(D, dtype=np.int64), np.zeros(D, dtype=np.int64)
+    for s in data:
+        seen = np.isfinite(s.x)
+        low = np.minimum(low, np.where(seen, s.x, np.inf).min(0))
+        high = np.maximum(high, np.where(seen, s.x, -np.inf).max(0))
+        whole &= (np.where(seen, s.x, 0.0) == np.where(seen, np.round(s.x), 0.0)).all(0)
+        count, missing = count + seen.sum(0), missing + (~seen).sum(0)
+    return tuple(
+        replace(
+            c,
+            minimum=float(low[d]),
+            maximum=float(high[d]),
+            integer=bool(whole[d]),
+            num_observed=int(count[d]),
+            num_missing=int(missing[d]),
+        )
+        if count[d]
+        else c
+        for d, c in enumerate(channels)
+    )
 
 
 def _describe(

@@ -212,6 +212,11 @@ class ParquetFolder:
         pairs = enumerate(itertools.pairwise(cuts))
         return [Shard(i, starts[a : b + 1]) for i, (a, b) in pairs]
 
+    def read(self) -> Iterator[pd.DataFrame]:
+        """The rows in parts, in any order of series."""
+        for batch in self._batches(0, self.num_rows, self.columns):
+            yield batch.to_pandas()
+
     def blocks(
         self, shard: Shard | None = None, rows: int = BLOCK_ROWS, series: int = BLOCK_ROWS
     ) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -86,8 +86,7 @@ def _frames(
     """The number of rows, the columns and the rows in parts."""
     if is_folder(source) or os.fspath(source).lower().endswith(ENDING):
         folder = ParquetFolder(source, id_column)
-        parts = folder._batches(0, folder.num_rows, folder.columns)
-        return folder.num_rows, folder.columns, (part.to_pandas() for part in parts)
+        return folder.num_rows, folder.columns, folder.read()
     frame = read_table(source, text_columns=(id_column,))
     if id_column not in frame.columns:
         raise InputError(

@@ -15,12 +15,17 @@ from seqlatent.data.catalog import dataset_names, load_bundled
 from seqlatent.data.columns import missing_cells
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
+from seqlatent.data.folders import ParquetFolder, is_folder
 from seqlatent.data.frames import DEFAULT_ID
 from seqlatent.data.limits import require_cells, require_file
+from seqlatent.data.stored import load_stored
 from seqlatent.data.tables import read_table, write_table
 from seqlatent.errors import InputError, did_you_mean
 
 __all__ = ["load", "load_future", "load_like", "read_table", "write_table"]
+
+
+IN_MEMORY = 2**22  # cells of a folder's table
 
 
 def load(
@@ -40,6 +45,8 @@ def load(
     Args:
         source: one of
 
+            - a folder of Parquet files, or a pattern such as `sales/*.parquet`; of more cells than
+              memory should hold, the series are kept in a temporary folder and read when needed;
             - a file: `.csv`, `.tsv` or `.txt`, gzipped or not; `.parquet`, `.feather`, `.arrow`,
               `.json`, `.jsonl`; or `.npy`, an array;
             - the name of a bundled data set, also as `name:train` or `name:test`;
@@ -213,6 +220,10 @@ def _load_named(
     source: str | os.PathLike[str], split: str | None, table: dict[str, Any]
 ) -> SequenceDataset:
     """A file, or else a bundled data set."""
+    if is_folder(source):
+        if split is not None:
+            raise InputError(f"split '{split}' is for bundled data sets, and {source} is a folder")
+        return _load_folder(source, table)
     path = Path(source)
     name, colon, part = str(source).partition(":")
     if os.path.exists(source):
@@ -229,6 +240,15 @@ def _load_named(
     _refuse({key: table[key] for key in ("id_column", "time_column")}, "a bundled data set")
     roles = {key: table[key] for key in ("targets", "covariates", "static", "past_covariates")}
     return load_bundled(name, part if colon else split, **roles)
+
+
+def _load_folder(source: str | os.PathLike[str], table: dict[str, Any]) -> SequenceDataset:
+    """The table of a folder, in memory unless it is large."""
+    folder = ParquetFolder(source, table["id_column"])
+    if folder.num_rows * len(folder.columns) > IN_MEMORY:
+        return load_stored(folder, table)
+    frame = pd.concat(list(folder.read()), ignore_index=True)
+    return SequenceDataset.from_frame(frame, **table, name=folder.source.name)
 
 
 def _load_file(path: Path, table: dict[str, Any]) -> SequenceDataset:

@@ -36,6 +36,7 @@ from seqlatent.training.allowance import Allowance, TooLarge
 FORMAT = 4
 CONFIG, WEIGHTS, CURVE = "config.json", "model.safetensors", "training_curve.csv"
 STATE, TENSORS = "checkpoint.json", "checkpoint-*.safetensors"
+SAMPLED = 2**20  # steps of a digest of data that memory does not hold
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -219,9 +220,10 @@ def _checked_facts(fitted: Any, path: Path) -> dict[str, Any]:
 
 
 def fingerprint(data: SequenceDataset) -> str:
-    """A digest of a data set's values, to check that training resumes with the same data."""
-    digest = hashlib.blake2b(digest_size=16)
-    for s in data:
+    """A digest of a data set's values, to check that training resumes with the same data; where
+    memory does not hold them, of the lengths of all series and the values of some."""
+    digest = hashlib.blake2b(np.ascontiguousarray(data.lengths).tobytes(), digest_size=16)
+    for s in data.some(SAMPLED) if data.lazy else data:
         digest.update(f"{s.unique_id}/{s.context}".encode())
         digest.update(np.ascontiguousarray(s.x).tobytes())
         digest.update(np.ascontiguousarray(s.known).tobytes())
