@@ -253,6 +253,12 @@ class Model(Fitted, Summary):
             logger.info("%s", reason)
         for text in settled.to_texts():
             logger.info("%s", text)
+        if len(held_out) < len(divided.held_out):
+            logger.info(
+                "validating on %d of %d held-out sequences, spread evenly over them",
+                len(held_out),
+                len(divided.held_out),
+            )
         announce(module, train, held_out, options)
         with progress_bar(options, progress) as report:
             budget = options.less(settled.steps, settled.seconds)
