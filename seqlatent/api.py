@@ -49,9 +49,6 @@ from seqlatent.training.trainer import is_main_process
 
 logger = logging.getLogger("seqlatent")
 
-VALIDATED = 2**18  # held-out steps, at about the most, that each validation scores
-TRIED = 2**19  # steps of training data, at about the most, for the short fits of a choice
-
 
 class Model(Fitted, Summary):
     """A model of sequences: fit, score, forecast, sample, save.
@@ -221,8 +218,7 @@ class Model(Fitted, Summary):
     ) -> "Model":
         """Fit to data that are divided already; the arguments are those of `fit`, checked, and the
         folder is one that `run_folder` holds."""
-        train, options = divided.train, divided.options
-        held_out = all_held_out = divided.held_out.some(VALIDATED)
+        train, held_out, options = divided.train, divided.held_out, divided.options
         description = DataDescription.of(train, self.options.season)
         channels = description.channels
         tell_wild(train, [c.loc for c in channels], [c.scale for c in channels])
@@ -236,8 +232,7 @@ class Model(Fitted, Summary):
         plan = Plan(self.family, chosen, description)
         settled = settled_so_far(folder) if folder is not None and resume else None
         if settled is None:
-            some = train.some(TRIED)
-            settled = settle(plan, some, held_out, options, seed=seed, device=device)
+            settled = settle(plan, train, held_out, options, seed=seed, device=device)
         build = partial(plan.build, scaling=settled.scaling.scaling, values=settled.others.values)
         module = build(seed)
         held_out = check_data(module, held_out)
@@ -253,12 +248,6 @@ class Model(Fitted, Summary):
             logger.info("%s", reason)
         for text in settled.to_texts():
             logger.info("%s", text)
-        if len(held_out) < len(divided.held_out):
-            logger.info(
-                "validating on %d of %d held-out sequences, spread evenly over them",
-                len(held_out),
-                len(divided.held_out),
-            )
         announce(module, train, held_out, options)
         with progress_bar(options, progress) as report:
             budget = options.less(settled.steps, settled.seconds)
@@ -282,7 +271,7 @@ class Model(Fitted, Summary):
                     **common,
                 )
                 mixed, own = module, {}
-        self._module, self._held_out = mixed, all_held_out
+        self._module, self._held_out = mixed, divided.held_out
         self.fitted = own | settled.facts() | facts_of(
             mixed, self.result, data=divided.whole, train=train, valid=held_out,
             held_out=divided.origin, options=options, seed=seed,

@@ -11,7 +11,6 @@ import torch
 from test_folders import write
 
 import seqlatent as sl
-from seqlatent import api
 from seqlatent.data import description, readers
 from seqlatent.data.calendar import with_cycles
 from seqlatent.data.dataset import SequenceDataset
@@ -20,6 +19,7 @@ from seqlatent.data.folders import ParquetFolder
 from seqlatent.data.splits import split, with_context
 from seqlatent.data.stored import load_stored
 from seqlatent.errors import InputError
+from seqlatent.training import dividing
 from seqlatent.training.batches import TrainingBatches
 from seqlatent.training.checkpoint import fingerprint
 
@@ -199,7 +199,7 @@ def test_a_fit_is_that_of_data_in_memory(options, table, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("never_in_memory")
 def test_a_fit_that_chooses_and_is_resumed(table, tmp_path, monkeypatch, caplog):
     path = write(table, tmp_path / "d", [30, 200], group=40)
-    monkeypatch.setattr(api, "VALIDATED", 30)
+    monkeypatch.setattr(dividing, "VALIDATED", 30)
     with caplog.at_level(logging.INFO, "seqlatent"):
         data = sl.load(path, targets=["y"])
         model = sl.RNN(hidden_dim=4).fit(data, max_steps=6, valid=0.4, run=tmp_path / "run")

@@ -59,6 +59,9 @@ class Settled:
         return facts | ({"tried_options": content["options"]} if self.others.values else {})
 
 
+TRIED = 2**19  # steps of training data, at about the most, that short fits are to
+
+
 @dataclass(frozen=True)
 class Plan:
     """A model to be built once its options are settled.
@@ -101,6 +104,7 @@ def settle(
         options: of training; its budget bounds that of short fits.
         seed, device: of short fits.
     """
+    train = train.some(TRIED)
     choice, chosen = Choice(plan.options.scaling), Chosen({})
     alternatives = MODELS[plan.family].alternatives(plan.options)
     if choice.scaling == "auto" or alternatives:

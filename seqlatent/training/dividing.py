@@ -5,6 +5,7 @@ the chain of scaling, when training stops, which parameters are kept, the weight
 which model wins a race.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,10 @@ from seqlatent.errors import InputError
 from seqlatent.options import make
 from seqlatent.training.options import TrainingOptions
 
+logger = logging.getLogger("seqlatent")
+
 SPLIT, GIVEN = "split", "given"
+VALIDATED = 2**18  # held-out steps, at about the most, that each validation scores
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ def divide(
         data = with_context(data, context_length)
         length = options.prediction_length
         parts = split(data, options.valid, options.valid_by, seed, prediction_length=length)
-        return Division(data, *known_categories(*parts), options)
+        train, held_out = known_categories(*parts)
+        return Division(data, train, _validated(held_out), options)
     options = make(TrainingOptions, dict(training))
     if options.prediction_length is not None:
         raise InputError(
@@ -77,4 +82,17 @@ def divide(
         )
     held_out = load_like(valid, data)  # it gets its context where it is checked
     parts = known_categories(with_context(data, context_length), held_out)
-    return Division(data, *parts, options, GIVEN)
+    return Division(data, parts[0], _validated(parts[1]), options, GIVEN)
+
+
+def _validated(held_out: SequenceDataset) -> SequenceDataset:
+    """What of the held-out part validations score: of many sequences some."""
+    some = held_out.some(VALIDATED)
+    if len(some) < len(held_out):
+        logger.info(
+            "%s: validating on %d of %d held-out sequences, spread evenly over them",
+            held_out.name,
+            len(some),
+            len(held_out),
+        )
+    return some
