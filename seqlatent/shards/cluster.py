@@ -20,10 +20,15 @@ from seqlatent.shards.worker import Done, Worker
 
 
 class Actor:
-    """A `Worker` as Ray Data calls it: a batch of one shard in, what became of it out."""
+    """A `Worker` as Ray Data calls it: a batch of one shard in, what became of it out.
 
-    def __init__(self, job: Job):
-        self.worker = Worker(job, threads=1)
+    The job is the class's, not an argument: arguments are kept on a node, which may be lost.
+    """
+
+    job: Job
+
+    def __init__(self) -> None:
+        self.worker = Worker(self.job, threads=1)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
         shard = Shard(int(batch["number"][0]), np.asarray(batch["starts"][0], dtype=np.int64))
@@ -62,8 +67,7 @@ def on_cluster(job: Job, shards: list[Shard], workers: int) -> Iterator[Done]:
     ray.data.DataContext.get_current().enable_progress_bars = False
     items = [{"number": s.number, "starts": s.starts.tolist()} for s in shards]
     data = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        Actor,
-        fn_constructor_args=(job,),
+        type("Actor", (Actor,), {"job": job}),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=min(workers, len(items))),
         num_cpus=1,
