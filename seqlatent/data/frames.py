@@ -109,7 +109,7 @@ def sequences_from_frame(
         past[:, i] = covariate_values(table[covariate], rows, gaps=True)
     statics, static_labels = static_columns(static_names, table, rows)
 
-    order = np.lexsort((steps, rows.codes))
+    order = _order(steps, rows.codes)
     lengths = np.bincount(rows.codes, minlength=len(rows.unique_ids))
     _require_distinct_steps(steps, order, rows, time_column)
     seen = _with_values(x[order], lengths, rows)
@@ -226,6 +226,14 @@ def _require_distinct(
                 f"{name}: column '{column}' cannot be both {roles[column]} and {role}; choose one"
             )
         roles[column] = role
+
+
+def _order(steps: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """(R,) the rows by series and step."""
+    next_series = np.diff(codes)
+    if ((next_series > 0) | ((next_series == 0) & (steps[1:] > steps[:-1]))).all():
+        return np.arange(len(codes))
+    return np.lexsort((steps, codes))
 
 
 def _require_distinct_steps(
