@@ -86,7 +86,7 @@ def series_rows(frame: pd.DataFrame, id_column: str, name: str) -> Rows:
         codes, uniques = pd.factorize(frame[id_column])
     except TypeError:
         raise InputError(f"{name}: column '{id_column}' holds lists, not series names") from None
-    ids = [id_text(unique) for unique in uniques]
+    ids = [id_text(unique) for unique in np.asarray(uniques, dtype=object)]
     blank = np.array([not unique_id.strip() for unique_id in ids], dtype=bool)
     missing = (codes < 0) | np.append(blank, True)[codes]
     if missing.any():
@@ -113,7 +113,11 @@ def id_text(value: object) -> str:
 def missing_cells(column: pd.Series) -> np.ndarray:
     """(R,) bool: empty, not-a-number, or one of the words for a missing value."""
     missing = column.isna().to_numpy(dtype=bool)
-    if _is_text(column):
+    if isinstance(column.dtype, pd.StringDtype):
+        codes, texts = pd.factorize(column)  # a text that many rows have is looked at once
+        words = np.array([*(str(text).strip() in MISSING for text in texts), True])
+        missing = missing | words[codes]
+    elif _is_text(column):
         words = column.astype(object).map(lambda v: isinstance(v, str) and v.strip() in MISSING)
         missing = missing | words.to_numpy(dtype=bool)
     return missing

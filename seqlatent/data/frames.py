@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from typing import Any
 
@@ -20,10 +21,9 @@ from seqlatent.data.columns import (
 from seqlatent.data.grid import (
     Frequency,
     absent_step,
-    common_frequency,
-    frequency_of,
-    goes_by,
-    grid_of,
+    frequencies_of,
+    longer_grids,
+    shared_frequency,
 )
 from seqlatent.data.sequence import Sequence
 from seqlatent.data.statics import SERIES, static_columns
@@ -109,38 +109,44 @@ def sequences_from_frame(
         past[:, i] = covariate_values(table[covariate], rows, gaps=True)
     statics, static_labels = static_columns(static_names, table, rows)
 
-    order = np.lexsort((steps, rows.codes))
-    starts = np.searchsorted(rows.codes[order], np.arange(len(rows.unique_ids)))
+    order = _order(steps, rows.codes)
+    lengths = np.bincount(rows.codes, minlength=len(rows.unique_ids))
     _require_distinct_steps(steps, order, rows, time_column)
-    seen = _with_values(x[order], starts, rows)
-
-    kept = np.flatnonzero(seen)
-    owned = np.split(order, starts[1:])
+    seen = _with_values(x[order], lengths, rows)
+    order, lengths = order[np.repeat(seen, lengths)], lengths[seen]
     unique_ids = tuple(np.array(rows.unique_ids, dtype=object)[seen])
-    present = [steps[owned[i]] for i in kept]
-    frequency, grids = None, present
-    if regular:
-        frequency = common_frequency(present)
-        _report_irregular(present, frequency, unique_ids, name)
-        grids = [grid_of(s, frequency) for s in present]
-        _report_absent(grids, present, covariate_names, unique_ids, name)
+    steps, x, c, past, statics = steps[order], x[order], c[order], past[order], statics[seen]
     x = np.where(np.isnan(x), np.nan, x)  # see from_list
-    sequences = tuple(
+
+    frequency, grids = None, {}
+    if regular:
+        frequency = shared_frequency(steps, lengths)
+        own = frequencies_of(steps, lengths, frequency)
+        _report_irregular(own, lengths, frequency, unique_ids, name)
+        grids = longer_grids(steps, lengths, own)
+    # The sequences are views of the table.
+    ends = np.cumsum(lengths).tolist()
+    sequences = [
         Sequence(
             unique_id,
-            own_steps,
-            x[owned[i]],
-            c[owned[i]],
+            steps[start:end],
+            x[start:end],
+            c[start:end],
             static=statics[i] if static_names else None,
-            lagged=np.pad(past[owned[i]], ((1, 0), (0, 0)), constant_values=np.nan)
+            lagged=np.pad(past[start:end], ((1, 0), (0, 0)), constant_values=np.nan)
             if past_names
             else None,
-        ).on_steps(grid)
-        for i, unique_id, own_steps, grid in zip(kept, unique_ids, present, grids, strict=True)
-    )
+        )
+        for i, (unique_id, start, end) in enumerate(
+            zip(unique_ids, [0, *ends[:-1]], ends, strict=True)
+        )
+    ]
+    _report_absent(grids, sequences, covariate_names, name)
+    for i, grid in grids.items():
+        sequences[i] = sequences[i].on_steps(grid)
     labels = {t: found for t, (_, found) in zip(given, columns_x, strict=True) if found is not None}
     return {
-        "sequences": sequences,
+        "sequences": tuple(sequences),
         "targets": given,
         "covariate_names": covariate_names,
         "static_names": static_names,
@@ -222,6 +228,14 @@ def _require_distinct(
         roles[column] = role
 
 
+def _order(steps: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """(R,) the rows by series and step."""
+    next_series = np.diff(codes)
+    if ((next_series > 0) | ((next_series == 0) & (steps[1:] > steps[:-1]))).all():
+        return np.arange(len(codes))
+    return np.lexsort((steps, codes))
+
+
 def _require_distinct_steps(
     steps: np.ndarray, order: np.ndarray, rows: Rows, time_column: str | None
 ) -> None:
@@ -238,12 +252,14 @@ def _require_distinct_steps(
         )
 
 
-def _with_values(x: np.ndarray, starts: np.ndarray, rows: Rows) -> np.ndarray:
+def _with_values(x: np.ndarray, lengths: np.ndarray, rows: Rows) -> np.ndarray:
     """Which series have an observed value; the others are named in a warning, and left out.
 
     Args:
-        x: (R, D) sorted by series, which begin at `starts`.
+        x: (R, D) sorted by series.
+        lengths: (N,) rows of each series.
     """
+    starts = np.cumsum(lengths) - lengths
     seen = np.add.reduceat(np.isfinite(x).any(axis=1).astype(np.int64), starts) > 0
     missing = [rows.unique_ids[i] for i in np.flatnonzero(~seen)]
     if not seen.any():
@@ -260,45 +276,47 @@ def _with_values(x: np.ndarray, starts: np.ndarray, rows: Rows) -> np.ndarray:
 
 
 def _report_irregular(
-    present: Seq[np.ndarray], frequency: Frequency, unique_ids: Seq[str], name: str
+    own: np.ndarray,
+    lengths: np.ndarray,
+    frequency: Frequency,
+    unique_ids: Seq[str],
+    name: str,
 ) -> None:
     """Log which series do not go by the frequency of the table, or by any."""
     if frequency is None:
-        others = [i for i, s in enumerate(present) if len(s) > 1 and frequency_of(s, None) is None]
+        others = np.flatnonzero((lengths > 1) & pd.isna(own))
         what = "are irregular; they are kept as they are"
     else:
-        others = [i for i, s in enumerate(present) if not goes_by(s, frequency)]
+        others = np.flatnonzero(own != frequency)
         what = f"are not those of the other series (frequency {frequency}); each keeps its own"
-    if others:
+    if len(others):
         logger.warning(
             "%s: the steps of %d of %d series %s (the first is '%s')",
             name,
             len(others),
-            len(present),
+            len(own),
             what,
             unique_ids[others[0]],
         )
 
 
 def _report_absent(
-    grids: Seq[np.ndarray],
-    present: Seq[np.ndarray],
+    grids: Mapping[int, np.ndarray],
+    sequences: Seq[Sequence],
     covariates: Seq[str],
-    unique_ids: Seq[str],
     name: str,
 ) -> None:
     """Log what is filled in; covariates, which are never missing, cannot be."""
-    absent = np.array([len(g) - len(s) for g, s in zip(grids, present, strict=True)])
-    if not absent.any():
+    if not grids:
         return
     if covariates:
-        i = int(np.argmax(absent > 0))
-        step = np.setdiff1d(grids[i], present[i]).flat[0]
-        raise absent_step(name, unique_ids[i], step, covariates[0])
+        i = min(grids)
+        step = np.setdiff1d(grids[i], sequences[i].ds).flat[0]
+        raise absent_step(name, sequences[i].unique_id, step, covariates[0])
     logger.warning(
         "%s: filled in %d absent steps as missing values, in %d of %d series",
         name,
-        absent.sum(),
-        (absent > 0).sum(),
-        len(absent),
+        sum(len(grid) - len(sequences[i]) for i, grid in grids.items()),
+        len(grids),
+        len(sequences),
     )

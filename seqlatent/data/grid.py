@@ -38,24 +38,38 @@ ONE_DAY = UNITS["D"]
 
 
 def common_frequency(steps: Seq[np.ndarray]) -> Frequency:
-    """The frequency that series share.
+    """The frequency that series share; see `shared_frequency`.
+
+    Args:
+        steps: each series' strictly increasing steps, all timestamps or all integers.
+    """
+    lengths = np.array([len(s) for s in steps], dtype=np.int64)
+    return shared_frequency(np.concatenate(steps), lengths) if len(steps) else None
+
+
+def shared_frequency(steps: np.ndarray, lengths: np.ndarray) -> Frequency:
+    """The frequency that the series of a table share.
 
     The candidates are the frequency that pandas infers from the longest series, the calendar's
     months, quarters and years, the most common difference, and business days. The answer is the
     candidate that most steps go by, if at least half of them do.
 
     Args:
-        steps: each series' strictly increasing steps, all timestamps or all integers.
+        steps: (R,) the steps of one series after another, strictly increasing within each.
+        lengths: (N,) how many steps each series has.
     """
     # A single step lies on any grid.
-    steps = [s for s in steps if len(s) > 1]
-    if not steps:
+    counts = np.where(lengths > 1, lengths, 0)
+    total = int(counts.sum())
+    if not total:
         return None
-    stride = _most_common(np.concatenate([np.diff(_ticks(s)) for s in steps]))
-    total = sum(len(s) for s in steps)
+    ends = np.cumsum(lengths)
+    stride = _most_common(np.delete(np.diff(_ticks(steps)), ends[:-1] - 1))
+    i = int(np.argmax(lengths))
+    longest = steps[ends[i] - lengths[i] : ends[i]]
     best, most = None, 0
-    for frequency in _candidates(steps, stride) if steps[0].dtype.kind == "M" else [stride]:
-        count = sum(len(s) for s in steps if goes_by(s, frequency))
+    for frequency in _candidates(longest, stride) if steps.dtype.kind == "M" else [stride]:
+        count = int(counts[going_by(steps, lengths, frequency)].sum())
         if count > most:
             best, most = frequency, count
         if count == total:
@@ -68,42 +82,101 @@ def frequency_of(steps: np.ndarray, frequency: Frequency) -> Frequency:
     return frequency if goes_by(steps, frequency) else common_frequency([steps])
 
 
+def frequencies_of(steps: np.ndarray, lengths: np.ndarray, frequency: Frequency) -> np.ndarray:
+    """(N,) objects: `frequency_of` every series of a table; for R and N see `shared_frequency`."""
+    own = np.full(len(lengths), frequency, dtype=object)
+    ends = np.cumsum(lengths)
+    for i in np.flatnonzero(~going_by(steps, lengths, frequency)):
+        own[i] = common_frequency([steps[ends[i] - lengths[i] : ends[i]]])
+    return own
+
+
 def goes_by(steps: np.ndarray, frequency: Frequency) -> bool:
     """Whether a series' (T,) steps all lie on the grid of a frequency, with few of it absent."""
+    return bool(going_by(steps, np.array([len(steps)]), frequency)[0])
+
+
+def going_by(steps: np.ndarray, lengths: np.ndarray, frequency: Frequency) -> np.ndarray:
+    """(N,) bool: which series of a table go by a frequency; for R and N see `shared_frequency`."""
     if frequency is None or isinstance(frequency, str) != (steps.dtype.kind == "M"):
-        return False
-    if len(steps) == 1:
-        return True
-    ticks = _ticks(steps)
+        return np.zeros(len(lengths), dtype=bool)
+    ticks, ends = _ticks(steps), np.cumsum(lengths)
+    first, last = ticks[ends - lengths], ticks[ends - 1]
     stride = stride_of(frequency)
     if stride is not None:
-        length = int(ticks[-1] - ticks[0]) // stride + 1
-        return _few_absent(len(steps), length) and not ((ticks - ticks[0]) % stride).any()
+        # One step after another: those between series are looked at in vain, and left out.
+        off = np.flatnonzero((np.diff(ticks) - stride) != 0)
+        off = off[(ticks[off + 1] - ticks[off]) % stride != 0]
+        bad = np.searchsorted(ends, off, side="right")
+        bad = bad[off + 1 < ends[bad]]
+        going = _few_absent(lengths, (last - first) // stride + 1)
+        going[bad] = False
+        return going
+    going = lengths == 1
     # A grid that is much longer than the series is not worth making.
-    if (ticks[-1] - ticks[0]) // _typical_stride(str(frequency)) > 2 * len(steps):
-        return False
-    grid = _calendar_grid(steps[0], steps[-1], str(frequency))
-    return _few_absent(len(steps), len(grid)) and bool(np.isin(steps, grid).all())
+    short = (last - first) // _typical_stride(str(frequency)) <= 2 * lengths
+    possible = np.flatnonzero(short & ~going)
+    for chosen, calendar in _calendars(first[possible], last[possible], str(frequency)):
+        chosen = possible[chosen]
+        counts = np.searchsorted(calendar, last[chosen]) - np.searchsorted(calendar, first[chosen])
+        going[chosen] = _few_absent(lengths[chosen], counts + 1)
+        rows, owner = _rows_of(chosen, lengths)
+        _, on = _look_up(calendar, ticks[rows])
+        going[owner[~on]] = False
+    return going
 
 
-def _few_absent(count: int, length: int) -> bool:
-    return 0 <= length - count <= MAX_ABSENT * length
+def _rows_of(chosen: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of some series of a table, and the series of each of these rows."""
+    owner = np.repeat(chosen, lengths[chosen])
+    starts = np.cumsum(lengths) - lengths
+    before = np.cumsum(lengths[chosen]) - lengths[chosen]
+    return np.arange(len(owner)) + np.repeat(starts[chosen] - before, lengths[chosen]), owner
+
+
+def _few_absent(count: np.ndarray, length: np.ndarray) -> np.ndarray:
+    return (length >= count) & (length - count <= MAX_ABSENT * length)
 
 
 def grid_of(steps: np.ndarray, frequency: Frequency) -> np.ndarray:
     """A series' (T,) steps with the absent ones between them, by `frequency_of`; the steps as they
     are where that is None."""
-    own = frequency_of(steps, frequency)
-    if own is None or len(steps) == 1:
-        return steps
-    stride = stride_of(own)
-    if stride is None:
-        return _calendar_grid(steps[0], steps[-1], str(own))
-    ticks = _ticks(steps)
-    # arange counts its steps in double precision: let it count from 0.
-    count = (ticks[-1] - ticks[0]) // stride + 1
-    grid = ticks[0] + stride * np.arange(count)
-    return grid.view("datetime64[ns]") if steps.dtype.kind == "M" else grid
+    own = np.array([frequency_of(steps, frequency)], dtype=object)
+    return longer_grids(steps, np.array([len(steps)]), own).get(0, steps)
+
+
+def longer_grids(
+    steps: np.ndarray, lengths: np.ndarray, frequencies: np.ndarray
+) -> dict[int, np.ndarray]:
+    """The grids of those series of a table that lack steps of it.
+
+    Args:
+        steps: (R,) the steps of one series after another.
+        lengths: (N,) how many steps each series has.
+        frequencies: (N,) that they go by, as `frequencies_of` gives them.
+    """
+    ticks, ends = _ticks(steps), np.cumsum(lengths)
+    first, last = ticks[ends - lengths], ticks[ends - 1]
+    grids: dict[int, np.ndarray] = {}
+    codes, found = pd.factorize(frequencies)
+    for code, frequency in enumerate(found):
+        own = np.flatnonzero(codes == code)
+        stride = stride_of(frequency)
+        if stride is not None:
+            counts = (last[own] - first[own]) // stride + 1
+            for i, count in zip(
+                own[counts > lengths[own]], counts[counts > lengths[own]], strict=True
+            ):
+                # arange counts its steps in double precision: let it count from 0.
+                grids[int(i)] = (first[i] + stride * np.arange(count)).view(steps.dtype)
+            continue
+        for chosen, calendar in _calendars(first[own], last[own], str(frequency)):
+            chosen = own[chosen]
+            begin = np.searchsorted(calendar, first[chosen])
+            end = np.searchsorted(calendar, last[chosen]) + 1
+            for i in np.flatnonzero(end - begin > lengths[chosen]):
+                grids[int(chosen[i])] = calendar[begin[i] : end[i]].view("datetime64[ns]")
+    return grids
 
 
 def steps_after(ds: np.ndarray, prediction_length: int, frequency: Frequency) -> np.ndarray:
@@ -155,9 +228,8 @@ def _most_common(differences: np.ndarray) -> int:
     return int(values[np.argmax(counts)])
 
 
-def _candidates(steps: Seq[np.ndarray], stride: int) -> Iterator[str]:
+def _candidates(longest: np.ndarray, stride: int) -> Iterator[str]:
     """The aliases to try, the likeliest first; stride: the most common difference, nanoseconds."""
-    longest = max(steps, key=len)
     if len(longest) >= 3:
         # pandas announces that it will return an offset here in place of its alias.
         with warnings.catch_warnings():
@@ -196,12 +268,51 @@ def _typical_stride(frequency: str) -> int:
     return int((later - start).total_seconds()) * UNITS["s"] // 10
 
 
+def _calendars(
+    first: np.ndarray, last: np.ndarray, frequency: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A few long calendars in place of one for each series.
+
+    A calendar goes from step to step, so that the one from any of its steps on is its own end.
+    Series that overlap share one, unless they differ in the time of day, or in the phase where a
+    frequency leaves out months. It is as long as the series that share it together at the most.
+
+    Args:
+        first, last: (N,) the first and last step of each series, nanoseconds.
+
+    Yields:
+        the indices of some series, and (L,) nanoseconds, the steps of the calendar from the
+        earliest of them on. A series that begins between the steps of the calendar has none.
+    """
+    offset = to_offset(frequency)
+    days, places = np.unique(first, return_inverse=True)
+    on = np.array([offset.is_on_offset(day) for day in pd.DatetimeIndex(days)], dtype=bool)
+    found = np.flatnonzero(on[places])
+    times = first % ONE_DAY
+    found = found[np.lexsort((first[found], times[found]))]
+    for alike in np.split(found, np.flatnonzero(np.diff(times[found])) + 1):
+        reached = np.maximum.accumulate(last[alike])
+        for rest in np.split(alike, np.flatnonzero(first[alike][1:] > reached[:-1]) + 1):
+            while len(rest):
+                calendar = _calendar(int(first[rest[0]]), int(last[rest].max()), frequency)
+                _, belongs = _look_up(calendar, first[rest])
+                yield rest[belongs], calendar
+                rest = rest[~belongs]
+
+
 @lru_cache(maxsize=64)
-def _calendar_grid(first: np.datetime64, last: np.datetime64, frequency: str) -> np.ndarray:
-    """The steps of the calendar from one to another; many series have the same ones."""
-    grid = pd.date_range(first, last, freq=frequency).as_unit("ns").to_numpy()
-    grid.flags.writeable = False
-    return grid
+def _calendar(first: int, last: int, frequency: str) -> np.ndarray:
+    """(L,) the steps of the calendar from one of them to another, nanoseconds."""
+    steps = pd.date_range(pd.Timestamp(first), pd.Timestamp(last), freq=frequency)
+    ticks = steps.as_unit("ns").to_numpy().view(np.int64)
+    ticks.flags.writeable = False
+    return ticks
+
+
+def _look_up(calendar: np.ndarray, ticks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where steps stand in a calendar, and whether they are in it."""
+    places = np.minimum(np.searchsorted(calendar, ticks), len(calendar) - 1)
+    return places, calendar[places] == ticks
 
 
 def absent_step(name: str, series: str, step: object, covariate: str) -> InputError:

@@ -14,6 +14,7 @@ logger = logging.getLogger("seqlatent")
 
 # Whole numbers up to this size are exact in double precision, and their sums cannot overflow.
 MAX_STEP = 2**53
+FIRST_TIME, END_OF_TIME = pd.Timestamp("1678-01-01"), pd.Timestamp("2262-01-01")
 DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%b %Y", "%d %b %Y")
 TIMES = ("", " %H:%M", " %H:%M:%S")
 
@@ -38,7 +39,7 @@ def read_steps(column: pd.Series, rows: Rows) -> np.ndarray:
     if isinstance(column.dtype, pd.DatetimeTZDtype) and str(column.dtype.tz) != "UTC":
         logger.info("%s: times of column '%s' are taken in UTC", rows.name, name)
     if isinstance(column.dtype, pd.DatetimeTZDtype) or types.is_datetime64_dtype(column.dtype):
-        return _nanoseconds(pd.to_datetime(column, utc=True), column, rows)
+        return _nanoseconds(column, column, rows)
     if types.is_numeric_dtype(column.dtype) and not types.is_bool_dtype(column.dtype):
         return _whole_numbers(column, column, rows)
     if types.is_object_dtype(column.dtype) or types.is_string_dtype(column.dtype):
@@ -69,26 +70,28 @@ def _as_text(column: pd.Series) -> pd.Series:
 
 
 def _from_text(column: pd.Series, rows: Rows) -> np.ndarray:
-    text = _as_text(column).str.strip()
+    # A time that many series have is read once.
+    codes, texts = pd.factorize(_as_text(column))
+    text = pd.Series(texts).str.strip()
     # pandas would read these two words as the time at which the program runs.
     text = text.mask(text.str.lower().isin(["now", "today"]), "not a time")
     times = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
     if not times.isna().any():
-        return _nanoseconds(times, column, rows)
+        return _nanoseconds(times.take(codes), column, rows)
     numbers = pd.Series(pd.to_numeric(text, errors="coerce"))
     if not numbers.isna().any():
-        return _whole_numbers(numbers, column, rows)
+        return _whole_numbers(numbers.take(codes), column, rows)
     readings = list(_readings(text))
     if not readings:
         # Neither way reads every cell: show the one that spoils the better of the two.
-        unread = min((times.isna(), numbers.isna()), key=lambda bad: int(bad.sum()))
-        raise _not_a_time(column, int(np.argmax(unread.to_numpy(dtype=bool))), rows)
+        ways = [way.isna().to_numpy(dtype=bool)[codes] for way in (times, numbers)]
+        raise _not_a_time(column, int(np.argmax(min(ways, key=np.count_nonzero))), rows)
     if not all(reading.equals(readings[0]) for reading in readings):
         raise InputError(
             f"{rows.name}: column '{column.name}' has dates such as '{text.iloc[0]}' whose day and "
             "month cannot be told apart; write them like 2024-01-31"
         )
-    return _nanoseconds(readings[0], column, rows)
+    return _nanoseconds(readings[0].take(codes), column, rows)
 
 
 def _readings(text: pd.Series) -> Iterator[pd.Series]:
@@ -105,15 +108,17 @@ def _readings(text: pd.Series) -> Iterator[pd.Series]:
 
 
 def _nanoseconds(times: pd.Series, column: pd.Series, rows: Rows) -> np.ndarray:
+    if isinstance(times.dtype, pd.DatetimeTZDtype):
+        times = times.dt.tz_convert(None)
     # Whole years inside what 64 bits of nanoseconds can hold.
-    outside = ~times.dt.year.between(1678, 2261).to_numpy()
+    outside = ((times < FIRST_TIME) | (times >= END_OF_TIME)).to_numpy(dtype=bool)
     if outside.any():
         row = int(np.argmax(outside))
         raise InputError(
             f"{rows.quote(column, row)} is outside the years "
             "1678-2261; use whole numbers such as the year as steps"
         )
-    return times.dt.tz_localize(None).dt.as_unit("ns").to_numpy()
+    return times.to_numpy(dtype="datetime64[ns]")
 
 
 def _whole_numbers(numbers: pd.Series, column: pd.Series, rows: Rows) -> np.ndarray:
