@@ -8,6 +8,7 @@
     scripts/benchmark regret-table --threads 1 [--tables models maps]
     scripts/benchmark states --threads 1 [--process pendulum] [--models latent dmm]
     scripts/benchmark coverage --threads 1 [--repeats 1000] [--estimators smc]
+    scripts/benchmark scale --threads 1 --folder FOLDER [--rows 1000000 2000000 5000000]
 
 `speed` times a training step (loss, backward, Adam) of every model beside a step of its *bare
 networks*: the same torch modules on tensors of the same shapes under a mean-square loss, without
@@ -35,6 +36,9 @@ values tell of the states is found in the models' latents.
 `coverage` scores sequences of models whose log p(x) is known, with good guides and bad ones, and
 counts how often the stated interval holds it.
 
+`scale` generates data larger than memory should hold, runs commands on them by one process and by
+two, and says how long they take, how much memory, and what a thousand million rows would take.
+
 All print a table and add their rows to a JSON file. scripts/README.md says how long each takes.
 """
 
@@ -47,6 +51,7 @@ from benchmark_coverage import CASES, run_coverage
 from benchmark_flow import run_flow
 from benchmark_heads import run_heads
 from benchmark_regret import TABLES, run_regret, run_regret_table
+from benchmark_scale import run_scale
 from benchmark_seeds import run_seeds
 from benchmark_speed import run_speed
 from benchmark_states import MODELS as STATE_MODELS
@@ -102,7 +107,18 @@ def main() -> int:
     coverage.add_argument("--repeats", type=int, default=1000, help="sequences of each row")
     names = list(dict.fromkeys(estimator for estimator, _ in CASES))
     coverage.add_argument("--estimators", nargs="+", default=names, choices=names)
-    for command in (speed, flow, heads, regret, tables, seeds, states, coverage):
+    scale = commands.add_parser("scale", help="data larger than memory: time and memory")
+    add = scale.add_argument
+    add("--folder", type=Path, required=True, help="for data, a run and tables; some gigabytes")
+    add("--rows", type=int, nargs="+", default=[1_000_000, 2_000_000, 5_000_000])
+    add("--length", type=int, default=200, help="steps of each series")
+    add("--workers", type=int, nargs="+", default=[1, 2])
+    add("--tasks", nargs="+", default=["score", "forecast"], choices=["score", "forecast"])
+    add("--model", default="rnn")
+    add("--fit-steps", type=int, default=200)
+    add("--paths", type=int, default=20, help="of each forecast")
+    add("--steps", type=int, default=24, help="of each forecast")
+    for command in (speed, flow, heads, regret, tables, seeds, states, coverage, scale):
         command.add_argument("--seed", type=int, default=0, help="of all randomness")
         command.add_argument(
             "--threads", type=int, default=torch.get_num_threads(), help="of torch"
@@ -124,6 +140,7 @@ def main() -> int:
         "seeds": run_seeds,
         "states": run_states,
         "coverage": run_coverage,
+        "scale": run_scale,
     }
     try:
         for row in runs[args.command](args):
