@@ -13,8 +13,8 @@ from seqlatent.errors import InputError, one_line
 INTERRUPTED = 130  # the exit status after Ctrl-C
 
 DATA = (
-    "A table (.csv, .parquet, .feather, .json; .gz too), a .npy array, or a bundled data set, as "
-    "NAME:train."
+    "A table (.csv, .parquet, .feather, .json; .gz too), a folder of .parquet files, a .npy array, "
+    "or a bundled data set, as NAME:train."
 )
 Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA)]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a fitted model.")]

@@ -243,8 +243,8 @@ class ParquetFolder:
             while sum(len(part) for part in held) < count:
                 held.append(next(batches).to_pandas())
             frame = held[0] if len(held) == 1 else pd.concat(held, ignore_index=True)
-            yield f"{self.source} from row {row + 1} on", frame[:count].reset_index(drop=True)
-            held, row = [frame[count:]], end
+            yield f"{self.source} from row {row + 1} on", frame.iloc[:count].reset_index(drop=True)
+            held, row = [frame.iloc[count:]], end
 
     def _batches(self, start: int, stop: int, columns: list[str]) -> Iterator[Any]:
         """The rows start..stop-1 as Arrow's batches."""
@@ -280,11 +280,9 @@ def _partition_keys(folders: Path) -> list[str]:
 
 def _runs(column: Any) -> Iterator[tuple[Any, int]]:
     """Each run of equal values of an Arrow array: the value and the place where it begins."""
-    import pyarrow.compute as pc
-
     if not len(column):
         return
-    encoded = column if hasattr(column, "dictionary") else pc.dictionary_encode(column)
+    encoded = column if hasattr(column, "dictionary") else column.dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     begins = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1])
     labels = encoded.dictionary.to_pylist()

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.util import hash_array
 
 from seqlatent.data.folders import ENDING, ParquetFolder, is_folder
 from seqlatent.data.frames import DEFAULT_ID, TIME_NAMES
@@ -141,9 +142,9 @@ def _deal(
 
         for frame in frames:
             names = frame[id_column].astype(str).to_numpy(dtype=object)
-            buckets = pd.util.hash_array(names) % count
+            buckets = hash_array(names) % count
             for bucket in np.unique(buckets).tolist():
-                part = frame[buckets == bucket]
+                part = frame.loc[buckets == bucket]
                 waiting.setdefault(bucket, []).append(part)
                 sizes[bucket] += len(part)
                 if sizes[bucket] >= CUT:

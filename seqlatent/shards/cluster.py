@@ -60,7 +60,9 @@ def on_cluster(job: Job, shards: list[Shard], workers: int) -> Iterator[Done]:
         ) from None
     if not ray.is_initialized():
         try:
-            ray.init(os.environ.get("RAY_ADDRESS"), log_to_driver=False, logging_level="ERROR")
+            ray.init(
+                os.environ.get("RAY_ADDRESS"), log_to_driver=False, logging_level=logging.ERROR
+            )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise InputError(f"the Ray cluster cannot be reached: {error}") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells every step

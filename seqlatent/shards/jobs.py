@@ -1,6 +1,6 @@
 """What is computed of a shard: the tables of each task, and numbers that add up over shards."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -81,10 +81,10 @@ def _score(
 ) -> tuple[Tables, Facts]:
     scores, steps = model.score(data, **options)
     errors = scores["std_error"].to_numpy(dtype=float)
-    facts = {
+    facts: Facts = {
         "series": len(scores),
         "steps": len(steps),
-        "nats": float(scores["log_prob"].sum()),
+        "nats": float(scores["log_prob"].to_numpy().sum()),
         "variance": float((errors**2).sum()),
     }
     return {"scores": scores, "steps": steps}, facts
@@ -126,11 +126,11 @@ def _detect(
     model: Model, data: SequenceDataset, wanted: frozenset[str], options: Mapping[str, Any]
 ) -> tuple[Tables, Facts]:
     found = detect(model.module, data, **options)
-    facts = {
+    facts: Facts = {
         "series": len(data),
         "alarms": len(found.alarms),
-        "alarmed": int(found.steps["alarm"].sum()),
-        "steps": int(found.steps["surprise"].notna().sum()),
+        "alarmed": int(found.steps["alarm"].to_numpy().sum()),
+        "steps": int(found.steps["surprise"].notna().to_numpy().sum()),
     }
     return {"alarms": found.alarms, "steps": found.steps}, facts
 
@@ -162,6 +162,3 @@ def check_job(job: Job) -> None:
             f"{job.task} writes {', '.join(TASKS[job.task].tables)}, and "
             f"{', '.join(sorted(unknown)) or 'none of these'} was asked for"
         )
-
-
-Progress = Callable[[int], None]
