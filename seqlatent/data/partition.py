@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas.util import hash_array
+from pandas.core.util.hashing import hash_array
 
 from seqlatent.data.folders import ENDING, ParquetFolder, is_folder
 from seqlatent.data.frames import DEFAULT_ID, TIME_NAMES
