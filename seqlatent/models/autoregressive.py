@@ -26,6 +26,7 @@ from seqlatent.nn.causal import CausalNetwork
 from seqlatent.nn.feedforward import Beside
 from seqlatent.nn.layers import ACTIVATIONS
 from seqlatent.nn.recall import Recall
+from seqlatent.nn.recurrent import CELLS
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Autoregressive(FillingModel, DrawnMarginals):
 @dataclass(frozen=True)
 class RNNOptions(AutoregressiveOptions):
     cell: str = field(
-        default="gru", metadata={"help": "recurrent cell", "choices": ("gru", "lstm")}
+        default="gru", metadata={"help": "recurrent cell", "choices": tuple(CELLS)}
     )
     hidden_dim: int = field(default=64, metadata={"help": "size of the recurrent state", "min": 1})
     num_layers: int = field(
