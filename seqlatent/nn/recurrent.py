@@ -1,4 +1,9 @@
-"""Recurrent networks: GRU (Cho et al. 2014) and LSTM (Hochreiter and Schmidhuber 1997)."""
+"""Recurrent networks: stacks of GRU (Cho et al. 2014), LSTM (Hochreiter and Schmidhuber 1997),
+minGRU (`mingru.py`) or state spaces (`state_space.py`).
+
+The last two are linear in their state, given the inputs, so that all steps of a sequence are found
+at once. What a step's gates know of the past is then what the layer below remembers.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +18,8 @@ from seqlatent.nn.layers import normalisation
 from seqlatent.nn.mingru import MinGRU
 from seqlatent.nn.state_space import StateSpace
 
-
+# Called with the sizes of input and state. GRU and LSTM are torch's; any other cell is called with
+# (N, T, in) and its state or None, and returns (N, T, H) and its state.
 CELLS: dict[str, Callable[[int, int], nn.Module]] = {
     "gru": partial(nn.GRU, batch_first=True),
     "lstm": partial(nn.LSTM, batch_first=True),
@@ -29,7 +35,7 @@ class Recurrent(CausalNetwork):
         in_dim: size of u_t.
         hidden_dim: size of each layer's state and of h_t.
         num_layers: layers in the stack.
-        cell: `gru` or `lstm`.
+        cell: `gru`, `lstm`, `mingru` or `ssd`.
         dropout: share of each layer's features dropped in training.
         norm: normalisation after each layer, `none` or `layer`.
         residual: add each layer's input to its output, from the second layer on.
@@ -53,7 +59,7 @@ class Recurrent(CausalNetwork):
         if cell not in CELLS:
             raise InputError(f"unknown cell '{cell}'; known: {', '.join(CELLS)}")
         self.in_dim, self.out_dim = in_dim, hidden_dim
-        self.cell, self.residual = cell, residual
+        self.residual = residual
         self.hidden_input = nn.Linear(in_dim, hidden_dim) if hidden_input else None
         read_dim = in_dim + (hidden_dim if hidden_input else 0)
         self.layers = nn.ModuleList(

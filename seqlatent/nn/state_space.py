@@ -1,4 +1,4 @@
-"""A state space whose decay is one number for each head: SSD, the layer of Mamba-2 (Dao and Gu 2024).
+"""SSD, the layer of Mamba-2: a state space with one decay for each head (Dao and Gu 2024).
 
 A head has a state S (P, K) of P channels x and K directions. Its step size d, its inputs x and the
 vectors b and c (K), which all heads share, are maps of the last few inputs:
@@ -10,8 +10,8 @@ the chunk,
 
     y_t = sum_{s <= t} exp(l_ts) (c_t' b_s) d_s x_s + exp(l_ts0) S_s0 c_t + m x_t
 
-The first sum is a matrix product for each chunk, and the states at the chunks' ends are a linear
-recurrence of T / L steps (`scans.py`). Each l_ts is a sum over its own steps, not a difference of
+The first sum is a matrix product for each chunk, and the states at the chunks' ends follow one
+another in T / L steps. Each l_ts is a sum over its own steps, not a difference of
 two long sums, which would lose digits after steps that forget.
 """
 
@@ -20,8 +20,6 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from seqlatent.nn.layers import SOFTPLUS_ONE
 
 CHUNK = 16  # L, steps
 KERNEL = 4  # steps that the convolution sees
@@ -48,17 +46,18 @@ class StateSpace(nn.Module):
         mixed = hidden_dim + 2 * state_dim
         self.sizes = [hidden_dim, mixed, self.num_heads]
         self.inner = nn.Linear(in_dim, sum(self.sizes))
-        self.conv = nn.Conv1d(mixed, mixed, KERNEL, groups=mixed)
-        # Steps from 0.001 to 0.1 and rates from 1 to 16 are those of Mamba-2.
-        steps = torch.logspace(-3, -1, self.num_heads)
+        self.conv = nn.Conv1d(mixed, mixed, KERNEL, groups=mixed, bias=False)
+        # With rates of 1, states are moving averages, over some hundred steps to one. (Mamba-2
+        # starts at steps of 0.001 to 0.1, from which short series learn next to nothing.)
+        steps = torch.logspace(-2, 0, self.num_heads)
         self.step_bias = nn.Parameter(steps + torch.log(-torch.expm1(-steps)))
-        self.log_rate = nn.Parameter(torch.linspace(1, 16, self.num_heads).log())
+        self.log_rate = nn.Parameter(torch.zeros(self.num_heads))
         self.skip = nn.Parameter(torch.ones(self.num_heads))
         self.norm = nn.LayerNorm(hidden_dim)
         self.out = nn.Linear(hidden_dim, hidden_dim)
         at = torch.arange(CHUNK)
-        within = (at > at[:, None, None].transpose(0, 1)) & (at <= at[:, None, None])
-        self.register_buffer("ranges", within.flatten(0, 1).t().float(), persistent=False)
+        within = (at < at[:, None, None]) & (at[:, None, None] <= at[:, None])  # s < k <= t
+        self.register_buffer("ranges", within.flatten(1).float(), persistent=False)
         later = torch.full((CHUNK, CHUNK), -torch.inf).triu(1)
         self.register_buffer("later", later.flatten(), persistent=False)
 
@@ -78,7 +77,7 @@ class StateSpace(nn.Module):
         if T > 1:
             convolved = self.conv(seen).transpose(1, 2)
         else:  # a product is much faster
-            convolved = (seen * self.conv.weight[:, 0]).sum(-1)[:, None] + self.conv.bias
+            convolved = torch.einsum("nck,ck->nc", seen, self.conv.weight[:, 0])[:, None]
         x, b, c = F.silu(convolved).split([self.hidden_dim, self.state_dim, self.state_dim], -1)
         x = x.unflatten(-1, (self.num_heads, self.head_dim))
         d = F.softplus(raw + self.step_bias)
