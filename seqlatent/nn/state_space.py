@@ -114,7 +114,7 @@ def ssd(
     b, c = (F.pad(v, (0, 0, 0, pad)).unflatten(1, (-1, L)) for v in (b, c))  # (N, C, L, K)
     x = x.unflatten(1, (-1, L)).transpose(2, 3)  # (N, C, H, L, P)
     log_decay = log_decay.unflatten(1, (-1, L)).transpose(2, 3)  # (N, C, H, L)
-    decay = (log_decay @ ranges + later).exp().unflatten(-1, (L, L))
+    decay = (log_decay @ ranges.to(log_decay) + later.to(log_decay)).exp().unflatten(-1, (L, L))
     weights = decay * (c @ b.transpose(-1, -2))[:, :, None]
     y = weights @ x
     # What each chunk adds to the state at its end; then the states at the chunks' starts.
