@@ -193,7 +193,7 @@ class RNNOptions(AutoregressiveOptions):
 class RNNModel(Autoregressive):
     """A recurrent network and a head: exact likelihood (Graves 2013).
 
-        p(x_{1:T}) = prod_t p(x_t | h_t),    h_t = GRU of x_1, ..., x_{t-1}
+        p(x_{1:T}) = prod_t p(x_t | h_t),    h_t = GRU, LSTM, minGRU or SSD of x_1, ..., x_{t-1}
 
     Try it first: it suits most data, and trains and samples fast. Where long passages return, as in
     tunes, set recall_heads=4.

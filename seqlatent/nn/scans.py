@@ -53,6 +53,7 @@ class _Recurrence(torch.autograd.Function):
 
 
 def _states(a: Tensor, b: Tensor, start: Tensor) -> Tensor:
+    """`linear_recurrence` without a gradient: `out` writes each step into its place."""
     T = b.shape[1]
     h = torch.empty_like(b, memory_format=torch.contiguous_format)
     if T < 2 * CHUNK:

@@ -11,8 +11,8 @@ the chunk,
     y_t = sum_{s <= t} exp(l_ts) (c_t' b_s) d_s x_s + exp(l_ts0) S_s0 c_t + m x_t
 
 The first sum is a matrix product for each chunk, and the states at the chunks' ends follow one
-another in T / L steps. Each l_ts is a sum over its own steps, not a difference of
-two long sums, which would lose digits after steps that forget.
+another in T / L steps. Each l_ts is a sum over its own steps, not a difference of two long sums,
+which would lose digits after steps that forget.
 """
 
 import math
@@ -47,8 +47,8 @@ class StateSpace(nn.Module):
         self.sizes = [hidden_dim, mixed, self.num_heads]
         self.inner = nn.Linear(in_dim, sum(self.sizes))
         self.conv = nn.Conv1d(mixed, mixed, KERNEL, groups=mixed, bias=False)
-        # With rates of 1, states are moving averages, over some hundred steps to one. (Mamba-2
-        # starts at steps of 0.001 to 0.1, from which short series learn next to nothing.)
+        # With rates of 1, states are moving averages, over some hundred steps to one. (From the
+        # steps of Mamba-2, 0.001 to 0.1, less was learnt in equal time.)
         steps = torch.logspace(-2, 0, self.num_heads)
         self.step_bias = nn.Parameter(steps + torch.log(-torch.expm1(-steps)))
         self.log_rate = nn.Parameter(torch.zeros(self.num_heads))
