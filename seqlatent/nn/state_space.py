@@ -105,7 +105,7 @@ def ssd(
     """
     T = x.shape[1]
     if T == 1:
-        S = log_decay[:, 0, :, None, None].exp() * S + x[:, 0, :, :, None] * b[:, :1, None]
+        S = (log_decay[:, 0, :, None, None].exp() * S).addcmul_(x[:, 0, :, :, None], b[:, :1, None])
         return (S @ c[:, 0, None, :, None])[..., 0][:, None], S
     L = len(ranges)
     # Steps beyond the end add nothing and forget nothing.
