@@ -144,8 +144,8 @@ class RNNOptions(AutoregressiveOptions):
     cell: str = field(
         default="gru",
         metadata={
-            "help": "recurrent cell; mingru and ssd train faster, above all on long sequences: "
-            "their gates read inputs alone",
+            "help": "recurrent cell; mingru and ssd, whose gates read inputs alone, take less "
+            "time than gru on long sequences",
             "choices": tuple(CELLS),
         },
     )
