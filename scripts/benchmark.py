@@ -3,6 +3,7 @@
     scripts/benchmark speed [--threads 1] [--quick]
     scripts/benchmark flow [--threads 1] [--quick]
     scripts/benchmark heads [--threads 1] [--quick]
+    scripts/benchmark networks --threads 1 [--tables times nats] [--seconds 30]
     scripts/benchmark seeds [--num-seeds 10] [--steps 300]
     scripts/benchmark regret --process switching-ar --models rnn latent:emission=normal --minutes 2
     scripts/benchmark regret-table --threads 1 [--tables models maps]
@@ -21,6 +22,9 @@ its maps.
 
 `heads` times a set of channels against one channel after another, and every emission's
 sampling beside its density.
+
+`networks` times causal networks beside a GRU, and fits models that differ in the network alone for
+the same processor time: held-out nats per step.
 
 `seeds` fits the latent-variable presets to bundled data from many seeds, and counts the fits that
 break down or collapse.
@@ -50,6 +54,7 @@ import torch
 from benchmark_coverage import CASES, run_coverage
 from benchmark_flow import run_flow
 from benchmark_heads import run_heads
+from benchmark_networks import ENTRIES, SETS, run_networks
 from benchmark_regret import TABLES, run_regret, run_regret_table
 from benchmark_scale import run_scale
 from benchmark_seeds import run_seeds
@@ -82,6 +87,17 @@ def main() -> int:
     tables = commands.add_parser("regret-table", help="the regret tables of scripts/RESULTS.md")
     tables.add_argument("--tables", nargs="+", default=list(TABLES), choices=TABLES)
     tables.add_argument("--max-steps", type=int, help="of each fit, in place of its own budget")
+    networks = commands.add_parser("networks", help="causal networks, in time and in nats")
+    networks.add_argument(
+        "--tables", nargs="+", default=["times", "nats"], choices=["times", "nats"]
+    )
+    networks.add_argument("--rounds", type=int, default=10, help="of timing")
+    networks.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    networks.add_argument(
+        "--models", nargs="+", default=ENTRIES, help="NAME or NAME:option=value,..."
+    )
+    networks.add_argument("--seconds", type=float, default=30.0, help="of each fit, processor time")
+    networks.add_argument("--seeds", nargs="+", type=int, default=[0, 1], help="of the fits")
     seeds = commands.add_parser("seeds", help="fits from many seeds: which break down or collapse")
     seeds.add_argument("--data", nargs="+", default=["elnino", "macrodata", "sunspots"])
     seeds.add_argument("--models", nargs="+", default=["latent", "vrnn", "srnn", "dmm"])
@@ -118,7 +134,9 @@ def main() -> int:
     add("--fit-steps", type=int, default=200)
     add("--paths", type=int, default=20, help="of each forecast")
     add("--steps", type=int, default=24, help="of each forecast")
-    for command in (speed, flow, heads, regret, tables, seeds, states, coverage, scale):
+    for command in (
+        speed, flow, heads, networks, regret, tables, seeds, states, coverage, scale,
+    ):  # fmt: skip
         command.add_argument("--seed", type=int, default=0, help="of all randomness")
         command.add_argument(
             "--threads", type=int, default=torch.get_num_threads(), help="of torch"
@@ -135,6 +153,7 @@ def main() -> int:
         "speed": run_speed,
         "flow": run_flow,
         "heads": run_heads,
+        "networks": run_networks,
         "regret": run_regret,
         "regret-table": run_regret_table,
         "seeds": run_seeds,

@@ -34,6 +34,8 @@ NETWORKS: dict[str, Callable[[], CausalNetwork]] = {
     "gru": lambda: Recurrent(3, 8),
     "gru-deep": lambda: Recurrent(3, 8, num_layers=3, norm="layer", residual=True),
     "lstm": lambda: Recurrent(3, 8, num_layers=2, cell="lstm"),
+    "mingru": lambda: Recurrent(3, 8, num_layers=2, cell="mingru"),
+    "ssd": lambda: Recurrent(3, 8, cell="ssd"),
     "cnn": lambda: Convolution(3, 8, num_layers=2),
     "cnn-norm": lambda: Convolution(
         3, 8, num_layers=3, kernel_size=2, activation="elu", norm="layer", residual=False
@@ -73,6 +75,8 @@ INDEPENDENT = {"hidden_dim": 8, "latent_dim": 2, "prior": "independent"}
 MODELS: dict[str, tuple[str, dict]] = {
     "rnn": ("rnn", {"hidden_dim": 8}),
     "rnn-recall": ("rnn", {"hidden_dim": 8, "recall_heads": 2, "recall_window": 5}),
+    "rnn-mingru": ("rnn", {"hidden_dim": 8, "cell": "mingru"}),
+    "rnn-ssd": ("rnn", {"hidden_dim": 8, "cell": "ssd"}),
     "transformer": ("transformer", {"hidden_dim": 8, "num_heads": 2}),
     "cnn": ("cnn", {"hidden_dim": 8, "num_layers": 2}),
     "linear-gaussian": ("linear-gaussian", {"latent_dim": 3}),

@@ -1,7 +1,7 @@
 """The models by name. The docstring of each module has its equations.
 
-    rnn, cnn, transformer    p(x_t | x_{<t}) by a GRU or LSTM, by dilated causal      exact
-                             convolution, by causal attention
+    rnn, cnn, transformer    p(x_t | x_{<t}) by recurrent layers, dilated causal      exact
+                             convolution, causal attention
     flow                     z_t = f_t(x_t; past), f_t invertible, z_t ~ N(0, I)      exact
     diffusion                x_t denoised from N(0, I) given the past                 ode
     gan, wgan                x_t = g(x_{<t}, e_t), by a critic of windows             none

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from seqlatent.models.emission_model import EmissionModelOptions
 from seqlatent.nn.build import build_network, network_names
 from seqlatent.nn.causal import CausalNetwork
-
-RECURRENT = ("gru", "lstm")  # which may have a hidden layer of their inputs
+from seqlatent.nn.recurrent import CELLS
 
 
 @dataclass(frozen=True)
@@ -33,14 +32,17 @@ class PastNetworkOptions(EmissionModelOptions):
     )
     hidden_input: bool = field(
         default=True,
-        metadata={"help": "a hidden layer of each step's inputs, which gru and lstm read too"},
+        metadata={
+            "help": "a hidden layer of each step's inputs, which recurrent networks "
+            f"({', '.join(CELLS)}) read too"
+        },
     )
 
 
 def build_past_network(options: PastNetworkOptions, in_dim: int) -> CausalNetwork:
     """The network that options describe, for inputs u_t of size `in_dim`."""
     o = options
-    own = {"hidden_input": o.hidden_input} if o.network in RECURRENT else {}
+    own = {"hidden_input": o.hidden_input} if o.network in CELLS else {}
     return build_network(
         o.network, in_dim, o.hidden_dim, num_layers=o.num_layers, dropout=o.dropout, **own
     )
@@ -48,6 +50,6 @@ def build_past_network(options: PastNetworkOptions, in_dim: int) -> CausalNetwor
 
 def unused_network_options(options: PastNetworkOptions) -> dict[str, str]:
     """Options that the network would ignore, and what would use them."""
-    if options.network in RECURRENT:
+    if options.network in CELLS:
         return {}
-    return {"hidden_input": "network=gru and network=lstm"}
+    return {"hidden_input": " or ".join(f"network={cell}" for cell in CELLS)}

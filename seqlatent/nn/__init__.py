@@ -5,7 +5,10 @@ returns a state from which the next call continues. Training reads whole sequenc
 sampling reads one step at a time, and scoring reads a long series in chunks; all three call the
 same function.
 
-    recurrent.py      GRU and LSTM
+    recurrent.py      stacks of recurrent layers: GRU, LSTM, minGRU, SSD
+    mingru.py         minGRU, whose gates read the input alone
+    state_space.py    SSD, the layer of Mamba-2
+    scans.py          linear recurrences, all steps at once
     convolution.py    dilated causal convolution, padded on the left only
     attention.py      causal attention with a key-value cache
     recall.py         attention to what followed earlier steps similar to the current one

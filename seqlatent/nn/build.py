@@ -13,7 +13,7 @@ from seqlatent.nn.attention import CausalTransformer
 from seqlatent.nn.causal import CausalNetwork
 from seqlatent.nn.convolution import Convolution
 from seqlatent.nn.feedforward import WindowMLP
-from seqlatent.nn.recurrent import Recurrent
+from seqlatent.nn.recurrent import CELLS, Recurrent
 from seqlatent.registry import Registry
 
 # Called by keyword with in_dim, hidden_dim, num_layers, dropout and the network's own options.
@@ -33,8 +33,8 @@ def register_network(name: str) -> Callable[[BuildNetwork], BuildNetwork]:
     return NETWORKS.decorator(name)
 
 
-register_network("gru")(partial(Recurrent, cell="gru"))
-register_network("lstm")(partial(Recurrent, cell="lstm"))
+for cell in CELLS:
+    register_network(cell)(partial(Recurrent, cell=cell))
 register_network("rnn")(partial(Recurrent, cell="gru", residual=True))
 register_network("cnn")(Convolution)
 register_network("transformer")(CausalTransformer)

@@ -1,4 +1,12 @@
-"""Recurrent networks: GRU (Cho et al. 2014) and LSTM (Hochreiter and Schmidhuber 1997)."""
+"""Recurrent networks: stacks of GRU (Cho et al. 2014), LSTM (Hochreiter and Schmidhuber 1997),
+minGRU (`mingru.py`) or state spaces (`state_space.py`).
+
+The last two are linear in their state, given the inputs, so that all steps of a sequence are found
+at once. What a step's gates know of the past is then what the layer below remembers.
+"""
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -7,6 +15,17 @@ from torch.nn import functional as F
 from seqlatent.errors import InputError
 from seqlatent.nn.causal import CausalNetwork, State, in_parts
 from seqlatent.nn.layers import normalisation
+from seqlatent.nn.mingru import MinGRU
+from seqlatent.nn.state_space import StateSpace
+
+# Called with the sizes of input and state. GRU and LSTM are torch's; any other cell is called with
+# (N, T, in) and its state or None, and returns (N, T, H) and its state.
+CELLS: dict[str, Callable[[int, int], nn.Module]] = {
+    "gru": partial(nn.GRU, batch_first=True),
+    "lstm": partial(nn.LSTM, batch_first=True),
+    "mingru": MinGRU,
+    "ssd": StateSpace,
+}
 
 
 class Recurrent(CausalNetwork):
@@ -16,7 +35,7 @@ class Recurrent(CausalNetwork):
         in_dim: size of u_t.
         hidden_dim: size of each layer's state and of h_t.
         num_layers: layers in the stack.
-        cell: `gru` or `lstm`.
+        cell: `gru`, `lstm`, `mingru` or `ssd`.
         dropout: share of each layer's features dropped in training.
         norm: normalisation after each layer, `none` or `layer`.
         residual: add each layer's input to its output, from the second layer on.
@@ -37,16 +56,14 @@ class Recurrent(CausalNetwork):
         hidden_input: bool = False,
     ):
         super().__init__()
-        if cell not in ("gru", "lstm"):
-            raise InputError(f"unknown cell '{cell}'; known: gru, lstm")
+        if cell not in CELLS:
+            raise InputError(f"unknown cell '{cell}'; known: {', '.join(CELLS)}")
         self.in_dim, self.out_dim = in_dim, hidden_dim
-        self.cell, self.residual = cell, residual
+        self.residual = residual
         self.hidden_input = nn.Linear(in_dim, hidden_dim) if hidden_input else None
         read_dim = in_dim + (hidden_dim if hidden_input else 0)
-        layer = nn.GRU if cell == "gru" else nn.LSTM
         self.layers = nn.ModuleList(
-            layer(read_dim if i == 0 else hidden_dim, hidden_dim, batch_first=True)
-            for i in range(num_layers)
+            CELLS[cell](read_dim if i == 0 else hidden_dim, hidden_dim) for i in range(num_layers)
         )
         self.norms = nn.ModuleList(normalisation(norm, hidden_dim) for _ in range(num_layers))
         self.dropout = nn.Dropout(dropout)
@@ -59,36 +76,34 @@ class Recurrent(CausalNetwork):
         return in_parts(self._scan, u, state)
 
     def _scan(self, u: Tensor, state: State) -> tuple[Tensor, State]:
-        # The state has one entry per layer: (N, H) for a GRU, ((N, H), (N, H)) for an LSTM. Torch
-        # expects a leading layer dimension.
-        h, after, training = u, [], torch.is_grad_enabled()
+        h, after = u, []
         if self.hidden_input is not None:
             h = torch.cat([u, F.silu(self.hidden_input(u))], -1)
         for i, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
-            before = None if state is None else state[i]
-            if (
-                isinstance(layer, nn.GRU)
-                and before is not None
-                and u.shape[1] == 1
-                and not training
-            ):
-                hidden = gru_step(layer, h[:, 0], before)
-                out = hidden[:, None]
-                after.append(hidden)
-            elif self.cell == "lstm":
-                given = (
-                    None
-                    if before is None
-                    else (before[0][None].contiguous(), before[1][None].contiguous())
-                )
-                out, (hidden, cell) = layer(h, given)
-                after.append((hidden[0], cell[0]))
-            else:
-                out, hidden = layer(h, None if before is None else before[None].contiguous())
-                after.append(hidden[0])
+            out, state_of_layer = read(layer, h, None if state is None else state[i])
+            after.append(state_of_layer)
             out = self.dropout(norm(out))
             h = h + out if self.residual and i > 0 else out
         return h, tuple(after)
+
+
+def read(layer: nn.Module, u: Tensor, state: State) -> tuple[Tensor, State]:
+    """One layer: (N, T, in) and its state or None -> (N, T, H) and its state.
+
+    The state is (N, H) for a GRU and ((N, H), (N, H)) for an LSTM; torch expects a leading
+    dimension of layers.
+    """
+    if isinstance(layer, nn.GRU):
+        if state is not None and u.shape[1] == 1 and not torch.is_grad_enabled():
+            hidden = gru_step(layer, u[:, 0], state)
+            return hidden[:, None], hidden
+        out, hidden = layer(u, None if state is None else state[None].contiguous())
+        return out, hidden[0]
+    if isinstance(layer, nn.LSTM):
+        given = None if state is None else tuple(s[None].contiguous() for s in state)
+        out, (hidden, cell) = layer(u, given)
+        return out, (hidden[0], cell[0])
+    return layer(u, state)
 
 
 def gru_step(layer: nn.GRU, u: Tensor, h: Tensor) -> Tensor:

@@ -49,6 +49,7 @@ from seqlatent.models.autoencoder.options import AutoencoderOptions
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.build import build_network
 from seqlatent.nn.feedforward import Beside
+from seqlatent.nn.recurrent import CELLS
 from seqlatent.text import counted
 
 LONGEST = 48  # steps of a window by default, where a season has so many
@@ -96,7 +97,7 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
             self.effect = _maps(self.covariate_scaler.out_dim, D, *sizes)
             torch.nn.init.zeros_(self.effect.linear.weight)
             torch.nn.init.zeros_(self.effect.linear.bias)
-        own = {"hidden_input": True} if o.network in ("gru", "lstm") else {}
+        own = {"hidden_input": True} if o.network in CELLS else {}
         self.network = build_network(o.network, self.input_dim, o.hidden_dim, **own)
         width = self.network.out_dim
         self.beside = Beside(width + self.input_dim, width)
