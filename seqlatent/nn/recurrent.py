@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from seqlatent.errors import InputError
 from seqlatent.nn.causal import CausalNetwork, State, in_parts
-from seqlatent.nn.layers import normalisation
+from seqlatent.nn.layers import Dropout, normalisation
 
 
 class Recurrent(CausalNetwork):
@@ -49,7 +49,7 @@ class Recurrent(CausalNetwork):
             for i in range(num_layers)
         )
         self.norms = nn.ModuleList(normalisation(norm, hidden_dim) for _ in range(num_layers))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for name, p in self.named_parameters():
             if "weight_hh" in name:  # orthogonal recurrences keep gradients alive over time
                 for gate in p.data.chunk(4 if cell == "lstm" else 3):
