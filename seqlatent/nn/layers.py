@@ -44,8 +44,11 @@ def dropout(x: Tensor, share: float, training: bool, dim: int = -3) -> Tensor:
     if current() is None or not training or share == 0:
         return F.dropout(x, share, training)
 
+    layout = sorted(range(x.dim()), key=x.stride, reverse=True)  # torch fills masks in this order
+
     def mask(shape: tuple[int, ...]) -> Tensor:
-        return F.dropout(x.new_ones(shape), share)
+        whole = torch.empty_permuted(shape, layout, dtype=x.dtype, device=x.device)
+        return F.dropout(whole.fill_(1), share)
 
     return x * drawn(mask, x.shape, max(0, x.dim() + dim))
 

@@ -84,15 +84,15 @@ def share_of(size: int) -> Share | None:
 
 def taken(batch: SequenceBatch, share: Share | None) -> tuple[SequenceBatch, Share | None]:
     """The sequences of a share, with the padding of the whole batch. A process that is left without
-    any takes the first one, of which nothing is scored."""
+    any takes the first one, without its steps."""
     if share is None:
         return batch, None
     if len(share.rows):
         return batch.rows(share.rows), share
     share = Share(torch.zeros(1, dtype=torch.int64), share.size)
     part = batch.rows(share.rows)
-    nothing = torch.zeros_like(part.observed)
-    return replace(part, x=torch.zeros_like(part.x), observed=nothing), share
+    none = {name: torch.zeros_like(getattr(part, name)) for name in ("x", "observed", "lengths")}
+    return replace(part, **none), share
 
 
 def sum_gradients(parameters: Iterable[Tensor]) -> None:
