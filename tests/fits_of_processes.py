@@ -2,20 +2,28 @@
 same but for rounding; in double precision, where 200 steps do not make rounding grow to be seen.
 
     torchrun --nproc_per_node 2 tests/fits_of_processes.py OUT.json STEPS CASE ...
+    torchrun --nproc_per_node 2 tests/fits_of_processes.py --killed RUN CASE STEPS
 
-The file has the held-out scores of each case, one for every validation."""
+The file has the held-out scores of each case, one for every validation. With `--killed` the second
+process kills itself on the way, and a checkpoint is left in RUN."""
 
 import json
+import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 import seqlatent as sl
+from seqlatent.training import fitting
 from seqlatent.training.parallel import is_main_process
+
+KILLED = 12  # step before which a fit is killed
 
 
 def series(num: int = 36, shortest: int = 6, longest: int = 28) -> list[np.ndarray]:
@@ -43,8 +51,8 @@ def rolls() -> list[np.ndarray]:
 
 class Case(NamedTuple):
     model: str
-    options: dict[str, Any]
-    training: dict[str, Any] = {}
+    options: Mapping[str, Any]
+    training: Mapping[str, Any] = MappingProxyType({})
     data: Callable[[], list[np.ndarray]] = series
 
 
@@ -92,7 +100,11 @@ OPTIONS = {
 }
 # Batches of one sequence, so that the second process is left without.
 SINGLE = {f"{name}-single": c._replace(training={"batch_size": 1}) for name, c in FAMILIES.items()}
-CASES = FAMILIES | OPTIONS | SINGLE
+CHOICES = {
+    "chosen": Case("RNN", {"hidden_dim": 6}),
+    "members": Case("RNN", {**SMALL, "hidden_dim": 6}, {"members": 2}),
+}
+CASES = FAMILIES | OPTIONS | SINGLE | CHOICES
 
 
 def fit(case: str, steps: int, **others: Any) -> list[float]:
@@ -104,12 +116,29 @@ def fit(case: str, steps: int, **others: Any) -> list[float]:
     return [row[f"valid_{result.score_name}"] for row in result.curve]
 
 
+def killed(run: str, case: str, steps: str) -> None:
+    """Fit with a checkpoint before every step but the first; the last process kills itself."""
+    fitting.CHECKPOINT_SECONDS = 0.0
+    whole = fitting.Trainer.train_step
+
+    def train_step(self: fitting.Trainer, progress: float) -> None:
+        if self.step == KILLED and not is_main_process():
+            os.kill(os.getpid(), signal.SIGKILL)
+        whole(self, progress)
+
+    fitting.Trainer.train_step = train_step
+    fit(case, int(steps), run=run)
+
+
 def main(out: str, steps: str, *cases: str) -> None:
-    torch.set_default_dtype(torch.float64)
     scores = {case: fit(case, int(steps)) for case in cases}
     if is_main_process():
         Path(out).write_text(json.dumps(scores))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    torch.set_default_dtype(torch.float64)
+    if sys.argv[1] == "--killed":
+        killed(*sys.argv[2:])
+    else:
+        main(*sys.argv[1:])
