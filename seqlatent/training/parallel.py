@@ -6,6 +6,7 @@ the whole batch, and gradients are summed. What is measured by a clock, or decid
 were rounded, is taken from the first process, which alone writes files and messages.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -17,7 +18,10 @@ from torch import Tensor, distributed, nn
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.share import Share, total
 
-Item, Value = TypeVar("Item"), TypeVar("Value")
+logger = logging.getLogger("seqlatent")
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 
 def on_cpu(device: str) -> bool:
@@ -26,11 +30,18 @@ def on_cpu(device: str) -> bool:
 
 
 def join(device: str) -> None:
-    """Connect this process with the others that were launched with it, if there are any."""
+    """Connect this process with the others that were launched with it, if there are any; all but
+    the first then keep quiet, but for errors."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         from accelerate import PartialState  # slow to import
 
         PartialState(cpu=on_cpu(device))
+        if not is_main_process():
+            logger.addFilter(_is_error)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
 
 
 def num_processes() -> int:

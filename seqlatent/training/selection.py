@@ -41,7 +41,7 @@ def validation_score(
         own score over sequences.
     """
     if not isinstance(model, OwnSelection):
-        order = np.argsort(data.lengths, kind="stable")
+        order = np.argsort(data.lengths, kind="stable").tolist()
         mine = replace(data, sequences=tuple(data.sequences[i] for i in own_part(order)))
         sums = summed_log_prob(model, mine, num_particles, seed) if len(mine) else (0.0, 0)
         total, count = summed(sums, model.device)

@@ -34,12 +34,12 @@ from seqlatent.training.batches import TrainingBatches
 from seqlatent.training.checkpoint import save_state
 from seqlatent.training.options import TrainingOptions, choose_batch_size, choose_window
 from seqlatent.training.parallel import (
-    from_main,
     num_processes,
     on_cpu,
     same_everywhere,
     share_of,
     sum_gradients,
+    summed,
     taken,
 )
 from seqlatent.training.selection import score_name, validation_score
@@ -117,7 +117,8 @@ class Trainer:
         share = 0.0 if o.step_budget is None else self.step / o.step_budget
         if o.max_minutes is not None:
             share = max(share, self.elapsed() / 60 / o.max_minutes)
-            share = from_main(share)  # all processes must stop at the same step
+            # All processes must stop at the same step.
+            share = summed((share,), self.accelerator.device)[0] / num_processes()
         return share
 
     def _groups(self) -> Iterator[dict[str, Any]]:
