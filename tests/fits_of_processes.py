@@ -26,7 +26,7 @@ from seqlatent.training.parallel import is_main_process
 KILLED = 12  # step before which a fit is killed
 
 
-def series(num: int = 48, shortest: int = 5, longest: int = 16) -> list[np.ndarray]:
+def series(num: int = 36, shortest: int = 6, longest: int = 28) -> list[np.ndarray]:
     """Autoregressions of two channels, some steps of which are missing."""
     rng = np.random.default_rng(0)
     found = []

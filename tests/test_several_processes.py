@@ -15,7 +15,7 @@ from fits_of_processes import FAMILIES, KILLED, OPTIONS, SINGLE, fit
 PROGRAM = Path(__file__).with_name("fits_of_processes.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
-# Nats per step. Training magnifies rounding: from 1e-15 after a few steps to up to 5e-6 after 200,
+# Nats per step. Training magnifies rounding: from 1e-15 after a few steps to up to 1e-8 after 200,
 # where batches that were weighed by process, with noise of their own, made 1e-4 to 0.3.
 ROUNDING, GROWN = 1e-9, 1e-4
 QUICK = ("rnn-dropout", "srnn-single", "diffusion", "gan")
