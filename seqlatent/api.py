@@ -44,8 +44,8 @@ from seqlatent.training.fitting import fit as train_model
 from seqlatent.training.folder import is_finished, load_finished, run_folder
 from seqlatent.training.held_out import held_out_again, held_out_part
 from seqlatent.training.messages import announce, warn
+from seqlatent.training.parallel import is_main_process, join
 from seqlatent.training.progress import progress_bar
-from seqlatent.training.trainer import is_main_process
 
 logger = logging.getLogger("seqlatent")
 
@@ -185,6 +185,7 @@ class Model(Fitted, Summary):
             TrainingError: when training breaks down; it names where.
         """
         check_device(device)
+        join(device)
         seed = check_seed(seed)
         weights = check_plan(self.torch_class, members, weights, resume)
         folder = None if run is None else Path(run)

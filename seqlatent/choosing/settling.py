@@ -18,6 +18,7 @@ from seqlatent.models.registry import MODELS, build_model
 from seqlatent.tasks.prepare import check_data
 from seqlatent.training.checkpoint import load_state
 from seqlatent.training.options import TrainingOptions
+from seqlatent.training.parallel import from_main
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ def settle(
         choice = choose_scaling(
             lambda scaling: plan.build(seed, scaling), train, held_out, options, **common
         )
+        choice = from_main(choice)
     if alternatives:
         chosen = choose_alternatives(
             lambda values: plan.build(seed, choice.scaling, values),
@@ -124,7 +126,7 @@ def settle(
             options.less(choice.steps, choice.seconds),
             **common,
         )
-    return Settled(choice, chosen)
+    return Settled(choice, from_main(chosen))
 
 
 def settled_so_far(run: Path) -> Settled | None:

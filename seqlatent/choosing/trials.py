@@ -8,6 +8,7 @@ from seqlatent.models.base import SequenceModel
 from seqlatent.nn.prepared import prepare
 from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions
+from seqlatent.training.parallel import from_main
 
 SHARE = 0.3  # of the budget, for the short fits of a choice
 TRIAL_STEPS = 300  # of a short fit, at the most
@@ -45,4 +46,4 @@ def short_fit(
     steps = fit(model, ready, valid, trial, seed=seed, device=device).steps
     if steps < enough:
         return steps, None
-    return steps, held_out_parts(model, valid, trial.num_particles, seed)
+    return steps, from_main(held_out_parts(model, valid, trial.num_particles, seed))

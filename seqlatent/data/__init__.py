@@ -7,6 +7,7 @@
     regular      data on the grid of a model's frequency
     dataset      `SequenceDataset`, of `Sequence`s; display shows them at the prompt
     batch        `SequenceBatch`, the padded tensors that models read
+    share        the part of a training batch that one of several processes has
     calendar     covariates that are functions of the time
     statics      features of whole series; categories gives them the codes of training
     season       after how many steps the pattern of data repeats

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from seqlatent.data.display import Facts, batch_facts
 from seqlatent.data.sequence import Sequence
+from seqlatent.data.share import total
 from seqlatent.errors import InputError
 from seqlatent.text import Summary
 
@@ -55,6 +56,12 @@ class SequenceBatch(Summary):
         step = torch.arange(self.x.shape[1], device=self.x.device)
         return (step >= self.context[:, None]) & self.observed.any(-1)
 
+    @property
+    def num_scored(self) -> Tensor:
+        """() how many steps are scored, at least 1: in training, of the whole batch, of which this
+        may be one process's share."""
+        return total(self.scored.sum()).clamp(min=1)
+
     def to(self, device: torch.device | str) -> "SequenceBatch":
         return SequenceBatch(
             self.x.to(device),
@@ -77,6 +84,13 @@ class SequenceBatch(Summary):
         scaled = None if self.scaled is None else tuple(map(repeated, self.scaled))
         unread = None if self.unread is None else repeated(self.unread)
         parts = {f.name: repeated(getattr(self, f.name)) for f in fields(self)[:-2]}
+        return replace(self, **parts, scaled=scaled, unread=unread)
+
+    def rows(self, rows: Tensor) -> "SequenceBatch":
+        """Some of the sequences, by their (n,) places, with the same padding."""
+        scaled = None if self.scaled is None else tuple(part[rows] for part in self.scaled)
+        unread = None if self.unread is None else self.unread[rows]
+        parts = {f.name: getattr(self, f.name)[rows] for f in fields(self)[:-2]}
         return replace(self, **parts, scaled=scaled, unread=unread)
 
     def steps(self, start: int, stop: int) -> "SequenceBatch":

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from seqlatent.distributions.families import Family
 from seqlatent.distributions.heads import Head, StepDistribution
 from seqlatent.distributions.noise import Noise
+from seqlatent.nn.layers import dropout
 
 
 class AutoregressiveHead(Head):
@@ -42,7 +43,7 @@ class AutoregressiveHead(Head):
         dropout: float = 0.0,
     ):
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
         self.family, self.num_channels = family, num_channels
         self.context = nn.Linear(in_dim, hidden_dim, bias=False)
         self.bias = nn.Parameter(torch.randn(num_channels, hidden_dim) * 0.1)
@@ -81,7 +82,7 @@ class ChannelAutoregression(StepDistribution):
         added = torch.einsum("...df,dfh->...dh", given, head.before).cumsum(-2)
         a = self.context[..., None, :] + head.bias + F.pad(added, (0, 0, 1, 0))
         skip = self.skip.unflatten(-1, (head.num_channels, -1))
-        hidden = head.dropout(F.silu(a))
+        hidden = dropout(F.silu(a), head.dropout, head.training, dim=-4)
         return torch.einsum("...dh,dhp->...dp", hidden, head.out) + skip
 
     def _sample(self, noise: Noise) -> Tensor:

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqlatent.data.share import drawn
+
 FEW = 32  # classes
 
 
@@ -43,13 +45,18 @@ class Noise(ABC):
 
 
 class TorchNoise(Noise):
-    """Torch's global generator."""
+    """Torch's global generator. Where several processes share a batch, normal and uniform numbers
+    are drawn for the whole of it."""
 
     def normal(self, shape: Iterable[int], like: Tensor) -> Tensor:
-        return torch.randn(tuple(shape), dtype=like.dtype, device=like.device)
+        return drawn(
+            lambda whole: torch.randn(whole, dtype=like.dtype, device=like.device), tuple(shape)
+        )
 
     def uniform(self, shape: Iterable[int], like: Tensor) -> Tensor:
-        return torch.rand(tuple(shape), dtype=like.dtype, device=like.device)
+        return drawn(
+            lambda whole: torch.rand(whole, dtype=like.dtype, device=like.device), tuple(shape)
+        )
 
     def gamma(self, concentration: Tensor) -> Tensor:
         return torch._standard_gamma(concentration.contiguous())  # pyright: ignore

@@ -18,10 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqlatent.data.share import in_turn, sharing
 from seqlatent.distributions.categorical import Bernoulli
 from seqlatent.distributions.families import Family
 from seqlatent.distributions.heads import Head, StepDistribution
 from seqlatent.distributions.noise import Noise, sample_class
+from seqlatent.nn.layers import Dropout
 
 
 class SubsetHead(Head):
@@ -43,7 +45,7 @@ class SubsetHead(Head):
         self.before = nn.Parameter(torch.randn(num_channels, hidden_dim) * 0.5)  # V
         self.last = nn.Parameter(torch.randn(num_channels, hidden_dim) * 0.5)  # L, from "none" on
         self.hidden = nn.Linear(hidden_dim, hidden_dim)  # M
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.out = nn.Linear(hidden_dim, num_channels + 1)  # U
 
     def forward(self, h: Tensor, observed: Tensor | None = None) -> "Subset":
@@ -61,8 +63,9 @@ class SubsetHead(Head):
             observed: (R, D) which channels are observed; None if all are.
         """
         s = F.silu(torch.addmm(context, before, self.before) + F.embedding(last + 1, self.last))
-        s = s + F.silu(self.hidden(self.dropout(s)))
-        D, logits = self.num_channels, self.out(self.dropout(s))
+        with sharing(in_turn(len(s), s.device)):
+            s = s + F.silu(self.hidden(self.dropout(s)))
+            D, logits = self.num_channels, self.out(self.dropout(s))
         # Rows of a small table: computing a mask for every row costs as much as the softmax.
         closed = logits.new_full((D + 1, D + 1), -math.inf).tril(-1)
         closed = closed.index_select(0, last + 1)  # -inf up to the last channel

@@ -306,8 +306,16 @@ def mean_log_prob(
     model: StepModel, data: SequenceDataset, num_particles: int, seed: int = 0
 ) -> float:
     """The average over all scored steps, in nats per step; `smc` uses a single filter."""
+    total, count = summed_log_prob(model, data, num_particles, seed)
+    return total / max(1, count)
+
+
+def summed_log_prob(
+    model: StepModel, data: SequenceDataset, num_particles: int, seed: int = 0
+) -> tuple[float, int]:
+    """The sum over all scored steps in nats, and their number; `smc` uses a single filter."""
     total, count = 0.0, 0
     for s in score_sequences(model, data, num_particles, seed, num_filters=1):
         scored = ~np.isnan(s.log_prob)
         total, count = total + float(s.log_prob[scored].sum()), count + int(scored.sum())
-    return total / max(1, count)
+    return total, count

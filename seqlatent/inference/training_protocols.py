@@ -24,6 +24,10 @@ class LossTraining(StepModel):
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
         """The training loss; for models with a density, in nats per scored step.
 
+        Several processes may share a batch, and their losses add up to that of the whole: a mean
+        is a sum of one's own sequences over the count of all (`batch.num_scored`, or `total` of
+        seqlatent.data.share), and random numbers come from `drawn` or `TorchNoise`.
+
         Args:
             batch: of training data.
             step: the number of training steps so far, for annealing; None after it.
@@ -51,7 +55,8 @@ class OwnTraining(StepModel):
     @abstractmethod
     def training_step(self, batch: SequenceBatch, step: int, update: Update) -> Tensor:
         """One training step, with any number of calls of `update(name, loss)`; returns the number
-        to report as the training loss."""
+        to report as the training loss. Where several processes share a batch, losses add up to that
+        of the whole, as those of `LossTraining` do."""
 
     def curve_numbers(self) -> dict[str, float]:
         """Further numbers for the training curve, of the time since it was last asked for them."""

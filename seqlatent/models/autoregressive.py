@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
@@ -24,7 +23,7 @@ from seqlatent.models.emission_model import EmissionModelOptions, FillingModel
 from seqlatent.nn.build import build_network
 from seqlatent.nn.causal import CausalNetwork
 from seqlatent.nn.feedforward import Beside
-from seqlatent.nn.layers import ACTIVATIONS
+from seqlatent.nn.layers import ACTIVATIONS, dropout
 from seqlatent.nn.recall import Recall
 from seqlatent.nn.recurrent import CELLS
 
@@ -64,7 +63,7 @@ class Autoregressive(FillingModel, DrawnMarginals):
     def _step_distributions(
         self, u: Tensor, observed: Tensor | None, state: ModelState | None
     ) -> tuple[StepDistribution, object]:
-        u = F.dropout(u, self.options.input_dropout, self.training)
+        u = dropout(u, self.options.input_dropout, self.training)
         h, network = self.network(u, state.network if state else None)
         return self.head(self.beside(h, u), observed), network
 
@@ -116,7 +115,7 @@ class Autoregressive(FillingModel, DrawnMarginals):
         return {"log_prob": self.log_prob(batch)[0]}
 
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
-        return -self.log_prob(batch)[0].sum() / batch.scored.sum().clamp(min=1)
+        return -self.log_prob(batch)[0].sum() / batch.num_scored
 
     def read(self, batch: SequenceBatch, state: ModelState | None = None) -> ModelState:
         state = state or self.begin(batch)

@@ -322,7 +322,7 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
         return torch.where(batch.scored, log_prob, 0.0), after
 
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
-        return -self.log_prob(batch)[0].sum() / batch.scored.sum().clamp(min=1)
+        return -self.log_prob(batch)[0].sum() / batch.num_scored
 
     def terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
         return {"log_prob": self.log_prob(batch)[0]}

@@ -234,7 +234,7 @@ class MixtureModel(SequenceModel, LossTraining, DrawnMarginals):
         return (log_weights + drawn).logsumexp(-1)
 
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
-        return -self.log_prob(batch)[0].sum() / batch.scored.sum().clamp(min=1)
+        return -self.log_prob(batch)[0].sum() / batch.num_scored
 
     def terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
         return {"log_prob": self.log_prob(batch)[0]}

@@ -278,7 +278,7 @@ class SwitchingModel(EmissionModel, DrawnMarginals, Regimes, Fillable):
         return {"log_prob": self.log_prob(batch)[0]}
 
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
-        return -self.log_prob(batch)[0].sum() / batch.scored.sum().clamp(min=1)
+        return -self.log_prob(batch)[0].sum() / batch.num_scored
 
     def read(self, batch: SequenceBatch, state: ModelState | None = None) -> ModelState:
         return self._read(batch, state)[2]

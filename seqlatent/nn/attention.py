@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqlatent.data.share import current
 from seqlatent.errors import InputError
 from seqlatent.nn.causal import CausalNetwork, State
+from seqlatent.nn.layers import Dropout
 from seqlatent.nn.layers import activation as make_activation
+from seqlatent.nn.layers import dropout as drop
 
 
 def attend(
@@ -48,6 +51,9 @@ def attend(
     bias = _bias(lag_bias, q.shape[-2], k.shape[-2])
     if nothing:
         k, v, bias = F.pad(k, (0, 0, 1, 0)), F.pad(v, (0, 0, 1, 0)), F.pad(bias, (1, 0))
+    if dropout and current() is not None:  # by the mask of a batch that several processes share
+        weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + bias).softmax(-1)
+        return drop(weights, dropout, True, dim=-4) @ v, after
     # With a mask of four dimensions torch may take its fast kernel.
     return F.scaled_dot_product_attention(q, k, v, bias[None], dropout), after
 
@@ -162,7 +168,7 @@ class CausalTransformer(CausalNetwork):
         )
         self.norms = nn.ModuleList(nn.LayerNorm(hidden_dim) for _ in range(num_layers))
         self.last_norm = nn.LayerNorm(hidden_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def scan(self, u: Tensor, state: State) -> tuple[Tensor, State]:
         h, after = self.inner(u), []

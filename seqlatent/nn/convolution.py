@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqlatent.nn.causal import CausalNetwork, State
+from seqlatent.nn.layers import Dropout, normalisation
 from seqlatent.nn.layers import activation as make_activation
-from seqlatent.nn.layers import normalisation
 
 
 class CausalConv(nn.Module):
@@ -70,7 +70,7 @@ class Convolution(CausalNetwork):
         self.norms = nn.ModuleList(normalisation(norm, hidden_dim) for _ in range(num_layers))
         self.mixes = nn.ModuleList(nn.Linear(hidden_dim, hidden_dim) for _ in range(num_layers))
         self.activation = make_activation(activation)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def scan(self, u: Tensor, state: State) -> tuple[Tensor, State]:
         h, after = self.inner(u), []

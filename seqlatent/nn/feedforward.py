@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqlatent.nn.causal import CausalNetwork, State, in_parts
+from seqlatent.nn.layers import Dropout
 from seqlatent.nn.layers import activation as make_activation
 
 
@@ -20,7 +21,7 @@ def mlp(
     layers: list[nn.Module] = []
     for i in range(num_layers):
         layers += [nn.Linear(in_dim if i == 0 else hidden_dim, hidden_dim)]
-        layers += [make_activation(activation), nn.Dropout(dropout)]
+        layers += [make_activation(activation), Dropout(dropout)]
     return nn.Sequential(*layers, nn.Linear(hidden_dim if num_layers else in_dim, out_dim))
 
 

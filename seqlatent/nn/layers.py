@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from seqlatent.data.share import current, drawn
 from seqlatent.errors import InputError, did_you_mean
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -20,6 +22,35 @@ def activation(name: str) -> nn.Module:
     if name not in ACTIVATIONS:
         raise InputError(f"unknown activation '{name}'{did_you_mean(name, ACTIVATIONS)}")
     return ACTIVATIONS[name]()
+
+
+class Dropout(nn.Dropout):
+    """Torch's, of features (..., B, T, F); see `dropout`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return dropout(input, self.p, self.training)
+
+
+def dropout(x: Tensor, share: float, training: bool, dim: int = -3) -> Tensor:
+    """Drop a share of numbers in training: by the mask of the whole batch where several processes
+    share it.
+
+    Args:
+        x: any.
+        share: of its numbers that become 0.
+        training: whether this is training.
+        dim: of its sequences; the first where there are fewer dimensions.
+    """
+    if current() is None or not training or share == 0:
+        return F.dropout(x, share, training)
+
+    layout = sorted(range(x.dim()), key=x.stride, reverse=True)  # torch fills masks in this order
+
+    def mask(shape: tuple[int, ...]) -> Tensor:
+        whole = torch.empty_permuted(shape, layout, dtype=x.dtype, device=x.device)
+        return F.dropout(whole.fill_(1), share)
+
+    return x * drawn(mask, x.shape, max(0, x.dim() + dim))
 
 
 def normalisation(name: str, dim: int) -> nn.Module:

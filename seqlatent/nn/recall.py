@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from seqlatent.errors import InputError
 from seqlatent.nn.attention import attend
 from seqlatent.nn.causal import CausalNetwork, State
+from seqlatent.nn.layers import Dropout
 
 
 class Recall(CausalNetwork):
@@ -50,7 +51,7 @@ class Recall(CausalNetwork):
         self.value = nn.Linear(network.in_dim + dim, dim)
         self.lag_bias = nn.Parameter(torch.zeros(num_heads, window))
         self.out = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def scan(self, u: Tensor, state: State) -> tuple[Tensor, State]:
         inner, last, past = (None, None, None) if state is None else state

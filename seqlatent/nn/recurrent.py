@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from seqlatent.errors import InputError
 from seqlatent.nn.causal import CausalNetwork, State, in_parts
-from seqlatent.nn.layers import normalisation
+from seqlatent.nn.layers import Dropout, normalisation
 from seqlatent.nn.mingru import MinGRU
 from seqlatent.nn.state_space import StateSpace
 
@@ -66,7 +66,7 @@ class Recurrent(CausalNetwork):
             CELLS[cell](read_dim if i == 0 else hidden_dim, hidden_dim) for i in range(num_layers)
         )
         self.norms = nn.ModuleList(normalisation(norm, hidden_dim) for _ in range(num_layers))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for name, p in self.named_parameters():
             if "weight_hh" in name:  # orthogonal recurrences keep gradients alive over time
                 for gate in p.data.chunk(4 if cell == "lstm" else 3):

@@ -25,6 +25,7 @@ from seqlatent.training import clock
 from seqlatent.training.dividing import Division, divide
 from seqlatent.training.fitting import FitResult, check_device
 from seqlatent.training.folder import run_folder
+from seqlatent.training.parallel import from_main, is_main_process, join
 
 logger = logging.getLogger("seqlatent")
 
@@ -117,6 +118,7 @@ class Auto:
         """
         seed = check_seed(seed)
         check_device(device)
+        join(device)
         folder = None if run is None else Path(run)
         with run_folder(folder, False, overwrite):
             divided = divide(
@@ -161,7 +163,9 @@ class Auto:
                 assert model.result is not None
                 fits[i] = model.result
                 checked = check_data(model.module, divided.held_out, reads_gaps=False)
-                parts[i] = held_out_parts(model.module, checked, options.num_particles, seed)
+                parts[i] = from_main(
+                    held_out_parts(model.module, checked, options.num_particles, seed)
+                )
             if not parts:
                 raise InputError(f"{divided.whole.name}: no model of the race suits the data")
             scores = compare(parts)
@@ -176,7 +180,7 @@ class Auto:
         family, own = entries[0]
         logger.info("%s", told(raced))
         # A round's share of steps is spent, and so is all its time, choices and scores included.
-        rest = options.less(spent, clock.seconds() - start)
+        rest = options.less(spent, from_main(clock.seconds() - start))
         model = CLASSES[family](**own)
         if final["members"] == "auto" and not issubclass(MODELS[family], ExactDensity):
             final["members"] = 1
@@ -185,7 +189,7 @@ class Auto:
         )
         model.fit_divided(replace(divided, options=rest), **final, **common)
         model.fitted["race"] = [asdict(r) for r in raced]
-        if final["folder"] is not None:
+        if final["folder"] is not None and is_main_process():
             model.save(final["folder"])
         return model
 

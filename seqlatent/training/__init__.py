@@ -18,6 +18,24 @@ noise to values, `hide` removes values, and `dropout` and `input_dropout` drop f
 
 An interrupted fit resumes with `resume` and ends as if it had not been interrupted, bit for bit if
 the budget is in steps. On a busy machine, one thread is often faster than several.
+
+Several processes, such as one for each GPU of a machine, make one fit together:
+
+    torchrun --nproc_per_node 2 -m seqlatent fit DATA --model latent --out RUN
+    accelerate launch --multi_gpu --num_processes 2 -m seqlatent fit DATA --model latent --out RUN
+
+A program of your own that calls `fit` is launched by the same commands, with its file in place of
+`-m seqlatent fit ...`. On processors take `torchrun`, give each process its threads
+(OMP_NUM_THREADS), and add `--device cpu` where there are GPUs. The fit is that of one process with
+the same `batch_size`, which counts the sequences of all processes: they divide a step's sequences
+and the held-out ones among them, and noise, dropout included, is drawn for the whole batch. Only
+sums are taken in another order. Where training magnifies the last digits, as large learning rates
+on few data do, the scores of two fits may end some thousandths of a nat apart, as they do on
+another machine. Two exceptions: on GPUs the `dropout` of attention weights is drawn otherwise than
+in one process, and so are gamma and Poisson numbers that a model of your own samples in training.
+
+Only the first process writes to RUN, which all must see. Where a process is killed the launcher
+ends the others; `--resume` goes on from the last checkpoint, with any number of processes.
 """
 
 from seqlatent.training.checkpoint import load_model, save_model

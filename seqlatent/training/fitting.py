@@ -18,6 +18,7 @@ from seqlatent.training.augmentation import check_augmentation
 from seqlatent.training.checkpoint import fingerprint, load_state
 from seqlatent.training.interruption import Interruption
 from seqlatent.training.options import TrainingOptions
+from seqlatent.training.parallel import from_main, is_main_process, num_processes
 from seqlatent.training.selection import score_name
 from seqlatent.training.trainer import Trainer
 
@@ -140,7 +141,7 @@ def fit(
         trainer.best,
         score_name(model),
         trainer.step,
-        trainer.elapsed(),
+        from_main(trainer.elapsed()),
         stopped,
     )
 
@@ -157,8 +158,7 @@ def _train(
     when a signal asks the process to end. Several processes are not asked: they would not stop at
     the same step.
     """
-    main = trainer.accelerator.is_main_process
-    alone = trainer.accelerator.num_processes == 1
+    main, alone = is_main_process(), num_processes() == 1
     saved_at, wait = time.perf_counter(), CHECKPOINT_SECONDS
     with Interruption(enabled=run is not None and alone) as interruption:
         while True:

@@ -4,6 +4,7 @@ import sys
 from contextlib import contextmanager
 
 from seqlatent.training.options import TrainingOptions
+from seqlatent.training.parallel import is_main_process
 from seqlatent.training.trainer import Trainer
 
 
@@ -12,7 +13,8 @@ def progress_bar(options: TrainingOptions, show: bool | None):
     """A bar of the share of the budget, with the current loss and the best validation score."""
     from tqdm import tqdm
 
-    disable = not (sys.stderr.isatty() if show is None else show)
+    shown = sys.stderr.isatty() if show is None else show
+    disable = not (shown and is_main_process())
     shape = "{desc} {percentage:3.0f}%|{bar}| {elapsed} {postfix}"
     with tqdm(total=100, desc="fitting", leave=False, disable=disable, bar_format=shape) as bar:
 

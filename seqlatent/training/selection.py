@@ -1,14 +1,21 @@
 """The validation score, by which training selects the best parameters: the likelihood of held-out
-data, or the model's own score if it has no density."""
+data, or the model's own score if it has no density.
 
+Several processes score a part of the data each.
+"""
+
+from dataclasses import replace
+
+import numpy as np
 import torch
 
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.distributions.noise import SequenceNoise
-from seqlatent.inference.likelihood import mean_log_prob
+from seqlatent.inference.likelihood import summed_log_prob
 from seqlatent.inference.training_protocols import OwnSelection
 from seqlatent.models.base import SequenceModel
+from seqlatent.training.parallel import own_part, summed
 
 BATCH = 64  # sequences
 
@@ -34,16 +41,20 @@ def validation_score(
         own score over sequences.
     """
     if not isinstance(model, OwnSelection):
-        return mean_log_prob(model, data, num_particles, seed)
+        order = np.argsort(data.lengths, kind="stable").tolist()
+        mine = replace(data, sequences=tuple(data.sequences[i] for i in own_part(order)))
+        sums = summed_log_prob(model, mine, num_particles, seed) if len(mine) else (0.0, 0)
+        total, count = summed(sums, model.device)
+        return total / max(1, count)
     training, total = model.training, 0.0
     model.eval()
     try:
         with torch.no_grad():
-            for start in range(0, len(data), BATCH):
+            for start in own_part(range(0, len(data), BATCH)):
                 part = data.sequences[start : start + BATCH]
                 noise = SequenceNoise([s.unique_id for s in part], seed)
                 batch = collate(part).to(model.device)
                 total += float(model.validation_score(batch, noise).sum())
     finally:
         model.train(training)
-    return total / len(data)
+    return summed((total,), model.device)[0] / len(data)

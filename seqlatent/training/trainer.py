@@ -1,7 +1,8 @@
 """The training steps and validations of every model.
 
-Each step's batch and noise are functions of the seed and the step only. A fit that resumes from its
-checkpoint therefore ends as if it had not been interrupted (bit for bit if the budget is in steps).
+Each step's batch and noise are functions of the seed and the step only, whatever the number of
+processes (`parallel.py`). A fit that resumes from its checkpoint therefore ends as if it had not
+been interrupted (bit for bit if the budget is in steps and the number of processes the same).
 
 The learning rate rises linearly, stays constant, is multiplied by a decay factor whenever the
 validation score has stopped improving, and falls to 1 % over the last part of the budget. The
@@ -23,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
+from seqlatent.data.share import sharing, total
 from seqlatent.errors import TrainingError
 from seqlatent.inference.training_protocols import LossTraining, OwnSelection, OwnTraining
 from seqlatent.models.base import SequenceModel
@@ -31,6 +33,15 @@ from seqlatent.training.augmentation import augment
 from seqlatent.training.batches import TrainingBatches
 from seqlatent.training.checkpoint import save_state
 from seqlatent.training.options import TrainingOptions, choose_batch_size, choose_window
+from seqlatent.training.parallel import (
+    num_processes,
+    on_cpu,
+    same_everywhere,
+    share_of,
+    sum_gradients,
+    summed,
+    taken,
+)
 from seqlatent.training.selection import score_name, validation_score
 
 # What a checkpoint keeps beside tensors and the time that training took.
@@ -53,26 +64,28 @@ class Trainer:
         from accelerate import Accelerator  # slow to import
 
         self.options, self.seed, self.model, self.valid = options, seed, model, valid
-        on_cpu = device == "cpu" or not torch.cuda.is_available()
+        plain = on_cpu(device)
         self.accelerator = Accelerator(
-            cpu=on_cpu, mixed_precision=None if on_cpu else options.precision
+            cpu=plain, mixed_precision=None if plain else options.precision
         )
         window = choose_window(train, options)
         size = choose_batch_size(train, options, window)
         self.batches = TrainingBatches(train, size, window, seed)
         self.highest_rate = options.learning_rate or model.learning_rate
-        if isinstance(model, OwnTraining):  # its gradients are averaged in `_update`
+        if isinstance(model, OwnTraining):
             self.wrapped, named = (
                 model.to(self.accelerator.device),
                 model.optimizers(self.highest_rate),
             )
         else:
-            self.wrapped = self.accelerator.prepare(model)
+            # For evaluation, as it is called: gradients are summed in `_update`, not on the way.
+            self.wrapped = self.accelerator.prepare_model(model, evaluation_mode=True)
             named = {
                 "adam": torch.optim.Adam(
-                    model.parameters(), self.highest_rate, betas=(0.9, 0.99), fused=on_cpu
+                    model.parameters(), self.highest_rate, betas=(0.9, 0.99), fused=plain
                 )
             }
+        same_everywhere(model)
         self.optimizers = {name: self.accelerator.prepare(o) for name, o in named.items()}
         for group in self._groups():
             group["initial_lr"] = group["lr"]
@@ -104,9 +117,8 @@ class Trainer:
         share = 0.0 if o.step_budget is None else self.step / o.step_budget
         if o.max_minutes is not None:
             share = max(share, self.elapsed() / 60 / o.max_minutes)
-        if self.accelerator.num_processes > 1:  # all processes must stop at the same step
-            mine = torch.tensor(share, device=self.accelerator.device)
-            share = float(self.accelerator.reduce(mine, "mean"))  # type: ignore[arg-type]
+            # All processes must stop at the same step.
+            share = summed((share,), self.accelerator.device)[0] / num_processes()
         return share
 
     def _groups(self) -> Iterator[dict[str, Any]]:
@@ -123,26 +135,30 @@ class Trainer:
 
     def train_step(self, progress: float) -> None:
         """One training step, on the batch of this step."""
-        o, parallel = self.options, self.accelerator
-        torch.manual_seed((self.seed * 1_000_003 + self.step * 31 + parallel.process_index) % 2**63)
+        o = self.options
+        torch.manual_seed((self.seed * 1_000_003 + self.step * 31) % 2**63)
         sequences = self.batches.sequences(self.step)
-        share = sequences[parallel.process_index :: parallel.num_processes] or sequences
-        batch = augment(collate(share), o, self.model).to(parallel.device)
+        batch, share = taken(augment(collate(sequences), o, self.model), share_of(len(sequences)))
+        batch = batch.to(self.accelerator.device)
         rate = self.annealing(progress)
         for group in self._groups():
             group["lr"] = group["initial_lr"] * rate
-        if isinstance(self.model, OwnTraining):
-            value = float(self.model.training_step(batch, self.step, self._update))
-            if not math.isfinite(value):
-                raise TrainingError(_locate(self.model, batch, share, self.step))
-        else:
-            loss = self.wrapped(batch, self.step)
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise TrainingError(_locate(self.model, batch, share, self.step))
-            if o.l1 or o.l2:
-                loss = loss + _penalty(self.model, o.l1, o.l2)
-            self._update("adam", loss)
+        with sharing(share):
+            if isinstance(self.model, OwnTraining):
+                value = float(total(self.model.training_step(batch, self.step, self._update)))
+                finite = math.isfinite(value)
+            else:
+                loss = self.wrapped(batch, self.step)
+                value = float(total(loss))
+                finite = math.isfinite(value)
+                if o.l1 or o.l2:
+                    loss = loss + _penalty(self.model, o.l1, o.l2) / num_processes()
+                if finite:
+                    self._update("adam", loss)
+        if not finite:
+            rows = range(len(sequences)) if share is None else share.rows.tolist()
+            part = [sequences[i] for i in rows]
+            raise TrainingError(_locate(self.model, batch, part, self.step))
         if self.average:
             self.average.update_parameters(self.model)
         self.step += 1
@@ -153,10 +169,7 @@ class Trainer:
         parallel, optimizer = self.accelerator, self.optimizers[name]
         parallel.backward(loss)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        if isinstance(self.model, OwnTraining) and parallel.num_processes > 1:
-            for p in parameters:
-                if p.grad is not None:
-                    p.grad = parallel.reduce(p.grad, "mean")  # type: ignore[assignment]
+        sum_gradients(parameters)
         norm = parallel.clip_grad_norm_(parameters, self.options.clip_norm)
         if norm is not None and not torch.isfinite(norm) and parallel.mixed_precision == "no":
             bad = next(
@@ -260,13 +273,6 @@ class Trainer:
 def _require_alike(tensors: dict[str, Tensor], like: dict[str, Tensor]) -> None:
     if {k: v.shape for k, v in tensors.items()} != {k: v.shape for k, v in like.items()}:
         raise RuntimeError("tensors are absent, or of another shape")
-
-
-def is_main_process() -> bool:
-    """Whether this is the process that writes files, if several train together."""
-    from accelerate import PartialState
-
-    return PartialState().is_main_process
 
 
 def _locate(model: SequenceModel, batch: SequenceBatch, part: list[Sequence], step: int) -> str:

@@ -11,17 +11,21 @@ of x, and only there (Gneiting and Raftery 2007).
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from seqlatent.data.share import drawn, total
+
 TINY = 1e-12  # keeps the gradient of a norm finite at 0
 
 
 def mean(values: Tensor, weight: Tensor) -> Tensor:
-    """() mean of (N,) values with weights 0 or 1; 0 where all are 0."""
-    return (values * weight).sum() / weight.sum().clamp(min=1)
+    """() mean of (N,) values with weights 0 or 1; 0 where all are 0. Of several processes that
+    share a batch, each has its part of the mean of all."""
+    return (values * weight).sum() / total(weight.sum()).clamp(min=1)
 
 
 def minimax_critic(real: Tensor, fake: Tensor, weight: Tensor) -> Tensor:
@@ -54,7 +58,8 @@ def gradient_penalty(
         real, fake: (N, ...).
         weight: (N,) 0 or 1.
     """
-    place = torch.rand(len(real), *[1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
+    size = (len(real), *[1] * (real.dim() - 1))
+    place = drawn(partial(torch.rand, dtype=real.dtype, device=real.device), size)
     between = (place * real + (1 - place) * fake).detach().requires_grad_()
     (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return mean((norm(slope.flatten(1)) - 1).square(), weight)

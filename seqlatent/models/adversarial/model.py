@@ -22,6 +22,7 @@ from nothing.
 """
 
 from abc import abstractmethod
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -30,6 +31,7 @@ from torch.optim import Adam, Optimizer
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
+from seqlatent.data.share import drawn, largest, sharing, total
 from seqlatent.distributions.choice import choose_emission
 from seqlatent.distributions.noise import Noise, TorchNoise
 from seqlatent.errors import InputError
@@ -40,18 +42,19 @@ from seqlatent.models.adversarial.critic import Critic
 from seqlatent.models.adversarial.generator import Generator
 from seqlatent.models.adversarial.options import AdversarialOptions, WassersteinOptions
 from seqlatent.models.adversarial.windows import (
+    ROWS,
     Windows,
     cut_windows,
     first_steps,
     memory_before,
     recent,
     views,
+    windows_of,
 )
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.causal import repeat_state
 from seqlatent.nn.layers import soft_clip
 
-ROWS = 32  # windows of a training step
 FROM_NOTHING = 0.25  # share of them
 DRAWS = 4  # of a held-out window
 MOST_WINDOWS = 16  # of a held-out sequence
@@ -171,18 +174,17 @@ class AdversarialModel(SequenceModel, OwnTraining, OwnSelection):
         last = torch.where(some[:, None, None], last, self.begin(None).last)
         memory = memory_before(self.scaler, batch, rows, starts, known)
         state = ModelState(memory, last, (h,))
-        longest = int((batch.lengths[rows] - starts).max())
+        longest = int(largest((batch.lengths[rows] - starts).max()))
         return cut_windows(
             batch, state, rows, starts, known, max(2, min(self.steps, longest)), self.steps // 2,
             self.covariate_scaler.past,
         )  # fmt: skip
 
-    def training_windows(self, batch: SequenceBatch, reading: Reading) -> Windows:
-        """Random windows of a batch."""
-        size = len(batch.x)
-        rows = torch.arange(max(ROWS, size), device=batch.x.device) % size
-        known = torch.rand(len(rows), device=rows.device) >= FROM_NOTHING
-        place = torch.rand(len(rows), device=rows.device)
+    def training_windows(self, batch: SequenceBatch, reading: Reading, rows: Tensor) -> Windows:
+        """Random windows of (N,) `rows` of a batch."""
+        rand = partial(torch.rand, device=rows.device)
+        known = drawn(rand, rows.shape) >= FROM_NOTHING
+        place = drawn(rand, rows.shape)
         starts = first_steps(batch, rows, place, known, self.steps)
         return self.windows(batch, reading, rows, starts, known)
 
@@ -205,10 +207,10 @@ class AdversarialModel(SequenceModel, OwnTraining, OwnSelection):
     def energy_ahead(self, batch: SequenceBatch, reading: Reading) -> Tensor:
         """() the energy score of each scored step given the real ones before it."""
         seen = batch.observed & batch.scored[..., None]
-        noise = TorchNoise()
-        shape = (2, *reading.y.shape[:2], self.generator.noise_dim)
         h, u = (part.expand(2, *part.shape) for part in (reading.h, reading.u))
-        fake = self.generator.step(h, u, noise.normal(shape, reading.h))
+        numbers = partial(torch.randn, dtype=h.dtype, device=h.device)
+        e = drawn(numbers, (*h.shape[:3], self.generator.noise_dim), 1)
+        fake = self.generator.step(h, u, e)
         y = soft_clip(reading.y).flatten(0, 1)
         parts = losses.energy_distances(
             fake.flatten(1, 2).transpose(0, 1), y, seen.flatten(0, 1).to(y)
@@ -222,10 +224,12 @@ class AdversarialModel(SequenceModel, OwnTraining, OwnSelection):
         if o.energy_weight and step < o.start_steps:
             update("generator", energy)
             return energy.detach()
-        windows = self.training_windows(batch, reading)
-        fake, _ = self.sample_steps(windows.state, windows.covariates, TorchNoise())
-        fake = views(windows, fake, self.scaler)[0]
-        self._train_critic(windows, fake.detach(), update)
+        rows, share = windows_of(len(batch.x))
+        with sharing(share):
+            windows = self.training_windows(batch, reading, rows.to(batch.x.device))
+            fake, _ = self.sample_steps(windows.state, windows.covariates, TorchNoise())
+            fake = views(windows, fake, self.scaler)[0]
+            self._train_critic(windows, fake.detach(), update)
         self.critic.requires_grad_(False)
         verdict = self.verdict(windows, fake, views(windows, windows.x, self.scaler)[1])
         loss = self.generator_loss(verdict, windows.weight)
@@ -240,7 +244,7 @@ class AdversarialModel(SequenceModel, OwnTraining, OwnSelection):
         for values in pool:
             verdicts = [self.verdict(windows, v, seen) for v in (real, values)]
             loss = self.critic_loss(verdicts[0], verdicts[1], windows.weight)
-            self.note("critic_loss", float(loss.detach()))
+            self.note("critic_loss", float(total(loss)))
             if self.options.penalty_weight:
                 size = self.penalty(
                     lambda v: self.verdict(windows, v, seen), real, values, windows.weight

@@ -6,11 +6,13 @@ import torch
 from torch import Tensor
 
 from seqlatent.data.batch import SequenceBatch
+from seqlatent.data.share import Share, current
 from seqlatent.inference.protocols import ModelState
 from seqlatent.nn.layers import soft_clip
 from seqlatent.nn.memory import Memory
 from seqlatent.nn.scaling import Scaler
 
+ROWS = 32  # windows of a training step
 FORGOTTEN = 3.0  # time constants after which a running mean has forgotten a value
 
 
@@ -42,6 +44,18 @@ class Windows:
         """(N, P + L) 1 at the steps of the window where anything is seen, else 0."""
         none = self.before.new_zeros(self.before.shape[:2])
         return torch.cat([none, self.seen.any(-1)], 1).to(torch.get_default_dtype())
+
+
+def windows_of(num: int) -> tuple[Tensor, Share | None]:
+    """The (N,) rows of a training step's windows in a batch of `num` sequences, at least `ROWS` of
+    the whole batch; of a share of it, those of its sequences, and which they are of all windows."""
+    share = current()
+    size = num if share is None else share.size
+    rows = torch.arange(max(ROWS, size)) % size
+    if share is None:
+        return rows, None
+    mine = torch.isin(rows, share.rows).nonzero()[:, 0]
+    return torch.searchsorted(share.rows, rows[mine]), Share(mine, len(rows))
 
 
 def cut(part: Tensor, starts: Tensor, length: int, fill: float) -> Tensor:

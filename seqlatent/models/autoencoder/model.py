@@ -32,6 +32,7 @@ from torch.nn import functional as F
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import ChannelDescription, DataDescription
+from seqlatent.data.share import total
 from seqlatent.distributions.autoregressive import AutoregressiveHead
 from seqlatent.distributions.families import Mixture
 from seqlatent.distributions.heads import IndependentHead
@@ -163,7 +164,7 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
                 f"{data.name}: the longest series has {counted(longest, 'step')}, and a window "
                 f"{self.window}; choose a shorter window"
             )
-        found, total = [], 0
+        found, count = [], 0
         for i in torch.randperm(len(data)).tolist():
             batch = collate(data[i : i + 1]).to(self.device)
             y, _, _ = self.inputs(batch, None)
@@ -174,8 +175,8 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
             w = pair.unfold(1, self.window, 1).movedim(-1, 2)[0]
             keep = torch.randperm(len(w), device=w.device)[:STARTING]
             found.append(w[keep])
-            total += len(keep)
-            if total >= STARTING:
+            count += len(keep)
+            if count >= STARTING:
                 break
         w = torch.cat(found)
         values, seen = w.chunk(2, -1)
@@ -270,9 +271,9 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
         z, errors, seen, embedding, u = self._errors(batch)
         if self.training:
             self._remember_errors(errors, seen, batch)
-        misfit = self._misfit(errors).sum() / seen.sum().clamp(min=1)
+        misfit = self._misfit(errors).sum() / total(seen.sum()).clamp(min=1)
         log_prob, inside = self._following(batch, z, embedding, u)
-        return misfit - log_prob.sum() / (self.latent_dim * inside.sum().clamp(min=1))
+        return misfit - log_prob.sum() / (self.latent_dim * total(inside.sum()).clamp(min=1))
 
     @torch.no_grad()
     def _remember_errors(self, errors: Tensor, seen: Tensor, batch: SequenceBatch) -> None:
@@ -281,9 +282,10 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
         step = torch.arange(errors.shape[1], device=errors.device)
         inside = (step >= self.before) & (step + self.after < batch.lengths[:, None])
         e, m = errors[inside].flatten(1), seen[inside].to(errors).flatten(1)
-        if not len(e):
+        counts = total(m.T @ m)
+        if not bool(counts.any()):
             return
-        now = e.T @ e / (m.T @ m).clamp(min=1)
+        now = total(e.T @ e) / counts.clamp(min=1)
         first = not bool(self.error_covariance.any())
         self.error_covariance.lerp_(now, 1.0 if first else FORGET)
 

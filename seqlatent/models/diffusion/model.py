@@ -21,6 +21,7 @@ of the ODE, which are not a bound but the density from which `sampler=ode` sampl
 
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -28,9 +29,10 @@ from torch import Tensor
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
+from seqlatent.data.share import current, drawn, in_turn, sharing
 from seqlatent.distributions.choice import choose_emission
 from seqlatent.distributions.heads import StepDistribution
-from seqlatent.distributions.noise import Noise, TorchNoise
+from seqlatent.distributions.noise import Noise
 from seqlatent.errors import InputError
 from seqlatent.inference.protocols import ModelState, OdeDensity
 from seqlatent.models.diffusion import solver
@@ -254,9 +256,12 @@ class DiffusionModel(FillingModel, OdeDensity):
 
     def _levels(self, shape: tuple[int, ...], like: Tensor) -> tuple[Tensor, Tensor | None]:
         """Levels s, spread evenly over all points, and the weight of each; None: the schedule's."""
-        places = torch.arange(shape[0] * shape[1], dtype=torch.float64, device=like.device)
-        first = TorchNoise().uniform((1,), places)
-        s = ((first + places * GOLDEN) % 1.0).reshape(shape)
+        share = current()
+        places = torch.arange(shape[1]) if share is None else share.rows
+        size = shape[1] if share is None else share.size
+        first = torch.rand(1, dtype=torch.float64, device=like.device)
+        places = (size * torch.arange(shape[0])[:, None] + places).to(first)
+        s = (first + places * GOLDEN) % 1.0
         number = self.options.num_levels
         if number is None:
             return s.to(like), None
@@ -272,13 +277,15 @@ class DiffusionModel(FillingModel, OdeDensity):
         seen = batch.scored
         normal = (log_normal(z) + log_det + log_slope)[seen]
         z, past = z[seen], self.denoiser.condition(h[seen])
-        s, weight = self._levels((DRAWS, len(z)), z)
-        e = TorchNoise().normal((DRAWS, *z.shape), z)
+        with sharing(in_turn(len(z), z.device)):
+            s, weight = self._levels((DRAWS, len(z)), z)
+            normal_numbers = partial(torch.randn, dtype=z.dtype, device=z.device)
+            e = drawn(normal_numbers, (DRAWS, *z.shape), 1)
         return {"normal": normal, "denoising": -self._excess(z, past, s, e, weight).mean(0)}
 
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
         parts = self._bound(batch)
-        return -sum(part.sum() for part in parts.values()) / batch.scored.sum().clamp(min=1)  # type: ignore[return-value]
+        return -sum(part.sum() for part in parts.values()) / batch.num_scored  # type: ignore[return-value]
 
     def terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
         seen = batch.scored

@@ -297,7 +297,7 @@ class FlowModel(EmissionModel, DrawnMarginals, InvertibleLatents, Fillable):
         return self._terms(batch, None)[0]
 
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
-        return -self.log_prob(batch)[0].sum() / batch.scored.sum().clamp(min=1)
+        return -self.log_prob(batch)[0].sum() / batch.num_scored
 
     def seen_log_weights(
         self,

@@ -21,6 +21,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import constraints, register_kl
 
+from seqlatent.data.share import drawn
 from seqlatent.distributions.normal import DiagonalNormal
 from seqlatent.models.latent.guide_distribution import GUIDE_DISTRIBUTIONS, TransformedNormal
 from seqlatent.models.latent.priors import PriorDistribution
@@ -138,7 +139,8 @@ class GuideDistribution(TorchDistribution):
         return GuideDistribution(self.guide, self.seen.expand(*batch_shape, -1))
 
     def rsample(self, sample_shape=torch.Size()) -> Tensor:  # noqa: B008
-        eps = torch.randn(*sample_shape, *self.batch_shape, *self.event_shape).to(self.seen)
+        shape = (*sample_shape, *self.batch_shape, *self.event_shape)
+        eps = drawn(torch.randn, shape, len(sample_shape)).to(self.seen)
         distribution, _ = self.guide.distributions(self.seen, eps)
         z, log_q = distribution.sample(eps)
         self.sampled = (z, distribution, log_q)

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.description import DataDescription
+from seqlatent.data.share import drawn, total
 from seqlatent.distributions.heads import StepDistribution
 from seqlatent.distributions.noise import Noise, TorchNoise
 from seqlatent.inference.bounds import (
@@ -258,7 +259,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
 
     def loss(self, batch: SequenceBatch, step: int | None = None) -> Tensor:
         """The negative bound in nats per scored step; the KL weight is annealed over steps."""
-        num_scored = batch.scored.sum().clamp(min=1)
+        num_scored = batch.num_scored
         anneal = self.options.kl_anneal_steps
         weight = 1.0 if step is None or step >= anneal else (step + 1) / (anneal + 1)
         if self.options.bound == "elbo":
@@ -266,10 +267,10 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         r = self.reading(batch)
         size = self.options.objective_particles
         if self.options.bound == "fivo":
-            uniforms = torch.rand(r.counted.shape).to(r.y)
+            uniforms = drawn(torch.rand, r.counted.shape).to(r.y)
             bound = filter_reading(self, r, size, uniforms, TorchNoise(), weight)[0]
             return -torch.where(r.counted, bound.log_prob, 0.0).sum() / num_scored
-        eps = torch.randn(size, *r.y.shape[:2], self.latent_dim).to(r.y)
+        eps = drawn(torch.randn, (size, *r.y.shape[:2], self.latent_dim), 1).to(r.y)
         sample, _ = self.propose(r, eps, branched=self.factorises)
         weights = torch.where(r.counted, sample.annealed(weight), 0.0)
         if self.factorises and sample.z.requires_grad:
@@ -288,7 +289,8 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         if self.options.free_bits > 0:  # max(weight * KL, free) replaces weight * KL
             free = self.options.free_bits * batch.scored.sum()
             kl = torch.where(sites.reading.counted, sites.kl(), 0.0).sum()
-            loss = loss + F.relu(free - weight * kl)
+            rest = free - weight * kl  # of the whole batch it decides, not of a process's share
+            loss = loss + torch.where(total(rest) > 0, rest, 0.0)
         return loss + torch.where(batch.scored, sites.reading.log_scale, 0.0).sum()
 
     def terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
