@@ -16,8 +16,9 @@ PROGRAM = Path(__file__).with_name("fits_of_processes.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
 # Nats per step. Training magnifies rounding: from 1e-15 after a few steps to up to 1e-8 after 200,
-# where batches that were weighed by process, with noise of their own, made 1e-4 to 0.3.
-ROUNDING, GROWN = 1e-9, 1e-4
+# where batches that were weighed by process, with noise of their own, made 1e-4 to 0.3. These are
+# fewer steps, for time's sake.
+ROUNDING, GROWN, MANY = 1e-9, 1e-4, 60
 QUICK = ("rnn-dropout", "srnn-single", "diffusion", "gan")
 
 
@@ -57,8 +58,8 @@ def test_two_processes_are_one(tmp_path, double):
 
 
 @pytest.mark.slow
-def test_two_processes_are_one_after_200_steps(tmp_path, double):
-    require_equal(tmp_path / "scores.json", 200, list(FAMILIES), error=GROWN)
+def test_two_processes_are_one_after_many_steps(tmp_path, double):
+    require_equal(tmp_path / "scores.json", MANY, list(FAMILIES), error=GROWN)
 
 
 @pytest.mark.slow
