@@ -106,7 +106,7 @@ def test_seeds_out_of_range_are_refused(seed: int):
 def test_the_mean_is_flat_over_steps():
     """Long sequences count by their steps, not once each."""
     m, data = model("rnn"), dataset(num=4, steps=12)
-    data = data[[0, 1]].sequences + tuple(s.slice(0, 3) for s in data[[2, 3]])
+    data = (*data[[0, 1]], *(s.slice(0, 3) for s in data[[2, 3]]))
     mixed = SequenceDataset(data, ("y",))
     scores, steps = score(m, mixed)
     assert mean_log_prob(m, mixed, 1) == pytest.approx(steps["log_prob"].mean(), abs=1e-6)
