@@ -187,6 +187,15 @@ def test_workers_that_die_again_and_again_end_it(place, tmp_path, monkeypatch):
         work(job(place, tmp_path / "s"), rows=T, workers=2)
 
 
+@pytest.mark.slow
+def test_what_is_wrong_is_said_by_the_worker_that_finds_it(place, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    broken = Job("score", str(tmp_path / "run"), str(place / "d"), {"scores": str(tmp_path / "s")})
+    with pytest.raises(InputError, match="run"):
+        work(broken, rows=T, workers=2)
+
+
 def test_notices_are_told_once(place, tmp_path, caplog):
     table = pd.read_parquet(place / "d.parquet")
     table.loc[[5 * T + 20, 15 * T + 20], "y"] = 1e7

@@ -179,22 +179,28 @@ def _alone(job: Job, shards: list[Shard]) -> Iterator[Done]:
 
 # -- several processes ----------------------------------------------------------------------------
 
-_worker: Worker | None = None  # of a process of the pool
+# Of a process of the pool: its worker, or why there is none. An error when a process starts would
+# break the pool without saying what was wrong.
+_worker: Worker | InputError | None = None
 
 
 def _start(job: Job) -> None:
     global _worker
-    _worker = Worker(job, threads=1)
+    try:
+        _worker = Worker(job, threads=1)
+    except InputError as error:
+        _worker = error
 
 
 def _do(shard: Shard) -> Done:
     assert _worker is not None
+    if isinstance(_worker, InputError):
+        raise _worker
     return _worker(shard)
 
 
 def _in_pool(job: Job, shards: list[Shard], workers: int) -> Iterator[Done]:
     """Shards by a pool of processes. Where one of them dies, others do its shards again."""
-    Worker(job)  # so that what is wrong with the model or the data is said once, and here
     left, deaths = {shard.number: shard for shard in shards}, 0
     while left:
         pool = ProcessPoolExecutor(min(workers, len(left)), get_context("spawn"), _start, (job,))
