@@ -134,6 +134,7 @@ def fit(
         facts = {"identity": identity, "notes": dict(notes or {})}
         stopped = _train(trainer, None if run is None else Path(run), facts, report)
         model.load_state_dict(trainer.best_weights)
+        model.finish(train)
     model.cpu().eval()
     return FitResult(
         trainer.curve,

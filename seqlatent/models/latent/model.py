@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqlatent.data.batch import SequenceBatch
+from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.share import drawn, total
 from seqlatent.distributions.heads import StepDistribution
@@ -42,7 +43,8 @@ from seqlatent.models.latent.guide import GuideDistribution
 from seqlatent.models.latent.guides import build_guide
 from seqlatent.models.latent.options import LatentOptions
 from seqlatent.models.latent.parts import LatentSample, Reading
-from seqlatent.models.latent.priors import PriorDistribution, build_prior
+from seqlatent.models.latent.priors import PriorDistribution, SequentialPrior, build_prior
+from seqlatent.models.latent.ranges import met_range
 from seqlatent.models.latent.sites import Sites, register, sequences_and_steps, unchecked
 from seqlatent.nn.causal import State, map_state
 from seqlatent.nn.feedforward import mlp
@@ -99,6 +101,10 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
     @classmethod
     def unused_options(cls, options: LatentOptions) -> dict[str, str]:
         return super().unused_options(options) | options.unused()
+
+    def finish(self, data: SequenceDataset) -> None:
+        if isinstance(self.prior, SequentialPrior) and self.options.transition == "gated":
+            self.prior.keep_within(*met_range(self, data))
 
     # -- the parts --------------------------------------------------------------------------------
 

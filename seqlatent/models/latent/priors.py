@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from seqlatent.distributions.noise import Noise, TorchNoise
 from seqlatent.distributions.normal import DiagonalNormal, LatentDistribution, NormalMixture
-from seqlatent.models.latent.transitions import build_transition
+from seqlatent.models.latent.transitions import GatedTransition, build_transition
 from seqlatent.nn.causal import State
 from seqlatent.nn.layers import SOFTPLUS_ONE
 
@@ -124,6 +124,12 @@ class SequentialPrior(Prior):
     def start(self, shape: torch.Size) -> tuple[State, Tensor]:
         """The state before the first of steps with batch shape (..., B, T)."""
         return None, self.first.expand(*shape[:-1], 1, -1)
+
+    def keep_within(self, low: Tensor, high: Tensor) -> None:
+        """Have a gated transition read latents within this range, (Z,) each, and z_0."""
+        assert isinstance(self.transition, GatedTransition)
+        first = self.first.detach()
+        self.transition.keep_within(torch.minimum(low, first), torch.maximum(high, first))
 
     def after(
         self, before: Tensor, prepared: Tensor, network: State

@@ -7,7 +7,8 @@
 
 g, m and s come from one hidden layer of [z_{t-1}, c_t], where c_t is what else z_t depends on: the
 covariates and, if the prior is conditional, x_{t-1}. `rnn` depends on all of z_{<t}, and an
-emission can share its h_t; `gated` depends on z_{t-1} alone.
+emission can share its h_t; `gated` depends on z_{t-1} alone, and reads it within the range that
+training met (ranges.py): an iterated map whose steps were learned one at a time can diverge.
 """
 
 import torch
@@ -21,7 +22,7 @@ from seqlatent.nn.recurrent import Recurrent
 TRANSITIONS = ("rnn", "gated")
 FLOOR = 1e-2  # of the scale: no guide can fit a prior that is nearly deterministic
 START = -1.0  # softplus(START) is a gated transition's first scale
-BOUND = 20.0  # of the latents that a gated transition sees: an iterated linear map can diverge
+BOUND = 20.0  # of the latents that a gated transition reads, until it knows which were met
 
 
 class RecurrentTransition(nn.Module):
@@ -54,9 +55,14 @@ class GatedTransition(nn.Module):
     """A step that is linear where the gate is closed.
 
     It starts near z_{t-1} / 2 with little noise: latents remember from the first training step on.
+
+    Attributes:
+        low, high: (Z,) the range within which it reads z_{t-1}.
     """
 
     feature_dim = 0
+    low: Tensor
+    high: Tensor
 
     def __init__(self, latent_dim: int, context_dim: int, hidden_dim: int):
         super().__init__()
@@ -69,6 +75,13 @@ class GatedTransition(nn.Module):
             self.linear.bias.zero_()
             self.out.bias.zero_()
             self.out.bias[2 * latent_dim :] = START
+        self.register_buffer("low", torch.full((latent_dim,), -BOUND))
+        self.register_buffer("high", torch.full((latent_dim,), BOUND))
+
+    def keep_within(self, low: Tensor, high: Tensor) -> None:
+        """Read latents within this range, (Z,) each, from now on."""
+        self.low.copy_(low)
+        self.high.copy_(high)
 
     def prepare(self, context: Tensor) -> Tensor:
         """(B, T, C) c_t -> (B, T, .) the part of the hidden layer that needs no latents."""
@@ -80,7 +93,7 @@ class GatedTransition(nn.Module):
         self, before: Tensor, prepared: Tensor, state: State
     ) -> tuple[Tensor, Tensor, None, State]:
         """z_{t-1} (..., B, T, Z), prepared c_t -> loc and scale (..., B, T, Z), None, None."""
-        before = before.clamp(-BOUND, BOUND)
+        before = before.clamp(self.low, self.high)
         hidden = F.silu(self.from_latents(before) + prepared)
         gate, move, raw = self.out(hidden).chunk(3, -1)
         loc = torch.lerp(self.linear(before), move, gate.sigmoid())
