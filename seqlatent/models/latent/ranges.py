@@ -31,7 +31,7 @@ def met_range(model: EstimatedDensity, data: SequenceDataset) -> tuple[Tensor, T
         data: series, of which windows are read that are spread evenly over them.
     """
     windows = [
-        (i, start) for i, s in enumerate(data.sequences) for start in range(0, len(s), WINDOW)
+        (i, start) for i, steps in enumerate(data.lengths) for start in range(0, steps, WINDOW)
     ]
     most = max(1, STEPS // min(WINDOW, int(data.lengths.max())))
     places = np.unique(np.linspace(0, len(windows) - 1, most).round().astype(int))
