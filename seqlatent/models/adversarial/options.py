@@ -60,6 +60,16 @@ class AdversarialOptions(ModelOptions):
 
 @dataclass(frozen=True)
 class WassersteinOptions(AdversarialOptions):
+    # The verdict of a Wasserstein critic has the size of the distances between values, that of a
+    # critic who tells true from false has not: beside it a weight of 1 hardly held the generator.
+    energy_weight: float = field(
+        default=20.0,
+        metadata={
+            "help": "weight of the energy score of one step ahead beside the critic's verdict (0: "
+            "the critic alone)",
+            "min": 0,
+        },
+    )
     critic_steps: int = field(
         default=3,
         metadata={"help": "steps of the critic for each of the generator", "min": 1},
