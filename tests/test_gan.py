@@ -363,8 +363,8 @@ def test_draws_have_the_moments_of_an_autoregression(name: str):
     truth = np.array([0.0, variance, rho, second])
     drawn = moments(np.stack([s.x[:, 0] for s in fitted.sample(1000, 60, seed=1)]))
     # 200 series tell the mean to 0.05, the variance to 3 % and autocorrelations to 0.01; the fit
-    # is allowed three times as much. (The largest error of the variance was 3 % of four seeds of gan,
-    # and 7 % of three of wgan.)
+    # is allowed three times as much. The largest error of the variance was 3 %, of four seeds of
+    # gan, and 7 %, of three of wgan.
     allowed = [0.15, 0.1 * truth[1], 0.05, 0.08]
     assert (np.abs(drawn - truth) < allowed).all(), (drawn, truth)
 
