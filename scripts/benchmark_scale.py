@@ -165,7 +165,7 @@ def plan(found: list[dict[str, Any]], sizes: list[int], tasks: list[str]) -> Non
         slope = (seconds(task, second) - seconds(task, first)) / (second - first)
         return seconds(task, first) - slope * first, slope
 
-    serial = law("find series")[1]
+    serial = seconds("find series", sizes[-1]) / sizes[-1]
     rows = []
     for task in tasks:
         start, each = law(task)
