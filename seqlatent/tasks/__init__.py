@@ -190,8 +190,9 @@ from seqlatent.tasks.inspection import Inspection
 from seqlatent.tasks.reconstructing import Reconstruction, reconstruct, reconstruct_codes
 from seqlatent.tasks.regimes import FoundRegimes
 from seqlatent.tasks.scoring import score
+from seqlatent.tasks.single_stream import Stream
 from seqlatent.tasks.streamed import Streamed, StreamedRows
-from seqlatent.tasks.streaming import Stream, Streams
+from seqlatent.tasks.streaming import Streams
 from seqlatent.tasks.watching import Detector, Watched
 
 __all__ = [
