@@ -137,8 +137,8 @@ def test_latents_and_the_next_step_are_written(piped, latent_run, label_run, cov
 
 
 def test_intervals_are_written_and_go_on_from_a_state(piped, rnn_run):
-    """Recalibrated: a row's own columns, the next step's with --samples, which are those of the next
-    row, and the same where the state was saved on the way."""
+    """Recalibrated: a row's own columns; with --samples the next step's, those of the next
+    row; and the same where the state was saved on the way."""
     values = 20 + np.random.default_rng(0).normal(size=8).round(2)
     lines = [f"{v}\n" for v in values]
     lines[3] = "NA\n"

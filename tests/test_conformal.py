@@ -164,9 +164,10 @@ def test_the_guarantee_holds_whatever_comes(gamma):
 
 def test_counts_are_whole_and_covered_at_least():
     """Poisson counts of mean 1.5 that the model takes for ones of mean 0.5, and ones that it knows.
-    In 1,500 steps e_t keeps delta within 2 points, misses of the whole numbers are at most e_t, and
-    the lower ends of 80 and 95 % stay at 0, with which 22 % of the values agree. The plain 95 %
-    interval misses more than 5 points too many."""
+    In 1,500 steps e_t keeps delta within 4 points, as far as the bound goes where alpha moves by
+    0.6; misses of the whole numbers are at most e_t, and the lower ends of 80 and 95 % stay at 0,
+    with which 22 % of the values agree. The plain 95 % interval misses more than 5 points too
+    many."""
     rng = np.random.default_rng(0)
     x = rng.poisson(1.5, (1_500, 4)).astype(float)
     made = IntervalMaker(model("rnn", "poisson"), LEVELS, GAMMA, DRAWS)
@@ -177,7 +178,7 @@ def test_counts_are_whole_and_covered_at_least():
 
     for mean in (0.5, 1.5):
         told = Told(made, draw(mean), x)
-        assert np.abs(told.missed.mean(0) - DELTA).max() < 0.02
+        assert np.abs(told.missed.mean(0) - DELTA).max() < 0.04
         assert (told.below <= told.missed[:, :, 0]).all()
         assert (told.above <= told.missed[:, :, 1]).all()
         assert (told.coverage() > np.array(LEVELS) - 0.02).all()

@@ -98,11 +98,12 @@ class IntervalMaker:
             raise InputError(
                 "intervals are of real values and counts, and the model has labels or 0 and 1 only"
             )
-        widest, needed = max(levels, default=0.0), 2 / (1 - max(levels, default=0.0)) - 1
-        if num_draws < needed - 1e-6:
+        widest = max(levels, default=0.0)
+        needed = int(np.ceil(2 / (1 - widest) - 1 - 1e-6))  # less what rounding adds
+        if num_draws < needed:
             raise InputError(
-                f"an interval of {percent(widest)} % needs interval_draws={np.ceil(needed):g} or "
-                f"more, not {num_draws}"
+                f"an interval of {percent(widest)} % needs interval_draws={needed} or more, not "
+                f"{num_draws}"
             )
         self._channels, self._spread = list(counts), np.array(list(counts.values()), dtype=bool)
         self._targets = tuple(model.description.targets[d] for d in counts)
