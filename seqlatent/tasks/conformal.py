@@ -165,7 +165,7 @@ def check_levels(levels: Sequence[float]) -> tuple[float, ...]:
     Raises:
         InputError: when one is no number between 0 and 1, or there twice.
     """
-    given = list(levels) if isinstance(levels, Sequence | np.ndarray) else [None]
+    given: list[Any] = list(levels) if isinstance(levels, Sequence | np.ndarray) else [None]
     if not all(is_number(each) and 0 < each < 1 for each in given):
         raise InputError(
             f"intervals must be levels between 0 and 1, such as (0.8, 0.95), not {levels!r}"
