@@ -27,7 +27,7 @@ _HOMES = {
     "SequenceBatch": "seqlatent.data.batch",
     "SequenceDataset": "seqlatent.data.dataset",
     "Comparison": "seqlatent.comparing.results",
-    "Stream": "seqlatent.tasks.streaming",
+    "Stream": "seqlatent.tasks.single_stream",
     "Streams": "seqlatent.tasks.streaming",
     "collate": "seqlatent.data.batch",
     "combine": "seqlatent.several.combining",
@@ -81,7 +81,8 @@ if TYPE_CHECKING:
     from seqlatent.tasks.evaluation import Evaluation
     from seqlatent.tasks.forecasting import Forecast
     from seqlatent.tasks.imputing import Imputation
-    from seqlatent.tasks.streaming import Stream, Streams
+    from seqlatent.tasks.single_stream import Stream
+    from seqlatent.tasks.streaming import Streams
     from seqlatent.tasks.watching import Detector
 
 

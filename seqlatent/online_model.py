@@ -8,8 +8,9 @@ from typing import Any, Literal, overload
 from seqlatent.models.base import SequenceModel
 from seqlatent.options import check_count
 from seqlatent.tasks.alarms import HALF_LIFE, MEMORY, Calibration
+from seqlatent.tasks.single_stream import Stream
 from seqlatent.tasks.streamed import Settings
-from seqlatent.tasks.streaming import Stream, Streams
+from seqlatent.tasks.streaming import Streams
 from seqlatent.tasks.watching import Detector
 
 File = str | os.PathLike[str]
@@ -55,6 +56,9 @@ class Online(ABC):
         num_particles: int | None = None,
         tail_draws: int | None = None,
         seed: int | None = None,
+        intervals: Sequence[float] | None = None,
+        conformal: bool | float | None = None,
+        interval_draws: int | None = None,
     ) -> Stream: ...
 
     @overload
@@ -66,6 +70,9 @@ class Online(ABC):
         num_particles: int | None = None,
         tail_draws: int | None = None,
         seed: int | None = None,
+        intervals: Sequence[float] | None = None,
+        conformal: bool | float | None = None,
+        interval_draws: int | None = None,
     ) -> Streams: ...
 
     def stream(
@@ -76,6 +83,9 @@ class Online(ABC):
         num_particles: int | None = None,
         tail_draws: int | None = None,
         seed: int | None = None,
+        intervals: Sequence[float] | None = None,
+        conformal: bool | float | None = None,
+        interval_draws: int | None = None,
     ) -> Stream | Streams:
         """Score rows as they come: `update(row)` says log p(x_t | x_{<t}) of each, `predict()`
         samples the next one, `save(file)` keeps the state; see `seqlatent.tasks.streaming`.
@@ -88,12 +98,21 @@ class Online(ABC):
             tail_draws: of the tail probability where it is not exact; by default 0, none.
             seed: of the noise of both; by default 0. With the seed and the ids of a data set, the
                 estimates are those of `score`.
+            intervals: levels of central intervals, such as (0.5, 0.8, 0.95), that each value is
+                expected in before it comes; by default none.
+            conformal: recalibrate them as values come, so that in the long run each holds its
+                share, even if the model is wrong: True, or the step gamma; by default False. See
+                `seqlatent.tasks.conformal`.
+            interval_draws: of a step, to find its intervals; by default 500.
 
         Raises:
             InputError: for a model without a likelihood of single steps, a number that is out of
-                range, or a file that is damaged or of another model.
+                range, intervals of labels, or a file that is damaged or of another model.
         """
-        given = {"num_particles": num_particles, "tail_draws": tail_draws, "seed": seed}
+        given = {
+            "num_particles": num_particles, "tail_draws": tail_draws, "seed": seed,
+            "intervals": intervals, "conformal": conformal, "interval_draws": interval_draws,
+        }  # fmt: skip
         settings, several = Settings.checked(**given), many is not None and many is not False
         if state is not None:
             load = Streams.load if several else Stream.load

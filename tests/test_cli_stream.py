@@ -101,6 +101,13 @@ def test_a_bad_row_ends_it_and_loses_nothing(bad, words, piped, covariate_run):
         ("ds,z\n0,1\n", [], "the input has no column 'y'; its header is ds, z"),
         ("y,y\n", [], "two columns of the input are named 'y'"),
         ("y\n", ["--tail-draws", "-1"], "tail_draws=-1"),
+        ("y\n", ["--intervals", "80,x"], "--intervals are percentages such as 80,95, not '80,x'"),
+        ("y\n", ["--intervals", "0.8,100"], "--intervals are percentages such as 80,95"),
+        ("y\n", ["--intervals", "80,80"], "a level twice"),
+        ("y\n", ["--intervals", "99.9"], "an interval of 99.9 % needs interval_draws=1999"),
+        ("y\n", ["--conformal"], "conformal needs intervals"),
+        ("y\n", ["--intervals", "80", "--gamma", "0.1"], "--gamma is the step of --conformal"),
+        ("y\n", ["--intervals", "80", "--conformal", "--gamma", "2"], "above 0 and at most 1"),
         ("y\n", ["--state", "no/state"], "there is no folder no"),
         ("y\n", ["--id-column", "shop"], "no column 'shop'"),
         ("y\n", ["--time-column", "day"], "no column 'day'"),
@@ -127,6 +134,36 @@ def test_latents_and_the_next_step_are_written(piped, latent_run, label_run, cov
     assert (found["next_y_q0.05"] <= found["next_y_q0.95"]).all()
     labels = frame(piped("".join(interleaved(covariate_table)[:5]), label_run, "--samples", 9)[1])
     assert set(labels["next_weather"]) <= {"rain", "sun"}
+
+
+def test_intervals_are_written_and_go_on_from_a_state(piped, rnn_run):
+    """Recalibrated: a row's own columns; with --samples the next step's, those of the next
+    row; and the same where the state was saved on the way."""
+    values = 20 + np.random.default_rng(0).normal(size=8).round(2)
+    lines = [f"{v}\n" for v in values]
+    lines[3] = "NA\n"
+    asked = ("--intervals", "80,95", "--conformal", "--gamma", 0.1, "--interval-draws", 50)
+    whole = frame(piped("y\n" + "".join(lines), rnn_run, *asked, "--samples", 9)[1])
+    ends = [f"y_{end}{level}" for level in (80, 95) for end in ("lower", "upper")]
+    assert [c for c in whole if c.startswith("y_")] == ends
+    assert list(whole)[-4:] == [f"next_{name}" for name in ends]
+    ahead = whole[[f"next_{name}" for name in ends]].to_numpy()
+    np.testing.assert_allclose(ahead[:-1], whole[ends].to_numpy()[1:], rtol=1e-6)
+    parts = [
+        frame(piped("y\n" + "".join(part), rnn_run, "--state", "state", *options)[1])
+        for part, options in ((lines[:5], asked), (lines[5:], ()))
+    ]
+    np.testing.assert_allclose(pd.concat(parts)[ends], whole[ends], rtol=1e-6)
+    plain = frame(piped("y\n" + "".join(lines), rnn_run, "--intervals", "80,95",
+                        "--interval-draws", 50)[1])  # fmt: skip
+    assert (plain[ends].iloc[0] == whole[ends].iloc[0]).all()
+    assert (plain[ends].iloc[1] != whole[ends].iloc[1]).all()
+
+
+def test_counts_have_whole_intervals_beside_a_covariate(piped, covariate_run, covariate_table):
+    lines = "".join(interleaved(covariate_table)[:9])
+    found = frame(piped(lines, covariate_run, "--intervals", "90", "--conformal")[1])
+    assert (found[["y_lower90", "y_upper90"]] % 1 == 0).all(axis=None)
 
 
 def test_an_interrupted_pipe_has_said_and_kept_all(rnn_run, piped):

@@ -15,8 +15,9 @@ from seqlatent.inference.protocols import EstimatedDensity
 from seqlatent.tasks.encoding import encode
 from seqlatent.tasks.forecasting import forecast
 from seqlatent.tasks.scoring import score
+from seqlatent.tasks.single_stream import Stream
 from seqlatent.tasks.streamed import Settings
-from seqlatent.tasks.streaming import Stream, Streams
+from seqlatent.tasks.streaming import Streams
 
 SMOOTHING = [n for n in MODELS if getattr(model(n), "smoothing", False)]
 NAMES = [n for n in MODELS if n not in SMOOTHING]

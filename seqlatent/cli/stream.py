@@ -45,6 +45,34 @@ def stream(
             min=0,
         ),
     ] = 0,
+    intervals: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVELS",
+            help="Levels in percent, such as 50,80,95, of the central intervals that each value "
+            "was expected in before it came: columns y_lower80, y_upper80, and with --samples "
+            "those of the next step too, next_y_lower80, next_y_upper80.",
+        ),
+    ] = None,
+    conformal: Annotated[
+        bool,
+        typer.Option(
+            "--conformal",
+            help="Recalibrate the intervals as values come, so that in the long run each holds its "
+            "share of them, even if the model is wrong.",
+        ),
+    ] = False,
+    gamma: Annotated[
+        float | None,
+        typer.Option(
+            help="Step of --conformal, up to 1: larger ones follow changes faster, with ends that "
+            "vary more. (default: 0.01)"
+        ),
+    ] = None,
+    interval_draws: Annotated[
+        int | None,
+        typer.Option(help="Draws of each step, to find its intervals. (default: 500)"),
+    ] = None,
     tail_draws: Annotated[
         int | None,
         typer.Option(
@@ -70,12 +98,14 @@ def stream(
 
     The input is a table as text, with a header; series may be interleaved. A line is written for
     each row as soon as it is read: its log-density given the rows before, in nats and data units,
-    how rare it is, and the filtered latents or regimes. A row that cannot be read ends the command,
-    and the state of the rows before it is kept.
+    how rare it is, the filtered latents or regimes, and with --intervals what was expected. A row
+    that cannot be read ends the command, and the state of the rows before it is kept.
     """
     from seqlatent.api import load_model
 
     set_up(quiet, threads)
+    if gamma is not None and not (conformal and 0 < gamma <= 1):
+        raise InputError("--gamma is the step of --conformal, above 0 and at most 1; give both")
     if state is not None:
         from seqlatent.data.tables import check_writable
 
@@ -83,8 +113,10 @@ def stream(
     model = load_model(run)
     begun = state if state is not None and state.exists() else None
     streams = model.stream(
-        begun, many=True, num_particles=num_particles, tail_draws=tail_draws, seed=seed
-    )
+        begun, many=True, num_particles=num_particles, tail_draws=tail_draws, seed=seed,
+        intervals=None if intervals is None else _levels(intervals),
+        conformal=(gamma or True) if conformal else None, interval_draws=interval_draws,
+    )  # fmt: skip
     signals = _Signals()
     described = model.module.description
     table = _Table(described, id_column, time_column, signals)
@@ -101,6 +133,21 @@ def stream(
     finally:
         if state is not None and streams.ids:
             streams.save(state)
+
+
+def _levels(text: str) -> tuple[float, ...]:
+    """`80,95` -> (0.8, 0.95).
+
+    Raises:
+        InputError: for what is no percentage.
+    """
+    try:
+        levels = tuple(float(word) / 100 for word in text.split(","))
+    except ValueError:
+        levels = ()
+    if not levels or not all(0 < level < 1 for level in levels):
+        raise InputError(f"--intervals are percentages such as 80,95, not '{text}'")
+    return levels
 
 
 class _Signals:
@@ -262,7 +309,8 @@ class _Writer:
         sys.stdout.flush()
 
     def _next(self, unique_id: str) -> dict[str, Any]:
-        """Mean and quantiles of samples of the next step; of labels the most frequent one."""
+        """Mean and quantiles of samples of the next step, and its intervals; of labels the most
+        frequent one."""
         import numpy as np
 
         x, columns = self.streams.predict([unique_id], self.samples)[0], {}
@@ -275,4 +323,7 @@ class _Writer:
             columns[f"next_{name}_mean"] = float(x[:, d].mean())
             for q, value in zip(QUANTILES, np.quantile(x[:, d], QUANTILES), strict=True):
                 columns[f"next_{name}_q{q}"] = float(value)
+        if self.streams.settings.intervals:
+            ahead = self.streams.predict_intervals([unique_id]).columns()
+            columns |= {f"next_{name}": float(ends[0]) for name, ends in ahead.items()}
         return columns

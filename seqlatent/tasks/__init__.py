@@ -42,6 +42,17 @@ A score is log p(x_{1:T}) of a sequence, in nats.
   estimate, and refuses guides that see later values. After each row it has the filtered latents,
   p(z_t | x_{1:t}), and samples of the next step. Steps of the training data's frequency that are
   left out are read as missing, with covariates of 0.
+- *Intervals of streams*: with `intervals=(0.5, 0.8, 0.95)` a stream says of each real value or
+  count which central intervals it was expected in before it came, and `predict_intervals` gives
+  those of the next step, by draws of the model (`interval_draws`). They hold their share of the
+  values if the model is true. With `conformal=True` the lower and the upper ends of each series are
+  moved after each value, so that in the long run each side is missed by half of what the level
+  leaves, even if the model is wrong or the series changes. This is adaptive conformal inference
+  (Gibbs and Candes 2021): after T values the share of misses of a side is off by at most
+  (3/4 + gamma) / (gamma T), whatever comes. That is a promise of shares over time, and none of a
+  single step. Where the model is right, intervals become about 2 % wider with the usual step
+  gamma = 0.01; a larger one (`conformal=0.05`) follows changes faster. Intervals of counts hold at
+  least their share. Missing values move nothing. `seqlatent.tasks.conformal` has the formulas.
 - *Steps*: every observed step counts, the first one too, and averages are over all steps. Missing
   values are left out. The other sequences in the data do not change a sequence's score. If the data
   has missing values and the training data had none, there is a warning; with `hide=0.05` in
@@ -190,8 +201,9 @@ from seqlatent.tasks.inspection import Inspection
 from seqlatent.tasks.reconstructing import Reconstruction, reconstruct, reconstruct_codes
 from seqlatent.tasks.regimes import FoundRegimes
 from seqlatent.tasks.scoring import score
+from seqlatent.tasks.single_stream import Stream
 from seqlatent.tasks.streamed import Streamed, StreamedRows
-from seqlatent.tasks.streaming import Stream, Streams
+from seqlatent.tasks.streaming import Streams
 from seqlatent.tasks.watching import Detector, Watched
 
 __all__ = [

@@ -18,6 +18,7 @@ class Series:
         description: of the training data.
         seed: of the noise.
         draws: whether reading needs noise.
+        alpha: (2, L, D) of a new series, see `seqlatent.tasks.conformal`.
 
     Attributes:
         names: of the series.
@@ -26,18 +27,20 @@ class Series:
         age: (N,) how many steps were read, absent ones included.
         static: (N, S), NaN before the first row.
         lagged: (N, P) past covariates of the last step.
+        alpha: (N, 2, L, D) where the ends of the next intervals are.
         generators: a stream of random numbers for each, if reading needs noise.
     """
 
-    def __init__(self, description: DataDescription, seed: int, draws: bool):
+    def __init__(self, description: DataDescription, seed: int, draws: bool, alpha: np.ndarray):
         self.names: list[str] = []
         self.index: dict[str, int] = {}
         self.kind = np.zeros(0, dtype=np.int64)
         self.last, self.age = self.kind.copy(), self.kind.copy()
         self.static = np.zeros((0, len(description.static_names)))
         self.lagged = np.zeros((0, len(description.past_names)))
+        self.alpha = np.zeros((0, *alpha.shape))
         self.generators: list[np.random.Generator] = []
-        self._seed, self._draws = seed, draws
+        self._seed, self._draws, self._alpha = seed, draws, alpha
 
     def join(self, names: Sequence[str]) -> None:
         """Add series.
@@ -58,6 +61,8 @@ class Series:
             np.concatenate([part, np.full((count, part.shape[1]), np.nan)])
             for part in (self.static, self.lagged)
         )
+        new = np.broadcast_to(self._alpha, (count, *self._alpha.shape))
+        self.alpha = np.concatenate([self.alpha, new])
         if self._draws:
             self.generators += SequenceNoise(names, self._seed).streams
 

@@ -26,8 +26,8 @@ from seqlatent.nn.causal import State
 from seqlatent.tasks.series import Series
 from seqlatent.tasks.states import States
 
-FORMAT, HEAD = 1, "seqlatent-stream"
-ARRAYS = ("kind", "last", "age", "static", "lagged")
+FORMAT, HEAD = 2, "seqlatent-stream"
+ARRAYS = ("kind", "last", "age", "static", "lagged", "alpha")
 
 
 def save_streams(
@@ -35,7 +35,7 @@ def save_streams(
     model: SequenceModel,
     series: Series,
     states: States,
-    settings: Mapping[str, int],
+    settings: Mapping[str, Any],
 ) -> None:
     """Write the state of streams, whole or not at all."""
     tensors: list[Tensor] = []
@@ -97,7 +97,7 @@ class SavedStreams(NamedTuple):
     tensors: dict[str, Tensor]
 
     @property
-    def settings(self) -> dict[str, int]:
+    def settings(self) -> dict[str, Any]:
         return self.head["settings"]
 
     def states(self, template: State) -> States:
@@ -114,9 +114,9 @@ class SavedStreams(NamedTuple):
         except (KeyError, TypeError, ValueError, IndexError):
             raise _damaged(self.path) from None
 
-    def series(self, draws: bool) -> Series:
-        """The series; `draws`: whether reading needs noise."""
-        made = Series(self.description, self.settings["seed"], draws)
+    def series(self, draws: bool, alpha: np.ndarray) -> Series:
+        """The series; `draws`: whether reading needs noise; `alpha`: of new ones."""
+        made = Series(self.description, self.settings["seed"], draws, alpha)
         try:
             made.join(self.head["names"])
             for name in ARRAYS:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from seqlatent.inference.online import StepFound
 from seqlatent.options import check_count, check_seed
+from seqlatent.tasks.conformal import Intervals, check_gamma, check_levels
 
 
 class Settings(NamedTuple):
@@ -16,25 +17,34 @@ class Settings(NamedTuple):
     Attributes:
         num_particles: K of an estimated density.
         tail_draws: of the tail probability where it is not exact; 0: none.
-        seed: of the noise of both.
+        seed: of the noise of both, and of intervals.
+        intervals: levels of the intervals of each step; none by default.
+        conformal: the step gamma of their recalibration (`seqlatent.tasks.conformal`); 0: none.
+        interval_draws: of a step, to find its intervals.
     """
 
     num_particles: int = 64
     tail_draws: int = 0
     seed: int = 0
+    intervals: tuple[float, ...] = ()
+    conformal: float = 0.0
+    interval_draws: int = 500
 
     @classmethod
-    def checked(cls, **given: int | None) -> "Settings":
+    def checked(cls, **given: Any) -> "Settings":
         """With defaults for what is None.
 
         Raises:
-            InputError: for a number that is out of range.
+            InputError: for what is out of range.
         """
         made = cls(**{name: value for name, value in given.items() if value is not None})
         check_count("num_particles", made.num_particles)
         check_count("tail_draws", made.tail_draws, 0)
         check_seed(made.seed)
-        return made
+        check_count("interval_draws", made.interval_draws)
+        return made._replace(
+            intervals=check_levels(made.intervals), conformal=check_gamma(made.conformal)
+        )
 
 
 class Streamed(NamedTuple):
@@ -49,6 +59,7 @@ class Streamed(NamedTuple):
         latents: (Z,) means of p(z_t | x_{1:t}), or (K,) p(s_t | x_{1:t}) of regimes; None for a
             model without.
         scales: (Z,) standard deviations of the latents; None without, and of regimes.
+        intervals: those that x_t was expected in, given x_{<t}; None if none were asked for.
     """
 
     ds: Any
@@ -57,6 +68,7 @@ class Streamed(NamedTuple):
     tail_probability: float
     latents: np.ndarray | None
     scales: np.ndarray | None
+    intervals: Intervals | None = None
 
 
 class StreamedRows(NamedTuple):
@@ -69,6 +81,7 @@ class StreamedRows(NamedTuple):
         kind: of all.
         latents, scales: (N, Z), or (N, K) and None, or None.
         regimes: whether the latents are probabilities of regimes.
+        intervals: of all, or None.
     """
 
     unique_ids: Sequence[str]
@@ -79,10 +92,11 @@ class StreamedRows(NamedTuple):
     latents: np.ndarray | None
     scales: np.ndarray | None
     regimes: bool
+    intervals: Intervals | None = None
 
     def columns(self) -> dict[str, Any]:
-        """`unique_id, ds, log_prob, kind, tail_probability`, and `z1_mean, z1_scale, ...` or
-        `regime1_probability, ...`; `kind` is one for all rows."""
+        """`unique_id, ds, log_prob, kind, tail_probability`, `z1_mean, z1_scale, ...` or
+        `regime1_probability, ...`, and `y_lower80, y_upper80, ...`; `kind` is one for all rows."""
         columns: dict[str, Any] = {
             "unique_id": self.unique_ids,
             "ds": self.ds,
@@ -98,7 +112,7 @@ class StreamedRows(NamedTuple):
             columns[f"z{k + 1}_mean"] = self.latents[:, k]
             if self.scales is not None:
                 columns[f"z{k + 1}_scale"] = self.scales[:, k]
-        return columns
+        return columns if self.intervals is None else columns | self.intervals.columns()
 
     def to_frame(self) -> pd.DataFrame:
         """The columns, a row per series."""

@@ -1,9 +1,11 @@
 """Streams: rows of series as they come, each read once.
 
-`Streams` reads a row of each of some series at a time, `Stream` those of one series. What it says
+`Streams` reads a row of each of some series at a time, `Stream` (`single_stream.py`) those of one
+series. What it says
 of a row is what `score` says of that step when all rows have come: log p(x_t | x_{<t}), or the
 estimate by the same particles, and how rare it is; and what the model knows after it, the filtered
-latents and samples of the next step. The state is small, and can be saved and restored.
+latents and samples of the next step; on request, intervals of each step before it came. The state
+is small, and can be saved and restored.
 """
 
 import os
@@ -22,13 +24,13 @@ from seqlatent.inference.online import Step, StepFound, online_reader
 from seqlatent.inference.protocols import Density, EstimatedDensity, Regimes
 from seqlatent.models.base import SequenceModel
 from seqlatent.options import check_count
+from seqlatent.tasks.conformal import IntervalMaker, Intervals
 from seqlatent.tasks.rows import NONE, WHOLE, Before, Parsed, RowReader, as_step
 from seqlatent.tasks.series import Series
 from seqlatent.tasks.states import States
 from seqlatent.tasks.stream_files import load_streams, save_streams
-from seqlatent.tasks.streamed import Found, Settings, Streamed, StreamedRows, join_found
+from seqlatent.tasks.streamed import Found, Settings, StreamedRows, join_found
 
-NAME = "series"  # of a single one, as a table without a column of names has it
 MOST_PATHS = 2**14  # that are sampled together
 
 
@@ -44,7 +46,8 @@ class Streams:
         ids: of all series, in the order in which they joined.
 
     Raises:
-        InputError: for a model without such a likelihood, or an id that is there twice.
+        InputError: for a model without such a likelihood, an id that is there twice, or intervals
+            that it cannot have.
     """
 
     def __init__(
@@ -57,7 +60,8 @@ class Streams:
             model, num_particles=s.num_particles, num_filters=FILTERS, tail_draws=s.tail_draws
         )
         self._rows, self._states = RowReader(model, True), States()
-        self._series = Series(model.description, s.seed, self._reader.draws)
+        self._maker = IntervalMaker(model, s.intervals, s.conformal, s.interval_draws)
+        self._series = Series(model.description, s.seed, self._reader.draws, self._maker.first)
         self.kind = kind_of(model, s.num_particles)
         self._join(list(ids))
 
@@ -92,8 +96,11 @@ class Streams:
         lagged = self._read_absent(at, absent, parsed, before)
         if lagged is not None:
             covariates[:, covariates.shape[1] - lagged.shape[1] :] = lagged
+        ends = self._ends(names, at, covariates) if self.settings.intervals else None
         found = self._read(at, parsed.x, covariates)
         self._series.after(at, parsed)
+        if ends is not None and self.settings.conformal:
+            self._series.alpha[at] = self._maker.after(self._series.alpha[at], ends, parsed.x)
         return StreamedRows(
             tuple(names),
             _steps(parsed),
@@ -103,6 +110,7 @@ class Streams:
             found.latents,
             found.scales,
             isinstance(self.model, Regimes),
+            None if ends is None else self._maker.intervals(ends),
         )
 
     @torch.no_grad()
@@ -127,17 +135,28 @@ class Streams:
             InputError: for a series that is not there, or covariates that are missing.
         """
         num_samples = check_count("num_samples", num_samples)
-        names = list(self.ids if ids is None else ids)
-        for name in names:
-            if name not in self._series.index:
-                raise InputError(f"there is no series '{name}' in the stream")
+        names = self._there(ids)
         covariates = self._ahead(names, known or {})
-        most = max(1, MOST_PATHS // num_samples)
-        parts = []
-        for start in range(0, len(names), most):
-            some = slice(start, start + most)
-            parts.append(self._sampled(names[some], covariates[some], num_samples, seed))
-        return np.concatenate(parts) if parts else np.zeros((0, num_samples, 0))
+        return self._drawn(self._series.at(names), covariates, num_samples, names, seed)
+
+    @torch.no_grad()
+    def predict_intervals(
+        self, ids: Sequence[str] | None = None, known: Mapping[str, Any] | None = None
+    ) -> Intervals:
+        """Intervals of the next step of some series, recalibrated by the rows so far if `conformal`
+        is set: those that `update` tells of the next row, unless it leaves steps out.
+
+        Args:
+            ids, known: see `predict`.
+
+        Raises:
+            InputError: as `predict`, and for a stream without intervals.
+        """
+        if not self.settings.intervals:
+            raise InputError("the stream has no intervals; give their levels when it begins")
+        names = self._there(ids)
+        ends = self._ends(names, self._series.at(names), self._ahead(names, known or {}))
+        return self._maker.intervals(ends)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state of all series to a file (safetensors), whole or not at all.
@@ -148,9 +167,7 @@ class Streams:
         save_streams(path, self.model, self._series, self._states, self.settings._asdict())
 
     @classmethod
-    def load(
-        cls, model: SequenceModel, path: str | os.PathLike[str], **given: int | None
-    ) -> "Streams":
+    def load(cls, model: SequenceModel, path: str | os.PathLike[str], **given: Any) -> "Streams":
         """What `save` wrote, with its settings.
 
         Args:
@@ -162,16 +179,18 @@ class Streams:
             InputError: for a file that is damaged or of another model, or other settings.
         """
         saved = load_streams(path, model)
+        settings, wanted = Settings.checked(**saved.settings), Settings.checked(**given)
         for name, value in given.items():
-            if value is not None and value != saved.settings[name]:
+            there, asked = getattr(settings, name), getattr(wanted, name)
+            if value is not None and asked != there:
                 raise InputError(
-                    f"{os.fspath(path)}: the stream was begun with {name}="
-                    f"{saved.settings[name]}, not {value}; leave it out, or begin a new stream"
+                    f"{os.fspath(path)}: the stream was begun with {name}={there}, not {asked}; "
+                    "leave it out, or begin a new stream"
                 )
-        made = cls(model, (), Settings.checked(**saved.settings))
+        made = cls(model, (), settings)
         template = made._template()
         made._states = saved.states(template)
-        made._series = saved.series(made._reader.draws)
+        made._series = saved.series(made._reader.draws, made._maker.first)
         return made
 
     # -- parts ------------------------------------------------------------------------------------
@@ -266,12 +285,42 @@ class Streams:
             raise InputError("a series without a row has no static features to predict it by")
         return rows.known(kinds, steps, own.reshape(len(names), -1), before.static, before.lagged)
 
-    def _sampled(
-        self, names: list[str], covariates: np.ndarray, num_samples: int, seed: int
+    def _there(self, ids: Sequence[str] | None) -> list[str]:
+        """The names of series, which must be there; by default all."""
+        names = list(self.ids if ids is None else ids)
+        for name in names:
+            if name not in self._series.index:
+                raise InputError(f"there is no series '{name}' in the stream")
+        return names
+
+    def _ends(self, names: Sequence[str], at: np.ndarray, covariates: np.ndarray) -> np.ndarray:
+        """(N, 2, L, D) ends of the intervals of the next step, NaN in the context. Draws are seeded
+        by series and step: those of before and after a row are the same, and those of steps
+        independent."""
+        age = self._series.age[at]
+        seeds = [f"{name}/{step}" for name, step in zip(names, age.tolist(), strict=True)]
+        s = self.settings
+        draws = self._drawn(at, covariates, s.interval_draws, seeds, s.seed)
+        ends = self._maker.ends(draws, self._series.alpha[at])
+        ends[age < self.model.options.context_length] = np.nan
+        return ends
+
+    def _drawn(
+        self, at: np.ndarray, covariates: np.ndarray, num_samples: int, names: list[str], seed: int
     ) -> np.ndarray:
-        at = self._series.at(names)
+        """(N, S, D) samples of the next step of some series; `names` seed them."""
+        most = max(1, MOST_PATHS // num_samples)
+        parts = []
+        for start in range(0, len(at), most):
+            some = slice(start, start + most)
+            parts.append(self._sampled(at[some], covariates[some], num_samples, names[some], seed))
+        return np.concatenate(parts) if parts else np.zeros((0, num_samples, 0))
+
+    def _sampled(
+        self, at: np.ndarray, covariates: np.ndarray, num_samples: int, names: list[str], seed: int
+    ) -> np.ndarray:
         known = torch.from_numpy(covariates)[:, None].to(self.model.device)
-        samples = np.empty((len(names), num_samples, self.model.description.num_channels))
+        samples = np.empty((len(at), num_samples, self.model.description.num_channels))
         for places, state in self._states.groups(at):
             noise = SequenceNoise([names[place] for place in places], seed)
             some = known[torch.from_numpy(places).to(known.device)]
@@ -291,71 +340,6 @@ class Streams:
         step = Step(x, torch.ones_like(x, dtype=torch.bool), known, no.long(), no, no)
         noise = SequenceNoise(["template"], 0)
         return self._reader.read(self._reader.begin(1), step, noise)[1]
-
-
-class Stream:
-    """Reads the rows of one series.
-
-    Args:
-        model, settings: see `Streams`.
-        name: of the series; it seeds the noise, as in `score`.
-    """
-
-    def __init__(self, model: SequenceModel, settings: Settings | None = None, name: str = NAME):
-        self._all = Streams(model, [name], settings)
-        self._all._rows.several = False
-        self.name = name
-
-    @classmethod
-    def load(
-        cls, model: SequenceModel, path: str | os.PathLike[str], **given: int | None
-    ) -> "Stream":
-        """What `save` wrote; see `Streams.load`."""
-        streams = Streams.load(model, path, **given)
-        if len(streams.ids) != 1:
-            raise InputError(
-                f"{os.fspath(path)}: holds {len(streams.ids)} series; restore it with many=True"
-            )
-        made = cls.__new__(cls)
-        made._all, made.name = streams, streams.ids[0]
-        made._all._rows.several = False
-        return made
-
-    def update(self, row: Any) -> Streamed:
-        """Read the next row.
-
-        Args:
-            row: the value or the values of the targets, NaN or None where missing; or a mapping of
-                column names to values (a dict, a row of a frame), with the step under `ds` or the
-                name that it had in training, covariates, and static features in the first row. Rows
-                without a step are steps 0, 1, ...; a model of the calendar needs it. Where steps of
-                the training data's frequency are left out, these are read as missing first.
-
-        Raises:
-            InputError: for a value that the model cannot read, a step that does not come after the
-                last one, or a covariate that is missing; the stream has read nothing then.
-        """
-        r = self._all._update(self._all._series.names, [row])
-        return Streamed(
-            r.ds[0],
-            float(r.log_prob[0]),
-            r.kind,
-            float(r.tail_probability[0]),
-            None if r.latents is None else r.latents[0],
-            None if r.scales is None else r.scales[0],
-        )
-
-    def predict(
-        self, num_samples: int = 500, seed: int = 0, known: Mapping[str, Any] | None = None
-    ) -> np.ndarray:
-        """(S, D) samples of the next step, in data units; `known` has what is known of it. See
-        `Streams.predict`."""
-        given = None if known is None else {self.name: known}
-        return self._all.predict([self.name], num_samples, seed, given)[0]
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the state to a file; see `Streams.save`."""
-        self._all.save(path)
 
 
 def _ordered(places: np.ndarray) -> bool:

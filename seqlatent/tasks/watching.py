@@ -11,8 +11,8 @@ import numpy as np
 from seqlatent.models.base import SequenceModel
 from seqlatent.tasks.alarms import Calibration
 from seqlatent.tasks.following import Follower
+from seqlatent.tasks.single_stream import Stream
 from seqlatent.tasks.streamed import Settings
-from seqlatent.tasks.streaming import Stream
 
 
 class Watched(NamedTuple):
@@ -59,7 +59,7 @@ class Detector:
         return self._follower.threshold
 
     def update(self, row: Any) -> Watched:
-        """Read the next row, as `seqlatent.tasks.streaming.Stream.update` takes it.
+        """Read the next row, as `seqlatent.tasks.single_stream.Stream.update` takes it.
 
         Raises:
             InputError: for a row that cannot be read; the detector has read nothing then.
