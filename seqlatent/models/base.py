@@ -203,9 +203,10 @@ class SequenceModel(StepModel):
         """Set the first parameters by the training data, where random ones would not do; called
         before training, with torch's global generator seeded."""
 
-    def finish(self, data: SequenceDataset) -> None:
+    def finish(self, data: SequenceDataset) -> bool:
         """Set what depends on the trained parameters, by the training data; called after training,
-        with the parameters that are kept."""
+        with the parameters that are kept. Whether it has changed the density."""
+        return False
 
     def features(self, y: Tensor) -> Tensor:
         """(..., D) scaled values -> (..., D, num_features) their features for a network."""

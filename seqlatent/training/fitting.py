@@ -19,7 +19,7 @@ from seqlatent.training.checkpoint import fingerprint, load_state
 from seqlatent.training.interruption import Interruption
 from seqlatent.training.options import TrainingOptions
 from seqlatent.training.parallel import from_main, is_main_process, num_processes
-from seqlatent.training.selection import score_name
+from seqlatent.training.selection import score_name, validation_score
 from seqlatent.training.trainer import Trainer
 
 logger = logging.getLogger("seqlatent")
@@ -134,12 +134,14 @@ def fit(
         facts = {"identity": identity, "notes": dict(notes or {})}
         stopped = _train(trainer, None if run is None else Path(run), facts, report)
         model.load_state_dict(trainer.best_weights)
-        model.finish(train)
+        score = trainer.best
+        if model.finish(train):
+            score = validation_score(model, valid, options.num_particles, seed)
     model.cpu().eval()
     return FitResult(
         trainer.curve,
         trainer.best_step,
-        trainer.best,
+        score,
         score_name(model),
         trainer.step,
         from_main(trainer.elapsed()),

@@ -102,9 +102,11 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
     def unused_options(cls, options: LatentOptions) -> dict[str, str]:
         return super().unused_options(options) | options.unused()
 
-    def finish(self, data: SequenceDataset) -> None:
-        if isinstance(self.prior, SequentialPrior) and self.options.transition == "gated":
-            self.prior.keep_within(*met_range(self, data))
+    def finish(self, data: SequenceDataset) -> bool:
+        if not isinstance(self.prior, SequentialPrior) or self.options.transition != "gated":
+            return False
+        self.prior.keep_within(*met_range(self, data))
+        return True
 
     # -- the parts --------------------------------------------------------------------------------
 
