@@ -107,7 +107,7 @@ def test_finished_shards_are_not_made_again(place, tmp_path, caplog):
     parts[4].write_bytes(b"cut short")
     with caplog.at_level(logging.INFO, "seqlatent"):
         again = work(job(place, tmp_path / "s"), rows=T)
-    assert f"{len(parts) - 2} of {len(parts)} shards are finished already" in caplog.text
+    assert f"{len(parts) - 2} of {len(parts)} shards had been finished before" in caplog.text
     assert again == pytest.approx(facts)
     now = {p: p.stat().st_mtime_ns for p in sorted((tmp_path / "s").glob("part-*"))}
     assert [p for p in parts if now[p] != before[p]] == [parts[2], parts[4]]
@@ -117,13 +117,13 @@ def test_finished_shards_are_not_made_again(place, tmp_path, caplog):
 
 def test_a_folder_holds_the_tables_of_one_job(place, tmp_path):
     work(job(place, tmp_path / "s"), rows=T)
-    with pytest.raises(InputError, match=r"holds tables of another options.*--overwrite"):
+    with pytest.raises(InputError, match=r"holds tables of other options.*--overwrite"):
         work(job(place, tmp_path / "s", num_particles=7), rows=T)
     with pytest.raises(InputError, match=r"holds tables of another model"):
         work(job(place, tmp_path / "s", model="latent"), rows=T)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "kept.parquet").write_bytes(b"a table of the user's own")
-    with pytest.raises(InputError, match="holds tables of another"):
+    with pytest.raises(InputError, match="holds tables of another task"):
         work(job(place, tmp_path / "mine"), rows=T)
     work(job(place, tmp_path / "mine"), rows=T, overwrite=True)
     assert (tmp_path / "mine" / "kept.parquet").exists()  # what it did not write stays

@@ -33,6 +33,15 @@ from seqlatent.training.checkpoint import CONFIG, make_folder
 logger = logging.getLogger("seqlatent")
 
 MANIFEST = "_shards.json"
+# What a folder may hold the tables of, where that part of its manifest differs.
+OTHERS = {
+    "task": "another task",
+    "model": "another model",
+    "options": "other options",
+    "data": "other data",
+    "rows": "other shards",
+    "table": "another kind",
+}
 ENGINES = ("processes", "ray")
 MOST_DEATHS = 3  # of workers without a shard finished between them
 
@@ -95,7 +104,7 @@ def _work(
             told(len(shard))
     if len(left) < len(shards):
         logger.info(
-            "%d of %s are finished already", len(shards) - len(left), counted(len(shards), "shard")
+            "%d of %d shards had been finished before", len(shards) - len(left), len(shards)
         )
     sizes = {shard.number: len(shard) for shard in shards}
     notices = Notices()
@@ -153,10 +162,9 @@ def _claim(job: Job, table: ParquetFolder, rows: int, overwrite: bool) -> None:
         if theirs == own:
             continue
         if theirs is not None and not overwrite:
-            what = next((k for k in own if theirs.get(k) != own[k]), "")
+            what = next((OTHERS[k] for k in own if theirs.get(k) != own[k]), "something else")
             raise InputError(
-                f"{path} holds tables of another {what or 'kind'}; name another folder, or "
-                "--overwrite it"
+                f"{path} holds tables of {what}; name another folder, or --overwrite it"
             )
         for old in path.glob(part_of("", 0).name.replace("00000", "*")):
             old.unlink()
