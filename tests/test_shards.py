@@ -208,6 +208,17 @@ def test_notices_are_told_once(place, tmp_path, caplog):
     assert "and 1 more of this kind" in told[0]
 
 
+def test_series_without_any_value_are_left_out(place, tmp_path):
+    table = pd.read_parquet(place / "d.parquet")
+    table.loc[: 12 * T - 1, "y"] = np.nan  # of all shards but the last few
+    write(table, tmp_path / "d", [], group=3 * T)
+    own = Job("score", str(place / "rnn"), str(tmp_path / "d"), {"scores": str(tmp_path / "s")})
+    assert work(own, rows=T)["series"] == 12
+    scores = pd.read_parquet(tmp_path / "s")
+    assert list(scores["unique_id"]) == [f"s{i}" for i in range(12, 24)]
+    assert work(own, rows=T)["series"] == 12
+
+
 def test_blocks_are_small_where_samples_are_many(place):
     many = Job("forecast", "", "", {"forecast": ""}, {"prediction_length": 24, "num_samples": 500})
     assert many.most_series * 24 * 500 <= 2**22

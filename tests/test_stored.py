@@ -119,6 +119,23 @@ def test_gaps_in_the_steps_are_filled_in(table, tmp_path):
     alike(lazy, whole)
 
 
+@pytest.mark.usefixtures("small_blocks")
+def test_blocks_may_lack_a_channel_or_all_values(table, tmp_path):
+    """What is missing of whole blocks is there in others."""
+    gone = table.assign(y2=table["y"] + 1)
+    first, last = gone["unique_id"] < "s04", gone["unique_id"] > "s09"
+    gone.loc[first, "y2"] = np.nan
+    gone.loc[last, ["y", "y2"]] = np.nan
+    names = {"targets": ["y", "y2"]}
+    path = write(gone[["unique_id", "ds", "y", "y2"]], tmp_path / "d", [])
+    lazy = load_stored(ParquetFolder(path, "unique_id"), {**names, "id_column": "unique_id"})
+    alike(lazy, SequenceDataset.from_frame(gone, **names))
+    assert len(lazy) == 10
+    empty = write(gone.loc[last, ["unique_id", "ds", "y", "y2"]], tmp_path / "e", [])
+    with pytest.raises(InputError, match="no series has an observed value"):
+        load_stored(ParquetFolder(empty, "unique_id"), {**names, "id_column": "unique_id"})
+
+
 def test_single_precision_is_kept_as_such(table, tmp_path):
     narrow = table[["unique_id", "ds", "y"]].astype({"y": "float32"})
     folder = ParquetFolder(write(narrow, tmp_path / "d", []), "unique_id")

@@ -132,8 +132,12 @@ def holds_numbers(column: pd.Series) -> bool:
     return bool(missing.all() or not np.isnan(values).all())
 
 
-def target_values(column: pd.Series, rows: Rows) -> tuple[np.ndarray, tuple[str, ...] | None]:
+def target_values(
+    column: pd.Series, rows: Rows, part: bool = False
+) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """(R,) values, NaN where missing; of labels their codes, and the labels in order.
+
+    Of a `part` of a table they may all be missing.
 
     Raises:
         InputError: naming the first cell that is no number where others are, that is infinite or
@@ -151,7 +155,7 @@ def target_values(column: pd.Series, rows: Rows) -> tuple[np.ndarray, tuple[str,
             "the cell empty if the value is missing"
         )
     _require_moderate(values, name, rows)
-    if missing.all():
+    if missing.all() and not part:
         raise InputError(f"{rows.name}: column '{name}' has no observed value; drop the column")
     return values, None
 

@@ -152,6 +152,7 @@ class SequenceDataset(Summary):
         static: Seq[str] = (),
         past_covariates: Seq[str] = (),
         regular: bool = True,
+        part: bool = False,
     ) -> "SequenceDataset":
         """Read a long table (`unique_id, ds, y`, or several targets) or one wide table without ids.
 
@@ -168,6 +169,8 @@ class SequenceDataset(Summary):
                 usual name such as `date`; without any, rows are steps 0, 1, ...
             name: what messages call the data.
             regular: whether steps that are absent from a grid are filled in as missing.
+            part: whether the frame is a part of a larger table, which may lack values that others
+                have, of a target or of all of them.
 
         Raises:
             InputError: naming the column, series and row of what cannot be read.
@@ -182,6 +185,7 @@ class SequenceDataset(Summary):
             static,
             past_covariates,
             regular,
+            part,
         )
         return cls(name=name, id_column=id_column, time_column=time_column, **parsed)
 

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ def sequences_from_frame(
     static: Seq[str] = (),
     past_covariates: Seq[str] = (),
     regular: bool = True,
+    part: bool = False,
 ) -> dict[str, Any]:
     """Read a table into what `SequenceDataset` is made of.
 
@@ -62,6 +64,7 @@ def sequences_from_frame(
         static: columns with one value for each series, or `unique_id`.
         past_covariates: columns that are known up to the present only.
         regular: whether steps that are absent from a grid are filled in as missing.
+        part: of a larger table; it may lack values where that has some, of a target or of all.
 
     Returns:
         `sequences`, in the order of their first rows; `targets`; `covariate_names`; `static_names`
@@ -99,7 +102,7 @@ def sequences_from_frame(
         steps = frame.groupby(rows.codes).cumcount().to_numpy(dtype=np.int64)
     else:
         steps = read_steps(table[time_column], rows)
-    columns_x = [target_values(table[target], rows) for target in given]
+    columns_x = [target_values(table[target], rows, part) for target in given]
     x = np.column_stack([values for values, _ in columns_x])
     c = np.zeros((len(frame), len(covariate_names)))
     for i, covariate in enumerate(covariate_names):
@@ -112,7 +115,7 @@ def sequences_from_frame(
     order = _order(steps, rows.codes)
     lengths = np.bincount(rows.codes, minlength=len(rows.unique_ids))
     _require_distinct_steps(steps, order, rows, time_column)
-    seen = _with_values(x[order], lengths, rows)
+    seen = _with_values(x[order], lengths, rows, part)
     order, lengths = order[np.repeat(seen, lengths)], lengths[seen]
     unique_ids = tuple(np.array(rows.unique_ids, dtype=object)[seen])
     steps, x, c, past, statics = steps[order], x[order], c[order], past[order], statics[seen]
@@ -137,8 +140,8 @@ def sequences_from_frame(
             if past_names
             else None,
         )
-        for i, (unique_id, start, end) in enumerate(
-            zip(unique_ids, [0, *ends[:-1]], ends, strict=True)
+        for i, (unique_id, (start, end)) in enumerate(
+            zip(unique_ids, pairwise([0, *ends]), strict=True)
         )
     ]
     _report_absent(grids, sequences, covariate_names, name)
@@ -252,7 +255,7 @@ def _require_distinct_steps(
         )
 
 
-def _with_values(x: np.ndarray, lengths: np.ndarray, rows: Rows) -> np.ndarray:
+def _with_values(x: np.ndarray, lengths: np.ndarray, rows: Rows, part: bool) -> np.ndarray:
     """Which series have an observed value; the others are named in a warning, and left out.
 
     Args:
@@ -262,7 +265,7 @@ def _with_values(x: np.ndarray, lengths: np.ndarray, rows: Rows) -> np.ndarray:
     starts = np.cumsum(lengths) - lengths
     seen = np.add.reduceat(np.isfinite(x).any(axis=1).astype(np.int64), starts) > 0
     missing = [rows.unique_ids[i] for i in np.flatnonzero(~seen)]
-    if not seen.any():
+    if not seen.any() and not part:
         raise InputError(f"{rows.name}: series '{missing[0]}' has no observed value")
     if missing:
         one = len(missing) == 1

@@ -120,7 +120,7 @@ def load_like(
         source: whatever `load` reads; a `SequenceDataset` is returned as it is.
         like: the other data, or a model's description of its training data.
         id_column, time_column: in place of those of `like`.
-        name: what messages call a frame.
+        name: what messages call a frame that is a part of a larger table.
 
     Raises:
         InputError: as `load` does.
@@ -136,7 +136,7 @@ def load_like(
         id_column, time_column = id_column or like.id_column, time_column or like.time_column
     names |= {"id_column": id_column or DEFAULT_ID, "time_column": time_column}
     if name is not None and isinstance(source, pd.DataFrame):
-        data = SequenceDataset.from_frame(source, **names, name=name)
+        data = SequenceDataset.from_frame(source, **names, name=name, part=True)
     else:
         data = load(source, **names)
     # Whole numbers have no calendar. A model that needs it says so (`tasks/prepare.py`).

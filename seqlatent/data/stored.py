@@ -147,6 +147,8 @@ class _Labels:
 
     def recoded(self, values: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Values, NaN where missing, by new codes in place of first, first + 1, ..."""
+        if not len(codes):
+            return values
         seen = np.isfinite(values)
         return np.where(seen, codes[np.where(seen, values - self.first, 0).astype(int)], np.nan)
 
@@ -167,7 +169,7 @@ def load_stored(folder: ParquetFolder, table: dict[str, Any]) -> SequenceDataset
     statics: dict[int, _Labels] = {}
     with notices() as told:
         for name, frame in folder.blocks():
-            part = SequenceDataset.from_frame(frame, **table, name=name)
+            part = SequenceDataset.from_frame(frame, **table, name=name, part=True)
             if SERIES in part.static_labels:
                 raise InputError(
                     f"{folder.source}: the series themselves cannot be a category (static "
@@ -187,6 +189,8 @@ def load_stored(folder: ParquetFolder, table: dict[str, Any]) -> SequenceDataset
                         f"{name}: column '{column}' holds numbers, and text elsewhere; make it one "
                         "of them"
                     )
+            if not len(part):
+                continue
             part = with_frequency(part, first.frequency)
             codes = {d: k.add(part.categories[part.targets[d]]) for d, k in targets.items()}
             own = {i: k.add(part.static_labels[part.static_names[i]]) for i, k in statics.items()}
@@ -195,6 +199,8 @@ def load_stored(folder: ParquetFolder, table: dict[str, Any]) -> SequenceDataset
     told.tell()
     if first is None:
         raise InputError(f"{folder.source} has a header but no rows")
+    if not len(store):
+        raise InputError(f"{folder.source}: no series has an observed value")
     sequences = store.sequences()
     if targets or statics:
         codes = {d: k.sorted_codes() for d, k in targets.items()}

@@ -64,6 +64,8 @@ class Worker:
             }
             for name, frame in self.table.blocks(shard, series=job.most_series):
                 data = load_like(frame, described, job.id_column, job.time_column, name=name)
+                if not len(data):  # none of its series has a value
+                    continue
                 made, facts = TASKS[job.task].run(self.model, data, job.wanted, job.options)
                 for key, table in tables.items():
                     table.add(made[key])
@@ -96,14 +98,13 @@ def facts_of_part(job: Job, number: int) -> Facts | None:
 
 
 class _Table:
-    """A Parquet file that is written in parts."""
+    """A Parquet file that is written in parts; without any there is no file."""
 
     def __init__(self, path: Path):
         self.facts: Facts = {}
-        self._replacing, self._writer = replacing(path), None
+        self._path, self._files, self._writer = path, ExitStack(), None
 
     def __enter__(self) -> "_Table":
-        self._path = self._replacing.__enter__()
         return self
 
     def add(self, frame: pd.DataFrame) -> None:
@@ -113,11 +114,12 @@ class _Table:
         schema = None if self._writer is None else self._writer.schema
         table = pa.Table.from_pandas(frame, schema, preserve_index=False)
         if self._writer is None:
-            self._writer: Any = parquet.ParquetWriter(self._path, table.schema)
+            unfinished = self._files.enter_context(replacing(self._path))
+            self._writer: Any = parquet.ParquetWriter(unfinished, table.schema)
         self._writer.write_table(table)
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
         if self._writer is not None:
             self._writer.add_key_value_metadata({FACTS: json.dumps(self.facts).encode()})
             self._writer.close()
-        return self._replacing.__exit__(kind, error, trace)
+        return self._files.__exit__(kind, error, trace)
