@@ -1,5 +1,7 @@
 """Shards on a real Ray cluster of two nodes on this machine."""
 
+import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -24,6 +26,7 @@ def nodes(tmp_path, monkeypatch):
     """A cluster, its second node, and this process connected to it."""
     from ray.cluster_utils import Cluster
 
+    before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setenv("PYTHONPATH", str(Path(cluster.__file__).parents[2]))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     found = Cluster(
@@ -34,6 +37,7 @@ def nodes(tmp_path, monkeypatch):
     yield found, second
     ray.shutdown()
     found.shutdown()
+    signal.signal(signal.SIGTERM, before)  # Ray leaves its own, which ends the process
 
 
 def test_tables_are_those_of_one_process_though_a_node_is_lost(nodes, place, tmp_path):
@@ -54,8 +58,6 @@ def test_tables_are_those_of_one_process_though_a_node_is_lost(nodes, place, tmp
 
 
 def test_without_ray_the_extra_is_named(place, tmp_path, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"pip install 'seqlatent\[ray\]'"):
         work(job(place, tmp_path / "s"), rows=T, engine="ray")
