@@ -14,9 +14,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from benchmark_tools import commit, number, parse_model, ratio, say, show
+from benchmark_tools import commit, number, parse_model, ratio, say, show, take_turns
 from torch import Tensor
-from tqdm import tqdm
 
 from seqlatent.api import CLASSES
 from seqlatent.data.dataset import SequenceDataset
@@ -81,7 +80,7 @@ def time_networks(seed: int, rounds: int) -> list[dict[str, Any]]:
         torch.manual_seed(seed)
         names = [name for name in LAYERS if name != "transformer" or shape[1] != LONGEST]
         calls = {name: call(name, shape) for name in names}
-        seconds = processor_turns(calls, rounds)
+        seconds = take_turns(calls, rounds, time.process_time)
         for name in names:
             rows[name][str(shape)] = ratio(seconds[name], seconds["gru"])
             calls_timed = REPEATS if shape == "step" else 1
@@ -110,18 +109,6 @@ def step(network: CausalNetwork, u: Tensor, state: object) -> None:
     with torch.no_grad():
         for _ in range(REPEATS):
             network(u, state)
-
-
-def processor_turns(calls: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """Processor seconds of every call in every round, after one round to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for i in tqdm(range(-1, rounds), unit="round", leave=False):
-        for name, one in calls.items():
-            start = time.process_time()
-            one()
-            if i >= 0:
-                seconds[name].append(time.process_time() - start)
-    return seconds
 
 
 def fit_and_score(name: str, entry: str, seed: int, seconds: float) -> dict[str, Any]:

@@ -28,9 +28,9 @@ import numpy as np
 from benchmark_tools import commit, say, show
 
 from seqlatent.data.folders import ParquetFolder
-from seqlatent.shards.running import MANIFEST
 
 BILLION, WORKERS = 10**9, (1, 8, 64)
+WHOLE = "_whole"  # a file that says that a folder is
 FILE_ROWS, GROUP_ROWS = 2**20, 2**17
 POLL = 0.1  # seconds between two looks at the memory
 
@@ -89,7 +89,7 @@ def generate(folder: Path, rows: int, length: int, seed: int) -> Path:
     from pyarrow import parquet
 
     place = folder / f"data-{rows}-{length}-{seed}"
-    if (place / MANIFEST).exists():
+    if (place / WHOLE).exists():
         return place
     place.mkdir(exist_ok=True)
     rng = np.random.default_rng(seed)
@@ -106,7 +106,7 @@ def generate(folder: Path, rows: int, length: int, seed: int) -> Path:
         table = pa.table({"unique_id": names, "ds": np.tile(steps, count), "y": y.ravel()})
         path = place / f"part-{number:05d}.parquet"
         parquet.write_table(table, path, row_group_size=GROUP_ROWS)
-    (place / MANIFEST).write_text("{}", encoding="utf-8")  # last: the folder is whole
+    (place / WHOLE).touch()
     return place
 
 

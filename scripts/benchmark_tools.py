@@ -56,15 +56,19 @@ def training_step(model: SequenceModel, loss: Callable[[], Tensor]) -> Callable[
     return step
 
 
-def take_turns(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every call in every round, after two rounds to warm up."""
+def take_turns(
+    calls: dict[str, Callable[[], Any]],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
+    """Seconds of every call in every round, by a clock, after two rounds to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for i in tqdm(range(-2, rounds), unit="round", leave=False):
         for name, call in calls.items():
-            start = time.perf_counter()
+            start = clock()
             call()
             if i >= 0:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from cases import H, dataset, model
 from command_line import TINY
+from folders import N, T, write
 from hypothesis import HealthCheck, settings
 
 from seqlatent.cli.app import run_command
@@ -121,6 +122,29 @@ def pairs_rnn(pairs) -> SequenceModel:
 def evaluation(pairs_rnn, pairs) -> Evaluation:
     """Three windows of three steps of each of the five series."""
     return evaluate(pairs_rnn, pairs, H, windows=3, num_samples=50, season=2)
+
+
+@pytest.fixture(scope="session")
+def series_folder(shared) -> Path:
+    """A folder `d` of data with gaps, the same as `d.parquet`, and models fitted to it."""
+    place = shared / "folders"
+    place.mkdir()
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(N, T)).cumsum(1)
+    y[rng.random(y.shape) < 0.05] = np.nan
+    table = pd.DataFrame(
+        {
+            "unique_id": np.repeat([f"s{i:02d}" for i in range(N)], T),
+            "ds": np.tile(pd.date_range("2024-01-01", periods=T), N),
+            "y": y.ravel(),
+        }
+    )
+    write(table, place / "d", [4 * T + 11, 13 * T], group=3 * T)
+    table.to_parquet(place / "d.parquet")
+    for family in ("rnn", "latent"):
+        options = ("--model", family, "--set", "scaling=running")
+        fitted(place / family, str(place / "d.parquet"), *options)
+    return place
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_shards import job, place, read
+from folders import T, job, read
 
 from seqlatent.errors import InputError
 from seqlatent.shards import cluster, work
@@ -18,7 +18,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore"),  # Ray's own
 ]
-T = 40
 
 
 @pytest.fixture
@@ -40,9 +39,9 @@ def nodes(tmp_path, monkeypatch):
     signal.signal(signal.SIGTERM, before)  # Ray leaves its own, which ends the process
 
 
-def test_tables_are_those_of_one_process_though_a_node_is_lost(nodes, place, tmp_path):
+def test_tables_are_those_of_one_process_though_a_node_is_lost(nodes, series_folder, tmp_path):
     whole, second = nodes
-    one = work(job(place, tmp_path / "one"), rows=T)
+    one = work(job(series_folder, tmp_path / "one"), rows=T)
 
     def lose() -> None:
         while not list((tmp_path / "ray").glob("part-*")):
@@ -51,16 +50,13 @@ def test_tables_are_those_of_one_process_though_a_node_is_lost(nodes, place, tmp
 
     thread = threading.Thread(target=lose)
     thread.start()
-    facts = work(job(place, tmp_path / "ray"), rows=T, workers=2, engine="ray")
+    facts = work(job(series_folder, tmp_path / "ray"), rows=T, workers=2, engine="ray")
     thread.join()
     assert facts == pytest.approx(one)
     pd.testing.assert_frame_equal(read(tmp_path / "ray"), read(tmp_path / "one"))
 
 
-def test_without_ray_the_extra_is_named(place, tmp_path, monkeypatch):
+def test_without_ray_the_extra_is_named(series_folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"pip install 'seqlatent\[ray\]'"):
-        work(job(place, tmp_path / "s"), rows=T, engine="ray")
-
-
-__all__ = ["place"]  # a fixture
+        work(job(series_folder, tmp_path / "s"), rows=T, engine="ray")

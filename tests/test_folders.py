@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
-from pyarrow import parquet
+from folders import write
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.folders import ParquetFolder, is_folder, parquet_files
@@ -23,15 +22,6 @@ def table() -> pd.DataFrame:
     steps = np.concatenate([np.arange(n) for n in LENGTHS])
     days = pd.Timestamp("2024-01-01") + pd.to_timedelta(steps, "D")
     return pd.DataFrame({"unique_id": ids, "ds": days, "y": rng.normal(size=len(ids))})
-
-
-def write(frame: pd.DataFrame, folder: Path, cuts: list[int], group: int = 25) -> Path:
-    """The frame in files that are cut wherever, in row groups of some rows."""
-    folder.mkdir()
-    for i, part in enumerate(np.split(np.arange(len(frame)), cuts)):
-        own = pa.Table.from_pandas(frame.iloc[part], preserve_index=False)
-        parquet.write_table(own, folder / f"{i:02d}.parquet", row_group_size=group)
-    return folder
 
 
 def test_blocks_and_shards_are_the_table_in_whole_series(table, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_folders import write
+from folders import write
 
 import seqlatent as sl
 from seqlatent.data import description, readers

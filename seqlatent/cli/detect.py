@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,15 +21,7 @@ from seqlatent.cli.common import (
     set_up,
     show,
 )
-from seqlatent.cli.sharded import (
-    Engine,
-    Overwrite,
-    Sharding,
-    Workers,
-    goes_to_folders,
-    over_shards,
-    tell,
-)
+from seqlatent.cli.sharded import Engine, Overwrite, Sharding, Workers, writes_folders
 
 
 def detect(
@@ -94,30 +86,33 @@ def detect(
     from seqlatent.text import text_table
 
     set_up(quiet, threads, as_json)
-    outs, sharding = {"alarms": out, "steps": steps_out}, Sharding(workers, engine, overwrite)
-    in_folders = goes_to_folders(data, outs, sharding, {"--plot": plot})
-    if not in_folders:
-        check_outputs([out, steps_out], [plot])
+    estimate = {"num_particles": num_particles, "seed": seed}
+
+    def held_out(model: Any) -> Any:
+        described = model.module.description
+        return calibrate and load_like(calibrate, described, id_column, time_column)
+
+    def calibrated(model: Any) -> dict[str, Any]:
+        known = held_out(model)
+        threshold = model.calibration(known, false_alarms, half_life, memory, **estimate)
+        return {"calibrated": threshold, "gap": gap, **estimate}
+
+    if writes_folders(
+        "detect", run, data, {"alarms": out, "steps": steps_out}, calibrated,
+        Sharding(workers, engine, overwrite), others={"--plot": plot},
+        columns=(id_column, time_column), bar=show(quiet or as_json), as_json=as_json,
+    ):  # fmt: skip
+        return
+    check_outputs([out, steps_out], [plot])
     model = load_model(run)
-    described = model.module.description
-    held_out = calibrate and load_like(calibrate, described, id_column, time_column)
-    if in_folders:
-        estimate = {"num_particles": num_particles, "seed": seed}
-        threshold = model.calibration(held_out, false_alarms, half_life, memory, **estimate)
-        facts = over_shards(
-            "detect", run, data, outs, {"calibrated": threshold, "gap": gap, **estimate}, sharding,
-            id_column=id_column, time_column=time_column, bar=show(quiet or as_json),
-        )  # fmt: skip
-        return tell("detect", facts, outs, as_json)
     found = model.detect(
-        load_like(data, described, id_column, time_column),
-        calibrate=held_out,
+        load_like(data, model.module.description, id_column, time_column),
+        calibrate=held_out(model),
         false_alarms=false_alarms,
         half_life=half_life,
         memory=memory,
         gap=gap,
-        num_particles=num_particles,
-        seed=seed,
+        **estimate,
         progress=show(quiet or as_json),
     )
     if out:

@@ -20,15 +20,7 @@ from seqlatent.cli.common import (
     set_up,
     show,
 )
-from seqlatent.cli.sharded import (
-    Engine,
-    Overwrite,
-    Sharding,
-    Workers,
-    goes_to_folders,
-    over_shards,
-    tell,
-)
+from seqlatent.cli.sharded import Engine, Overwrite, Sharding, Workers, writes_folders
 
 
 def forecast(
@@ -84,15 +76,14 @@ def forecast(
     from seqlatent.text import frame_text
 
     set_up(quiet, threads, as_json)
-    outs, sharding = {"forecast": out, "samples": samples_out}, Sharding(workers, engine, overwrite)
-    others = {"--plot": plot, "--aggregate": aggregate, "--future": future}
-    if goes_to_folders(data, outs, sharding, others):
-        options = {"prediction_length": prediction_length, "num_samples": num_samples, "seed": seed}
-        facts = over_shards(
-            "forecast", run, data, outs, options, sharding,
-            id_column=id_column, time_column=time_column, bar=show(quiet or as_json),
-        )  # fmt: skip
-        return tell("forecast", facts, outs, as_json)
+    options = {"prediction_length": prediction_length, "num_samples": num_samples, "seed": seed}
+    if writes_folders(
+        "forecast", run, data, {"forecast": out, "samples": samples_out}, lambda model: options,
+        Sharding(workers, engine, overwrite),
+        others={"--plot": plot, "--aggregate": aggregate, "--future": future},
+        columns=(id_column, time_column), bar=show(quiet or as_json), as_json=as_json,
+    ):  # fmt: skip
+        return
     check_outputs([out, samples_out], [plot])
     model = load_model(run)
     loaded = load_like(data, model.module.description, id_column, time_column)
@@ -108,14 +99,8 @@ def forecast(
     if future is not None:
         time_column = time_column or described.time_column
         ahead = load_future(future, model.covariates, id_column, time_column, described.targets)
-    result = model.forecast(
-        loaded,
-        prediction_length,
-        num_samples=num_samples,
-        seed=seed,
-        future=ahead,
-        progress=show(quiet or as_json),
-    )
+    bar = show(quiet or as_json)
+    result = model.forecast(loaded, future=ahead, progress=bar, **options)
     if groups is not None:
         result = result.aggregate(groups)
     frame = result.to_frame()

@@ -3,7 +3,7 @@
 import json
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,15 +22,7 @@ from seqlatent.cli.common import (
     set_up,
     show,
 )
-from seqlatent.cli.sharded import (
-    Engine,
-    Overwrite,
-    Sharding,
-    Workers,
-    goes_to_folders,
-    over_shards,
-    tell,
-)
+from seqlatent.cli.sharded import Engine, Overwrite, Sharding, Workers, writes_folders
 from seqlatent.errors import InputError
 
 
@@ -95,14 +87,13 @@ def encode(
     from seqlatent.text import counted
 
     set_up(quiet, threads)
-    outs, sharding = {"latents": out, "samples": samples_out}, Sharding(workers, engine, overwrite)
-    if goes_to_folders(data, outs, sharding, {"--plot": plot, "--plot-map": plot_map}):
-        options = {"num_samples": num_samples, "seed": seed, "posterior": posterior}
-        facts = over_shards(
-            "encode", run, data, outs, options, sharding,
-            id_column=id_column, time_column=time_column, bar=show(quiet),
-        )  # fmt: skip
-        return tell("encode", facts, outs, False)
+    options: dict[str, Any] = {"num_samples": num_samples, "seed": seed, "posterior": posterior}
+    if writes_folders(
+        "encode", run, data, {"latents": out, "samples": samples_out}, lambda model: options,
+        Sharding(workers, engine, overwrite), others={"--plot": plot, "--plot-map": plot_map},
+        columns=(id_column, time_column), bar=show(quiet),
+    ):  # fmt: skip
+        return
     check_outputs([out, samples_out], [plot, plot_map])
     model = load_model(run)
     if plot_map and not isinstance(model.module, InvertibleLatents):
@@ -111,9 +102,7 @@ def encode(
             "fit --model flow"
         )
     loaded = load_like(data, model.module.description, id_column, time_column)
-    latents = model.latents(
-        loaded, num_samples=num_samples, seed=seed, progress=show(quiet), posterior=posterior
-    )
+    latents = model.latents(loaded, progress=show(quiet), **options)
     frame = latents.to_frame()
     write_table(frame, out, spreadsheet_safe)
     if samples_out:
@@ -242,20 +231,17 @@ def impute(
     from seqlatent.text import counted, frame_text
 
     set_up(quiet, threads, as_json)
-    outs = {"imputed": out, "filled": filled_out, "samples": samples_out}
-    sharding = Sharding(workers, engine, overwrite)
-    if goes_to_folders(data, outs, sharding, {"--plot": plot}):
-        facts = over_shards(
-            "impute", run, data, outs, {"num_samples": num_samples, "seed": seed, "lag": lag},
-            sharding, id_column=id_column, time_column=time_column, bar=show(quiet or as_json),
-        )  # fmt: skip
-        return tell("impute", facts, outs, as_json)
+    options = {"num_samples": num_samples, "seed": seed, "lag": lag}
+    if writes_folders(
+        "impute", run, data, {"imputed": out, "filled": filled_out, "samples": samples_out},
+        lambda model: options, Sharding(workers, engine, overwrite), others={"--plot": plot},
+        columns=(id_column, time_column), bar=show(quiet or as_json), as_json=as_json,
+    ):  # fmt: skip
+        return
     check_outputs([out, filled_out, samples_out], [plot])
     model = load_model(run)
     loaded = load_like(data, model.module.description, id_column, time_column)
-    result = model.impute(
-        loaded, num_samples=num_samples, seed=seed, progress=show(quiet or as_json), lag=lag
-    )
+    result = model.impute(loaded, progress=show(quiet or as_json), **options)
     frame = result.to_frame()
     if out:
         write_table(frame, out, spreadsheet_safe)

@@ -20,15 +20,7 @@ from seqlatent.cli.common import (
     set_up,
     show,
 )
-from seqlatent.cli.sharded import (
-    Engine,
-    Overwrite,
-    Sharding,
-    Workers,
-    goes_to_folders,
-    over_shards,
-    tell,
-)
+from seqlatent.cli.sharded import Engine, Overwrite, Sharding, Workers, writes_folders
 
 
 def score(
@@ -100,34 +92,24 @@ def score(
     from seqlatent.text import score_lines, text_table
 
     set_up(quiet, threads, as_json)
-    outs, sharding = {"scores": out, "steps": steps_out}, Sharding(workers, engine, overwrite)
-    if goes_to_folders(data, outs, sharding, {"--plot": plot}):
-        options = {
-            "num_particles": num_particles,
-            "seed": seed,
-            "estimator": estimator,
-            "target_error": target_error,
-            "tail_draws": tail_draws if steps_out else None,
-            "marginal_draws": marginal_draws or None,
-        }
-        facts = over_shards(
-            "score", run, data, outs, options, sharding,
-            id_column=id_column, time_column=time_column, bar=show(quiet or as_json),
-        )  # fmt: skip
-        return tell("score", facts, outs, as_json)
+    options: dict[str, Any] = {
+        "num_particles": num_particles,
+        "seed": seed,
+        "estimator": estimator,
+        "target_error": target_error,
+        "tail_draws": tail_draws if steps_out else None,
+        "marginal_draws": marginal_draws or None,
+    }
+    if writes_folders(
+        "score", run, data, {"scores": out, "steps": steps_out}, lambda model: options,
+        Sharding(workers, engine, overwrite), others={"--plot": plot},
+        columns=(id_column, time_column), bar=show(quiet or as_json), as_json=as_json,
+    ):  # fmt: skip
+        return
     check_outputs([out, steps_out], [plot])
     model = load_model(run)
     loaded = load_like(data, model.module.description, id_column, time_column)
-    scores, steps = model.score(
-        loaded,
-        num_particles=num_particles,
-        seed=seed,
-        progress=show(quiet or as_json),
-        estimator=estimator,
-        target_error=target_error,
-        tail_draws=tail_draws if steps_out else None,
-        marginal_draws=marginal_draws or None,
-    )
+    scores, steps = model.score(loaded, progress=show(quiet or as_json), **options)
     if out:
         write_table(scores, out, spreadsheet_safe)
     if steps_out:

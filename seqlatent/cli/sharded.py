@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,21 +37,70 @@ class Sharding:
     overwrite: bool = False
 
 
-def goes_to_folders(
-    data: str, outs: Mapping[str, Path | None], sharding: Sharding, others: Mapping[str, Any]
+def writes_folders(
+    task: str,
+    run: Path,
+    data: str,
+    outs: Mapping[str, Path | None],
+    options: Callable[[Any], Mapping[str, Any]],
+    sharding: Sharding,
+    *,
+    others: Mapping[str, Any],
+    columns: tuple[str | None, str | None],
+    bar: bool,
+    as_json: bool = False,
 ) -> bool:
-    """Whether the tables of a command are written to folders, shard by shard: where what is given
-    as their names has no ending of a table.
+    """Do a command shard by shard, if its tables go to folders: if what is given as their names has
+    no ending of a table.
 
     Args:
-        data: as it was given.
+        task: the command.
+        run, data: as they were given.
         outs: the tables' names.
-        sharding: its options.
+        options: those of the task, for a fitted model.
+        sharding: options of tables that go to folders.
         others: options that need all of the data in memory, by name.
+        columns: of ids and times; by default those of the model.
+        bar: show a bar.
+        as_json: print the result as JSON.
+
+    Returns:
+        whether it is done.
 
     Raises:
-        InputError: when options contradict each other.
+        InputError: when options contradict each other, or as the task does.
     """
+    if not _go_to_folders(data, outs, sharding, others):
+        return False
+    from seqlatent.api import load_model
+    from seqlatent.shards import Job, work
+
+    model = load_model(run)
+    described = model.module.description
+    job = Job(
+        task=task,
+        run=os.path.abspath(run),
+        source=data if sharding.engine == "processes" else os.path.abspath(data),
+        folders={name: os.path.abspath(path) for name, path in outs.items() if path},
+        options=options(model),
+        id_column=columns[0] or described.id_column,
+        time_column=columns[1] or described.time_column,
+    )
+    facts = work(
+        job,
+        workers=sharding.workers,
+        engine=sharding.engine,
+        overwrite=sharding.overwrite,
+        progress=bar,
+    )
+    places = ", ".join(str(path) for path in outs.values() if path)
+    print(json.dumps(facts)) if as_json else say(f"{_in_words(task, facts)}; in {places}")
+    return True
+
+
+def _go_to_folders(
+    data: str, outs: Mapping[str, Path | None], sharding: Sharding, others: Mapping[str, Any]
+) -> bool:
     from seqlatent.data.folders import ENDING, is_folder
     from seqlatent.data.tables import WRITE_ENDINGS, ending
 
@@ -81,46 +130,7 @@ def goes_to_folders(
     return True
 
 
-def over_shards(
-    task: str,
-    run: Path,
-    data: str,
-    outs: Mapping[str, Path | None],
-    options: Mapping[str, Any],
-    sharding: Sharding,
-    *,
-    id_column: str | None,
-    time_column: str | None,
-    bar: bool,
-) -> dict[str, float]:
-    """Write the tables of a task to folders; numbers over all shards."""
-    from seqlatent.api import load_model
-    from seqlatent.shards import Job, work
-
-    described = load_model(run).module.description
-    job = Job(
-        task=task,
-        run=os.path.abspath(run),
-        source=data if sharding.engine == "processes" else os.path.abspath(data),
-        folders={name: os.path.abspath(path) for name, path in outs.items() if path},
-        options=options,
-        id_column=id_column or described.id_column,
-        time_column=time_column or described.time_column,
-    )
-    return work(
-        job,
-        workers=sharding.workers,
-        engine=sharding.engine,
-        overwrite=sharding.overwrite,
-        progress=bar,
-    )
-
-
-def tell(task: str, facts: Mapping[str, float], outs: Mapping[str, Path | None], as_json: bool):
-    """Print what was done."""
-    if as_json:
-        print(json.dumps(dict(facts)))
-        return
+def _in_words(task: str, facts: Mapping[str, float]) -> str:
     numbers = {key: int(value) for key, value in facts.items() if key not in ("nats", "variance")}
     words = f"{numbers['series']} series"
     if task == "score":
@@ -130,12 +140,12 @@ def tell(task: str, facts: Mapping[str, float], outs: Mapping[str, Path | None],
             f", {numbers['steps']} steps: {facts['nats']:.3f} nats in all, "
             f"{facts['nats'] / steps:.4f} nats per step"
         )
-        words += f" (standard error of the estimates {error:.5f})" if error else ""
-    elif task == "impute":
-        words += f": imputed {numbers['values']} values"
-    elif task == "detect":
+        return words + (f" (standard error of the estimates {error:.5f})" if error else "")
+    if task == "impute":
+        return f"{words}: imputed {numbers['values']} values"
+    if task == "detect":
         words += f": {numbers['alarms']} alarms, {numbers['alarmed']} of {numbers['steps']} steps"
-    say(f"{words}; in {', '.join(str(path) for path in outs.values() if path)}")
+    return words
 
 
 def partition(

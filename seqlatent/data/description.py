@@ -20,6 +20,7 @@ from seqlatent.data.spread import Spread, log_offset, spread, to_log
 from seqlatent.data.wild import tame
 
 _RELATIVE_ROUNDING = 1e-12
+TOGETHER = 256  # series that are looked at together
 MOST_STEPS = 2**20  # that spreads are worked out from
 
 
@@ -160,13 +161,7 @@ class DataDescription:
     @classmethod
     def ranges_of(cls, data: SequenceDataset) -> "DataDescription":
         """The ranges of the channels and whether they are whole numbers, and nothing else."""
-        if data.lazy:
-            none = [_range(name, np.zeros(0)) for name in data.targets]
-            return cls(_with_ranges(none, data), data.categories)
-        values = np.concatenate([s.x for s in data])
-        columns = zip(data.targets, values.T, strict=True)
-        channels = tuple(_range(name, column[np.isfinite(column)]) for name, column in columns)
-        return cls(channels, data.categories)
+        return cls(_with_ranges([_nothing(name) for name in data.targets], data), data.categories)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -246,12 +241,9 @@ def _texts(values: Any) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _range(name: str, seen: np.ndarray) -> ChannelDescription:
-    """A channel of these observed values, as far as their range goes."""
-    if len(seen) == 0:
-        return ChannelDescription(name, 0.0, 1.0, 0.0, 0.0, 0.0, False, 0, 0)
-    low, high, whole = float(seen.min()), float(seen.max()), bool((seen == np.round(seen)).all())
-    return ChannelDescription(name, 0.0, 1.0, low, high, 0.0, whole, len(seen), 0)
+def _nothing(name: str, missing: int = 0) -> ChannelDescription:
+    """A channel without any observed value."""
+    return ChannelDescription(name, 0.0, 1.0, 0.0, 0.0, 0.0, False, 0, missing)
 
 
 def _with_ranges(
@@ -261,11 +253,12 @@ def _with_ranges(
     D = len(channels)
     low, high, whole = np.full(D, np.inf), np.full(D, -np.inf), np.ones(D, dtype=bool)
     count, missing = np.zeros(D, dtype=np.int64), np.zeros(D, dtype=np.int64)
-    for s in data:
-        seen = np.isfinite(s.x)
-        low = np.minimum(low, np.where(seen, s.x, np.inf).min(0))
-        high = np.maximum(high, np.where(seen, s.x, -np.inf).max(0))
-        whole &= (np.where(seen, s.x, 0.0) == np.where(seen, np.round(s.x), 0.0)).all(0)
+    for start in range(0, len(data), TOGETHER):
+        x = np.concatenate([s.x for s in data.sequences[start : start + TOGETHER]])
+        seen = np.isfinite(x)
+        low = np.minimum(low, np.where(seen, x, np.inf).min(0, initial=np.inf))
+        high = np.maximum(high, np.where(seen, x, -np.inf).max(0, initial=-np.inf))
+        whole &= (~seen | (x == np.round(x))).all(0)
         count, missing = count + seen.sum(0), missing + (~seen).sum(0)
     return tuple(
         replace(
@@ -291,7 +284,7 @@ def _describe(
     column = np.concatenate(columns)
     seen = column[np.isfinite(column)]
     if len(seen) == 0:  # a split can leave a channel without any value
-        return ChannelDescription(name, 0.0, 1.0, 0.0, 0.0, 0.0, False, 0, len(column))
+        return _nothing(name, len(column))
     scale, offset = float(seen.std()), log_offset(seen)
     rounding = _RELATIVE_ROUNDING * float(np.abs(seen).max())
     log = to_log(offset)

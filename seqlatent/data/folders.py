@@ -164,7 +164,7 @@ class ParquetFolder:
     def identity(self) -> list[list[Any]]:
         """What tells this table from another: each file's name, size and time of change."""
         found = [(p, p.stat()) for p in self.files]
-        return [[str(p), stat.st_size, stat.st_mtime_ns] for p, stat in found]
+        return [[str(p.absolute()), stat.st_size, stat.st_mtime_ns] for p, stat in found]
 
     @cached_property
     def starts(self) -> np.ndarray:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
-from pandas.core.util.hashing import hash_array
 
 from seqlatent.data.folders import ENDING, ParquetFolder, is_folder
 from seqlatent.data.frames import DEFAULT_ID, TIME_NAMES
@@ -141,8 +141,8 @@ def _deal(
             sizes[bucket] = 0
 
         for frame in frames:
-            names = frame[id_column].astype(str).to_numpy(dtype=object)
-            buckets = hash_array(names) % count
+            codes, names = pd.factorize(frame[id_column], use_na_sentinel=False)
+            buckets = np.array([crc32(str(name).encode()) % count for name in names])[codes]
             for bucket in np.unique(buckets).tolist():
                 part = frame.loc[buckets == bucket]
                 waiting.setdefault(bucket, []).append(part)

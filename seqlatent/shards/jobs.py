@@ -1,8 +1,8 @@
 """What is computed of a shard: the tables of each task, and numbers that add up over shards."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -14,31 +14,19 @@ from seqlatent.tasks.detecting import detect
 from seqlatent.tasks.forecasting import Forecast
 
 MOST_VALUES = 2**22  # sampled values of a block, which bound its memory
-Tables = dict[str, pd.DataFrame]
 Facts = dict[str, float]
 
 
-class Task(Protocol):
-    """A task over one block of series.
+class Found(NamedTuple):
+    """What a task found in a block of series.
 
-    Args:
-        model: fitted.
-        data: the block.
-        wanted: names of the tables that are asked for.
-        options: of the task.
-
-    Returns:
-        the tables by name, and numbers that add up over blocks.
+    Attributes:
+        tables: by name, how each is made: only those that are wanted are.
+        facts: numbers that add up over blocks.
     """
 
-    def __call__(
-        self,
-        model: Model,
-        data: SequenceDataset,
-        wanted: frozenset[str],
-        options: Mapping[str, Any],
-        /,
-    ) -> tuple[Tables, Facts]: ...
+    tables: Mapping[str, Callable[[], pd.DataFrame]]
+    facts: Facts
 
 
 @dataclass(frozen=True)
@@ -63,10 +51,6 @@ class Job:
     time_column: str | None = None
 
     @property
-    def wanted(self) -> frozenset[str]:
-        return frozenset(self.folders)
-
-    @property
     def most_series(self) -> int:
         """Of a block, so that its samples fit into memory."""
         number = self.options.get("num_samples")
@@ -76,55 +60,41 @@ class Job:
         return max(1, MOST_VALUES // max(1, number * steps))
 
 
-def _score(
-    model: Model, data: SequenceDataset, wanted: frozenset[str], options: Mapping[str, Any]
-) -> tuple[Tables, Facts]:
+def _score(model: Model, data: SequenceDataset, options: Mapping[str, Any]) -> Found:
     scores, steps = model.score(data, **options)
-    errors = scores["std_error"].to_numpy(dtype=float)
+    nats, errors = (scores[name].to_numpy(dtype=float) for name in ("log_prob", "std_error"))
     facts: Facts = {
         "series": len(scores),
         "steps": len(steps),
-        "nats": float(scores["log_prob"].to_numpy().sum()),
+        "nats": float(nats.sum()),
         "variance": float((errors**2).sum()),
     }
-    return {"scores": scores, "steps": steps}, facts
+    return Found({"scores": lambda: scores, "steps": lambda: steps}, facts)
 
 
-def _forecast(
-    model: Model, data: SequenceDataset, wanted: frozenset[str], options: Mapping[str, Any]
-) -> tuple[Tables, Facts]:
+def _forecast(model: Model, data: SequenceDataset, options: Mapping[str, Any]) -> Found:
     found: Forecast = model.forecast(data, **options)
-    tables = {"forecast": found.to_frame()}
-    if "samples" in wanted:
-        tables["samples"] = found.samples_frame()
-    return tables, {"series": len(found)}
+    tables = {"forecast": found.to_frame, "samples": found.samples_frame}
+    return Found(tables, {"series": len(found)})
 
 
-def _impute(
-    model: Model, data: SequenceDataset, wanted: frozenset[str], options: Mapping[str, Any]
-) -> tuple[Tables, Facts]:
+def _impute(model: Model, data: SequenceDataset, options: Mapping[str, Any]) -> Found:
     found = model.impute(data, **options)
-    tables = {"imputed": found.to_frame()}
-    if "filled" in wanted:
-        tables["filled"] = found.filled().to_frame()
-    if "samples" in wanted:
-        tables["samples"] = found.samples_frame()
-    return tables, {"series": len(data), "values": found.num_missing}
+    tables = {
+        "imputed": found.to_frame,
+        "filled": lambda: found.filled().to_frame(),
+        "samples": found.samples_frame,
+    }
+    return Found(tables, {"series": len(data), "values": found.num_missing})
 
 
-def _encode(
-    model: Model, data: SequenceDataset, wanted: frozenset[str], options: Mapping[str, Any]
-) -> tuple[Tables, Facts]:
+def _encode(model: Model, data: SequenceDataset, options: Mapping[str, Any]) -> Found:
     found = model.latents(data, **options)
-    tables = {"latents": found.to_frame()}
-    if "samples" in wanted:
-        tables["samples"] = found.samples_frame()
-    return tables, {"series": len(data)}
+    tables = {"latents": found.to_frame, "samples": found.samples_frame}
+    return Found(tables, {"series": len(data)})
 
 
-def _detect(
-    model: Model, data: SequenceDataset, wanted: frozenset[str], options: Mapping[str, Any]
-) -> tuple[Tables, Facts]:
+def _detect(model: Model, data: SequenceDataset, options: Mapping[str, Any]) -> Found:
     found = detect(model.module, data, **options)
     facts: Facts = {
         "series": len(data),
@@ -132,23 +102,27 @@ def _detect(
         "alarmed": int(found.steps["alarm"].to_numpy().sum()),
         "steps": int(found.steps["surprise"].notna().to_numpy().sum()),
     }
-    return {"alarms": found.alarms, "steps": found.steps}, facts
+    return Found({"alarms": lambda: found.alarms, "steps": lambda: found.steps}, facts)
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A task, and the tables that it can make."""
+class Task(NamedTuple):
+    """A task over one block of series: of a fitted model, the block and the options.
 
-    run: Task
+    Attributes:
+        run: does it.
+        tables: that it can make.
+    """
+
+    run: Callable[[Model, SequenceDataset, Mapping[str, Any]], Found]
     tables: tuple[str, ...]
 
 
-TASKS: Mapping[str, Kind] = {
-    "score": Kind(_score, ("scores", "steps")),
-    "forecast": Kind(_forecast, ("forecast", "samples")),
-    "impute": Kind(_impute, ("imputed", "filled", "samples")),
-    "encode": Kind(_encode, ("latents", "samples")),
-    "detect": Kind(_detect, ("alarms", "steps")),
+TASKS: Mapping[str, Task] = {
+    "score": Task(_score, ("scores", "steps")),
+    "forecast": Task(_forecast, ("forecast", "samples")),
+    "impute": Task(_impute, ("imputed", "filled", "samples")),
+    "encode": Task(_encode, ("latents", "samples")),
+    "detect": Task(_detect, ("alarms", "steps")),
 }
 
 
@@ -156,8 +130,8 @@ def check_job(job: Job) -> None:
     """Refuse a task or table that there is none of."""
     if job.task not in TASKS:
         raise InputError(f"'{job.task}' is not one of {', '.join(TASKS)}")
-    unknown = job.wanted - set(TASKS[job.task].tables)
-    if unknown or not job.wanted:
+    unknown = set(job.folders) - set(TASKS[job.task].tables)
+    if unknown or not job.folders:
         raise InputError(
             f"{job.task} writes {', '.join(TASKS[job.task].tables)}, and "
             f"{', '.join(sorted(unknown)) or 'none of these'} was asked for"

@@ -66,10 +66,10 @@ class Worker:
                 data = load_like(frame, described, job.id_column, job.time_column, name=name)
                 if not len(data):  # none of its series has a value
                     continue
-                made, facts = TASKS[job.task].run(self.model, data, job.wanted, job.options)
+                found = TASKS[job.task].run(self.model, data, job.options)
                 for key, table in tables.items():
-                    table.add(made[key])
-                for key, value in facts.items():
+                    table.add(found.tables[key]())
+                for key, value in found.facts.items():
                     total[key] = total.get(key, 0) + value
             for table in tables.values():
                 table.facts = total
