@@ -3,9 +3,10 @@
 A new network, emission or model needs one line here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
+import pytest
 import torch
 from foreign import import_example
 
@@ -188,6 +189,17 @@ def emissions(name: str) -> tuple[str, ...]:
     """The emissions that a case of `MODELS` can have."""
     family, own = MODELS[name]
     return emissions(own["parts"][0]) if "parts" in own else REGISTRY[family].emission_names()
+
+
+def first_quick(names: Iterable[str]) -> list:
+    """Cases of `MODELS` as parameters of a test that takes seconds of each: the first case of a
+    family is in the quick suite, its variants are `slow`."""
+    params, families = [], set()
+    for name in names:
+        family = MODELS[name][0]
+        params.append(pytest.param(name, marks=[pytest.mark.slow] * (family in families)))
+        families.add(family)
+    return params
 
 
 def model(name: str, emission: str = "", data: SequenceDataset | None = None, **options):

@@ -118,6 +118,7 @@ def data():
     return PROCESSES["ar2"]().sample(60, 30, 0)
 
 
+@pytest.mark.slow
 def test_it_learns_by_two_optimisers_and_its_own_score(data, tmp_path):
     before = sl.Adversary().fit(data, max_steps=1, seed=0)
     model = sl.Adversary().fit(data, max_steps=300, learning_rate=5e-3, run=tmp_path / "run")

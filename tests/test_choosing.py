@@ -127,6 +127,7 @@ def test_levels_that_differ_by_factors_are_read_on_a_logarithmic_scale(max_steps
     assert "log" in chosen(factors(), max_steps).scaling.split("+")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_steps", [LINEAR_ONLY, WITH_FITS])
 def test_seasons_of_different_series_are_read_by_seasons(max_steps: int):
     assert "seasonal" in chosen(seasonal(), max_steps).scaling.split("+")
@@ -239,6 +240,7 @@ def test_large_data_are_thinned():
 # -- what it costs, and what is known of it afterwards ---------------------------------------------
 
 
+@pytest.mark.slow
 def test_short_fits_are_made_where_the_budget_allows_them():
     few, enough = chosen(walks(), WITH_FITS - 10), chosen(walks(), WITH_FITS)
     assert {t.by for t in few.tried} == {"linear"} and few.steps == 0
@@ -301,6 +303,7 @@ def test_a_chain_that_was_given_is_not_chosen():
     assert "tried" not in m.fitted and m.module.scaler.scaling == "global"
 
 
+@pytest.mark.slow
 def test_the_same_seed_chooses_the_same(brief):
     m = RNN(hidden_dim=4, emission="normal")
     models = [m.clone().fit(factors(), seed=seed, **brief) for seed in (3, 3, 4)]
@@ -321,6 +324,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_an_interrupted_fit_resumes_with_its_chain(brief, tmp_path, monkeypatch):
     """As if it had not been killed: with the chain, what was tried, and the rest of the budget."""
     monkeypatch.setattr("seqlatent.training.fitting.CHECKPOINT_SECONDS", 0.0)

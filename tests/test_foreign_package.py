@@ -54,6 +54,7 @@ def seqlatent(site, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_every_command_works_on_its_model(seqlatent, site):
     folder = seqlatent.folder
     assert "smoother         Exponential smoothing with learned rates" in seqlatent("models")
@@ -80,6 +81,7 @@ def test_every_command_works_on_its_model(seqlatent, site):
         assert "model 'smoother' has no latent" in done.stderr
 
 
+@pytest.mark.slow
 def test_its_network_serves_our_models(seqlatent):
     fit = ("fit", "elnino:train", "--max-steps", "2", "--set", "hidden_dim=4")
     seqlatent(*fit, "--model", "flow", "--set", "network=ema", "--out", "flow")

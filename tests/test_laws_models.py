@@ -9,7 +9,16 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from cases import EMISSIONS, MODELS, UNSCORED, dataset, emissions, model, without_gradient
+from cases import (
+    EMISSIONS,
+    MODELS,
+    UNSCORED,
+    dataset,
+    emissions,
+    first_quick,
+    model,
+    without_gradient,
+)
 from drawing import history_may_be_cut, saved_and_loaded, seeds_decide
 from torch.autograd.functional import jacobian
 
@@ -220,7 +229,7 @@ def predictive(m: SequenceModel, x: np.ndarray, points: np.ndarray, particles: i
         return log_prob[:, -1].exp().double().numpy()
 
 
-@pytest.mark.parametrize("name", DENSITIES)
+@pytest.mark.parametrize("name", first_quick(DENSITIES))
 def test_one_step_forecast_is_the_predictive_distribution(name: str):
     """The share of samples in each tenth of the predictive distribution, by quadrature."""
     m, data = model(name), dataset(num=1, steps=6)
@@ -252,7 +261,7 @@ def two_step_density(m: SequenceModel) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return points, density, density * error
 
 
-@pytest.mark.parametrize("name", DENSITIES)
+@pytest.mark.parametrize("name", first_quick(DENSITIES))
 def test_two_step_density_integrates_to_one_in_data_units(name: str):
     points, density, error = two_step_density(model(name))
     total = np.trapezoid(np.trapezoid(density, points), points)
@@ -340,7 +349,7 @@ def test_finite_at_the_edges(name: str):
         assert np.isfinite(paths).all()
 
 
-@pytest.mark.parametrize("name", DENSITIES)
+@pytest.mark.parametrize("name", first_quick(DENSITIES))
 def test_sample_moments(name: str):
     """The first two steps of samples without a history have the moments of the density."""
     m = model(name)

@@ -353,6 +353,7 @@ def test_a_stirred_member_changes_the_mixture():
     assert not np.allclose(steps(mixed, data), before)
 
 
+@pytest.mark.slow
 def test_members_as_many_as_the_budget_has_time_for():
     """A fit that stops early leaves its budget to others; one that takes it all stays alone."""
     data = PROCESSES["ar2"]().sample(30, 20, 0)

@@ -39,6 +39,7 @@ def test_what_is_recalled_is_the_mean_of_what_followed():
         torch.testing.assert_close(out[0, t, dim:], made.out(torch.cat(parts)))
 
 
+@pytest.mark.slow
 def test_recall_copies_a_passage_that_a_small_state_cannot_hold():
     """Labels at random, and the same again: from the fourth step of the return on, a model that
     looks up can name them (0 nats); one that does not is left at about log 8."""

@@ -307,7 +307,7 @@ def test_gaps_are_read_and_gradients_are_finite(name: str, chain: str):
 
 
 @pytest.mark.parametrize("chain", ["increments", "log+running+increments"])
-@pytest.mark.parametrize("name", ["rnn", "latent"])
+@pytest.mark.parametrize("name", ["rnn", pytest.param("latent", marks=pytest.mark.slow)])
 def test_a_missing_value_between_two_is_near_them(name: str, chain: str):
     """A random walk's gap, imputed: the paths on both sides meet (the exact answer is a bridge)."""
     rng = np.random.default_rng(0)

@@ -53,6 +53,7 @@ def require_equal(
         np.testing.assert_allclose(found[case], fit(case, steps), 0, error, err_msg=case)
 
 
+@pytest.mark.slow
 def test_two_processes_are_one(tmp_path, double):
     require_equal(tmp_path / "scores.json", 4, QUICK)
 
@@ -82,6 +83,7 @@ def test_choices_are_made_alike(tmp_path, double):
     require_equal(tmp_path / "scores.json", 1010, ["chosen", "members"], error=GROWN)
 
 
+@pytest.mark.slow
 def test_a_killed_fit_is_resumed_by_fewer(tmp_path, double):
     run = tmp_path / "run"
     done = launched(PROGRAM, "--killed", run, "latent", 20)

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from cases import MODELS, dataset, model
+from cases import MODELS, dataset, first_quick, model
 
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
@@ -121,7 +121,7 @@ def test_resume_refuses_other_data_or_options(data, tmp_path, monkeypatch):
         fit(model("cnn"), *data, options(), run=tmp_path, resume=True)
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", first_quick(MODELS))
 def test_training_raises_the_likelihood_and_the_seed_decides(name: str):
     # Regimes that see no past can make little of an autoregression.
     process = PROCESSES["hmm" if name == "switching-none" else "ar2"]()
@@ -237,6 +237,7 @@ def test_a_batch_is_a_sixteenth_of_the_sequences_or_windows(num: int, window, ex
     assert choose_batch_size(data, TrainingOptions(batch_size=3), window) == 3
 
 
+@pytest.mark.slow
 def test_hidden_values_teach_a_model_to_read_gaps():
     """After a missing value, a model trained with `hide` is within 0.2 nats of the truth for an
     AR(1), whose distribution two steps ahead is known; one trained without is worse."""
