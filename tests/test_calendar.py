@@ -135,6 +135,31 @@ def test_the_longest_series_says_which_cycles_are_usual():
     assert usual_cycles(both) == ("week",)
 
 
+def pieces(freq: str, steps: int, starts: list[str]) -> SequenceDataset:
+    """Short series, one from each start."""
+    parts = [dated(freq, steps, start=start).sequences[0] for start in starts]
+    named = tuple(replace(s, unique_id=str(i)) for i, s in enumerate(parts))
+    return replace(dated(freq, steps), sequences=named)
+
+
+@pytest.mark.parametrize(
+    ("freq", "steps", "starts", "cycles"),
+    [
+        ("h", 24, ["2020-01-01"] * 9, ()),  # one day, seen by many
+        ("h", 24, ["2020-01-01", "2020-03-05"], ("day",)),
+        ("h", 12, ["2020-01-01 00:00", "2020-01-02 12:00"], ()),  # each half of the day once
+        ("h", 12, ["2020-01-01 00:00", "2020-01-02 12:00"] * 2, ()),
+        ("h", 13, [f"2020-01-{d:02} {h}:00" for d in (1, 2) for h in ("00", "12")], ()),
+        ("h", 24, [f"2020-01-{d:02}" for d in range(1, 16)], ("day",)),  # a week tells them apart
+        ("D", 31, ["2019-01-01", "2020-01-01", "2021-01-01"], ("week", "month")),  # no summer
+        ("B", 15, ["2020-01-01"], ("week",)),
+        ("MS", 12, ["2019-01-01", "2020-01-01"], ("year",)),
+    ],
+)
+def test_short_series_show_a_cycle_together(freq, steps, starts, cycles):
+    assert usual_cycles(pieces(freq, steps, starts)) == cycles
+
+
 def test_with_cycles_adds_those_that_are_missing():
     data = with_calendar(dated("h", 48), ["day"])
     more = with_cycles(data, ["day", "week"])

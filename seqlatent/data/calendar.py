@@ -43,6 +43,9 @@ CYCLES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "month": lambda ds: _within(ds, "M"),
     "year": lambda ds: _within(ds, "Y"),
 }
+DAYS = {"day": 1.0, "week": 7.0, "year": 365.0}  # cycles that are looked for, and their lengths
+PARTS = 24  # of a cycle, at most, that must have been seen
+LOOKED_AT = 1000  # series, at most
 WAVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"sin": np.sin, "cos": np.cos}
 
 
@@ -89,21 +92,41 @@ def has_timestamps(dataset: SequenceDataset) -> bool:
 
 
 def usual_cycles(dataset: SequenceDataset) -> tuple[str, ...]:
-    """The cycles that forecasts of such data usually need: those that are longer than a step, and
-    that the longest sequence has seen at least twice. None of steps without a frequency.
+    """The cycles that forecasts of such data usually need: those that are longer than a step, that
+    the longest series spans, and that the series together have seen twice. None of steps without a
+    frequency.
+
+    A day is seen twice by one series of two days and by two series of a day each: both tell what
+    belongs to the hour, and not to how long a series has been running. Of a cycle that no series
+    spans, each series would know little more than which one it is.
     """
-    longest = dataset.sequences[int(np.argmax(dataset.lengths))]
-    if dataset.frequency is None or not np.issubdtype(longest.ds.dtype, np.datetime64):
+    if dataset.frequency is None or not has_timestamps(dataset):
         return ()
-    if len(longest) < 2:
+    every = -(-len(dataset) // LOOKED_AT)
+    some = [dataset.sequences[i].ds for i in range(0, len(dataset), every)]
+    gaps = np.concatenate([np.diff(ds) for ds in some])
+    if not len(gaps):
         return ()
-    step = float(np.median(np.diff(longest.ds)) / np.timedelta64(1, "D"))
-    span = float((longest.ds[-1] - longest.ds[0]) / np.timedelta64(1, "D"))
-    days = {"day": 1, "week": 7, "year": 365}
-    found = [cycle for cycle, length in days.items() if 2 * step <= length and 2 * length <= span]
-    if step == 1 and span >= 365:
+    step = float(np.median(gaps) / np.timedelta64(1, "D"))
+    days = np.concatenate(some).astype("datetime64[ns]").astype(np.int64) / ONE_DAY
+    span = dataset.lengths.max() * step
+    found = [c for c, length in DAYS.items() if length <= span and _seen_twice(days, length, step)]
+    if step == 1 and span >= 31 and days.max() - days.min() >= 365:
         found.insert(1, "month")
     return tuple(found)
+
+
+def _seen_twice(days: np.ndarray, length: float, step: float) -> bool:
+    """Whether nearly all parts of a cycle occur, and nearly all that occur do so in two cycles.
+
+    Of business days, five sevenths of a week occur.
+    """
+    parts = min(round(length / step), PARTS)
+    if parts < 2:
+        return False
+    met = np.unique(np.rint(days / length * parts).astype(np.int64))
+    times = np.bincount(met % parts, minlength=parts)
+    return bool((times >= 1).mean() >= 0.7 and (times[times >= 1] >= 2).mean() >= 0.9)
 
 
 def choose_cycles(calendar: str | Seq[str], dataset: SequenceDataset) -> Seq[str]:
