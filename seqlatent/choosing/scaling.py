@@ -25,7 +25,7 @@ import numpy as np
 
 from seqlatent.choosing.comparing import Parts, compare, pieces
 from seqlatent.choosing.linear import linear_scores, some
-from seqlatent.choosing.trials import short_fit, trial_options
+from seqlatent.choosing.trials import as_long, short_fit, trial_options
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence as Series
 from seqlatent.inference.protocols import DeterministicCodes, ExactPosterior
@@ -54,7 +54,7 @@ CLOSE = 0.1  # nats per step within which chains are tried with the model itself
 SLACK, SLACK_LINEAR, SLACK_BEYOND = 0.005, CLOSE, 0.03
 BEYOND = 0.05  # share of held-out values from which on that is so
 FINALISTS = 3
-ENOUGH_STEPS = 100  # of a short fit; fewer do not tell
+ENOUGH_STEPS = 60  # of a short fit; fewer do not tell
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,8 @@ def choose_scaling(
             steps += taken
             if found is None:
                 break
+            if not results:
+                trial = as_long(trial, taken)
             results[chain] = found
         else:
             fits = _compared(results, "fit")

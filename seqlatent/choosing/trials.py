@@ -47,3 +47,11 @@ def short_fit(
     if steps < enough:
         return steps, None
     return steps, from_main(held_out_parts(model, valid, trial.num_particles, seed))
+
+
+def as_long(trial: TrainingOptions, steps: int) -> TrainingOptions:
+    """Options of the other short fits once one of them has taken so many steps: no more than these,
+    and time enough to take them, or those that come later on a busy machine would look worse."""
+    if trial.max_minutes is None or steps == trial.max_steps:
+        return trial
+    return replace(trial, max_steps=steps, max_minutes=2 * trial.max_minutes)
