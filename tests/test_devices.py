@@ -107,7 +107,7 @@ def test_elsewhere_a_forgotten_device_is_found():
         assert (x + 1).cpu().tolist() == [2, 2, 2]
         assert (x[[0, 2]] + torch.tensor([1.0, 2.0], device=FAR)).tolist() == [2, 3]
         with pytest.raises(RuntimeError, match="here and elsewhere"):
-            x + torch.ones(3)
+            torch.add(x, torch.ones(3))
         with pytest.raises(RuntimeError, match="numpy"):
             x.numpy()
 
