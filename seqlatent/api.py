@@ -39,7 +39,7 @@ from seqlatent.training.checkpoint import CONFIG, CURVE, clear_state, make_folde
 from seqlatent.training.checkpoint import load_model as load_module
 from seqlatent.training.dividing import Division, divide
 from seqlatent.training.facts import facts_of, score_text
-from seqlatent.training.fitting import FitResult, check_device
+from seqlatent.training.fitting import FitResult
 from seqlatent.training.fitting import fit as train_model
 from seqlatent.training.folder import is_finished, load_finished, run_folder
 from seqlatent.training.held_out import held_out_again, held_out_part
@@ -169,7 +169,7 @@ class Model(Fitted, Summary):
             weights: of its members: `equal`, `fixed` (the default) or `moving`, as held-out data
                 choose them; see `seqlatent.models.mixture`.
             seed: of the split, the first parameters, batches and noise.
-            device: `auto`, `cpu` or `cuda`.
+            device: `auto`, a GPU if there is one; `cpu` or `cuda`.
             run: folder to save the model and, meanwhile, checkpoints in.
             resume: resume from the checkpoint in the folder, if there is one; of a finished fit,
                 load it.
@@ -184,7 +184,6 @@ class Model(Fitted, Summary):
             InputError: for data or options that cannot be used.
             TrainingError: when training breaks down; it names where.
         """
-        check_device(device)
         join(device)
         seed = check_seed(seed)
         weights = check_plan(self.torch_class, members, weights, resume)
@@ -192,7 +191,7 @@ class Model(Fitted, Summary):
         with run_folder(folder, resume, overwrite):
             if folder is not None and resume and not overwrite and is_finished(folder):
                 asked = {"seed": seed, **training}
-                self._module, self.fitted = load_finished(folder, self.family, asked)
+                self._module, self.fitted = load_finished(folder, self.family, asked, device)
                 self.result, self._held_out = None, None
                 return self
             divided = divide(
@@ -312,7 +311,8 @@ class Model(Fitted, Summary):
             model.set_params(scaling="auto")
         if "tried_options" in self.fitted:
             model.set_params(**dict.fromkeys(self.fitted["tried_options"]["values"], "auto"))
-        model.fit(data, calendar=self.calendar, seed=seed, progress=False, **training)
+        place = {"device": self.module.device.type}
+        model.fit(data, calendar=self.calendar, seed=seed, progress=False, **place, **training)
         return model.module
 
     def save(self, run: str | Path) -> None:
@@ -379,13 +379,17 @@ def __getattr__(name: str) -> type[Model]:
     return found
 
 
-def load_model(run: str | Path) -> Model:
+def load_model(run: str | Path, *, device: str = "auto") -> Model:
     """A model that was saved to a folder.
 
+    Args:
+        run: the folder.
+        device: where it computes: `auto`, a GPU if there is one; `cpu` or `cuda`.
+
     Raises:
-        InputError: when the folder is not a saved model, or is damaged.
+        InputError: when the folder is not a saved model or is damaged, or the device not there.
     """
-    return held(*load_module(run))
+    return held(*load_module(run, device))
 
 
 def held(module: SequenceModel, fitted: dict[str, Any]) -> Model:

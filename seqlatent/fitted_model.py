@@ -1,7 +1,7 @@
 """What a fitted model does: score, forecast, sample, impute, and show its latents."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -11,6 +11,7 @@ from seqlatent.data.readers import load, load_future, load_like
 from seqlatent.errors import InputError
 from seqlatent.inference.imputation import LAG
 from seqlatent.models.base import SequenceModel
+from seqlatent.nn.devices import find_device
 from seqlatent.online_model import Online
 from seqlatent.tasks.alarms import HALF_LIFE, MEMORY, Calibration
 from seqlatent.tasks.decoding import decode
@@ -47,6 +48,16 @@ class Fitted(Online):
                 f"this {type(self).__name__} has not been fitted; call fit(data) first"
             )
         return self._module
+
+    def to(self, device: str) -> Self:
+        """Compute on another device from now on: `auto`, a GPU if there is one; `cpu` or `cuda`.
+        Results come back to the processor.
+
+        Raises:
+            InputError: before `fit`, or when the device is unknown or not there.
+        """
+        self.module.to(find_device(device))
+        return self
 
     def log_prob(
         self,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from seqlatent.cli.common import (
+    Device,
     IdColumn,
     Json,
     Quiet,
@@ -39,6 +40,7 @@ def combine(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the model in --out.")
     ] = False,
+    device: Device = "auto",
     threads: Threads = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -56,9 +58,9 @@ def combine(
     with run_folder(out, resume=False, overwrite=overwrite):
         held_out = None
         if data is not None:
-            described = load_model(runs[0]).module.description
+            described = load_model(runs[0], device="cpu").module.description
             held_out = load_like(data, described, id_column, time_column)
-        mixture = combined(runs, held_out, weights=weights)
+        mixture = combined(runs, held_out, weights=weights, device=device)
         mixture.save(out)
     if as_json:
         print(json.dumps({"run": str(out), "family": mixture.family, **mixture.fitted}))

@@ -60,7 +60,9 @@ SpreadsheetSafe = Annotated[
         "(= + - @).",
     ),
 ]
-Device = Annotated[str, typer.Option(help="Device for training: auto, cpu or cuda.")]
+Device = Annotated[
+    str, typer.Option(help="Where it is computed: auto, on a GPU if there is one; cpu or cuda.")
+]
 Threads = Annotated[
     int | None, typer.Option(help="Number of CPU threads (default: chosen by torch).")
 ]

@@ -11,6 +11,7 @@ from seqlatent.cli.common import (
     Calendar,
     Covariates,
     Data,
+    Device,
     IdColumn,
     Json,
     Quiet,
@@ -70,6 +71,7 @@ def compare(
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     seed: Seed = 0,
+    device: Device = "auto",
     threads: Annotated[int, typer.Option(help="Number of CPU threads of each fit.")] = 1,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on in DIR; what is fitted there is kept.")
@@ -118,6 +120,7 @@ def compare(
             max_steps=max_steps,
             calendar=calendar or "auto",
             seed=seed,
+            device=device,
             threads=threads,
             out=out,
             resume=resume,

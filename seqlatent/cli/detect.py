@@ -8,6 +8,7 @@ import typer
 
 from seqlatent.cli.common import (
     Data,
+    Device,
     IdColumn,
     Json,
     Quiet,
@@ -69,6 +70,7 @@ def detect(
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     spreadsheet_safe: SpreadsheetSafe = False,
+    device: Device = "auto",
     threads: Threads = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -100,11 +102,12 @@ def detect(
     if writes_folders(
         "detect", run, data, {"alarms": out, "steps": steps_out}, calibrated,
         Sharding(workers, engine, overwrite), others={"--plot": plot},
-        columns=(id_column, time_column), bar=show(quiet or as_json), as_json=as_json,
+        device=device, columns=(id_column, time_column), bar=show(quiet or as_json),
+        as_json=as_json,
     ):  # fmt: skip
         return
     check_outputs([out, steps_out], [plot])
-    model = load_model(run)
+    model = load_model(run, device=device)
     found = model.detect(
         load_like(data, model.module.description, id_column, time_column),
         calibrate=held_out(model),

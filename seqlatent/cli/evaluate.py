@@ -7,6 +7,7 @@ import typer
 
 from seqlatent.cli.common import (
     Data,
+    Device,
     IdColumn,
     Json,
     Quiet,
@@ -57,6 +58,7 @@ def evaluate(
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     spreadsheet_safe: SpreadsheetSafe = False,
+    device: Device = "auto",
     threads: Threads = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -74,7 +76,7 @@ def evaluate(
 
     set_up(quiet, threads, as_json)
     check_outputs([out, frame_out], [plot])
-    model = load_model(run)
+    model = load_model(run, device=device)
     loaded = load_like(data, model.module.description, id_column, time_column)
     if plot:
         check_drawable(loaded)

@@ -109,11 +109,11 @@ def fit(
     from seqlatent.data.readers import load, read_table
     from seqlatent.errors import InputError, Interrupted
     from seqlatent.models.registry import MODELS
+    from seqlatent.nn.devices import find_device
     from seqlatent.options import parse_assignments, read_config
     from seqlatent.plots import plot_training_curve
     from seqlatent.several.auto import Auto
     from seqlatent.training.checkpoint import CURVE, STATE
-    from seqlatent.training.fitting import check_device
     from seqlatent.training.folder import check_folder
     from seqlatent.training.options import TrainingOptions
 
@@ -130,7 +130,7 @@ def fit(
     of_training = set(TrainingOptions.__dataclass_fields__)
     training = {k: chosen.pop(k) for k in list(chosen) if k in of_training}
     check_outputs([], [plot])
-    check_device(device)
+    find_device(device)
     check_folder(out, resume, overwrite)
     columns = {
         "covariates": names(covariates),

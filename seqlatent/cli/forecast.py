@@ -7,6 +7,7 @@ import typer
 
 from seqlatent.cli.common import (
     Data,
+    Device,
     IdColumn,
     Json,
     Quiet,
@@ -59,6 +60,7 @@ def forecast(
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     spreadsheet_safe: SpreadsheetSafe = False,
+    device: Device = "auto",
     threads: Threads = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -81,11 +83,12 @@ def forecast(
         "forecast", run, data, {"forecast": out, "samples": samples_out}, lambda model: options,
         Sharding(workers, engine, overwrite),
         others={"--plot": plot, "--aggregate": aggregate, "--future": future},
-        columns=(id_column, time_column), bar=show(quiet or as_json), as_json=as_json,
+        device=device, columns=(id_column, time_column), bar=show(quiet or as_json),
+        as_json=as_json,
     ):  # fmt: skip
         return
     check_outputs([out, samples_out], [plot])
-    model = load_model(run)
+    model = load_model(run, device=device)
     loaded = load_like(data, model.module.description, id_column, time_column)
     described = model.module.description
     id_column = id_column or described.id_column
@@ -128,6 +131,7 @@ def sample(
     plot: Annotated[Path | None, typer.Option(help="Picture of the sequences.")] = None,
     seed: Seed = 0,
     spreadsheet_safe: SpreadsheetSafe = False,
+    device: Device = "auto",
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -139,7 +143,7 @@ def sample(
 
     set_up(quiet, threads)
     check_outputs([out], [plot])
-    drawn = load_model(run).sample(num_samples, length, seed=seed, start=start)
+    drawn = load_model(run, device=device).sample(num_samples, length, seed=seed, start=start)
     write_table(drawn.to_frame().rename(columns={"unique_id": "sample_id"}), out, spreadsheet_safe)
     if plot:
         plot_samples(drawn, plot)

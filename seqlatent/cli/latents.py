@@ -9,6 +9,7 @@ import typer
 
 from seqlatent.cli.common import (
     Data,
+    Device,
     IdColumn,
     Json,
     Quiet,
@@ -59,6 +60,7 @@ def encode(
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     spreadsheet_safe: SpreadsheetSafe = False,
+    device: Device = "auto",
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -91,11 +93,11 @@ def encode(
     if writes_folders(
         "encode", run, data, {"latents": out, "samples": samples_out}, lambda model: options,
         Sharding(workers, engine, overwrite), others={"--plot": plot, "--plot-map": plot_map},
-        columns=(id_column, time_column), bar=show(quiet),
+        device=device, columns=(id_column, time_column), bar=show(quiet),
     ):  # fmt: skip
         return
     check_outputs([out, samples_out], [plot, plot_map])
-    model = load_model(run)
+    model = load_model(run, device=device)
     if plot_map and not isinstance(model.module, InvertibleLatents):
         raise InputError(
             f"model '{model.family}' has no map from values to latents to plot (--plot-map); "
@@ -128,6 +130,7 @@ def decode(
     ],
     out: Annotated[Path, typer.Option(help="Table of the decoded sequences.")],
     spreadsheet_safe: SpreadsheetSafe = False,
+    device: Device = "auto",
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -141,7 +144,7 @@ def decode(
 
     set_up(quiet, threads)
     check_outputs([out], [])
-    decoded = load_model(run).decode(codes, progress=show(quiet))
+    decoded = load_model(run, device=device).decode(codes, progress=show(quiet))
     write_table(decoded.to_frame(), out, spreadsheet_safe)
     if not quiet:
         say(f"wrote {counted(len(decoded), 'sequence')} to {out}")
@@ -161,6 +164,7 @@ def reconstruct(
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     spreadsheet_safe: SpreadsheetSafe = False,
+    device: Device = "auto",
     threads: Threads = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -177,7 +181,7 @@ def reconstruct(
 
     set_up(quiet, threads, as_json)
     check_outputs([out], [plot])
-    module = load_model(run).module
+    module = load_model(run, device=device).module
     loaded = load_like(data, module.description, id_column, time_column)
     with counting("reconstructing", len(loaded), show(quiet or as_json)) as count:
         found = reconstruct_codes(module, loaded, count)
@@ -220,6 +224,7 @@ def impute(
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     spreadsheet_safe: SpreadsheetSafe = False,
+    device: Device = "auto",
     threads: Threads = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -235,11 +240,12 @@ def impute(
     if writes_folders(
         "impute", run, data, {"imputed": out, "filled": filled_out, "samples": samples_out},
         lambda model: options, Sharding(workers, engine, overwrite), others={"--plot": plot},
-        columns=(id_column, time_column), bar=show(quiet or as_json), as_json=as_json,
+        device=device, columns=(id_column, time_column), bar=show(quiet or as_json),
+        as_json=as_json,
     ):  # fmt: skip
         return
     check_outputs([out, filled_out, samples_out], [plot])
-    model = load_model(run)
+    model = load_model(run, device=device)
     loaded = load_like(data, model.module.description, id_column, time_column)
     result = model.impute(loaded, progress=show(quiet or as_json), **options)
     frame = result.to_frame()
@@ -272,6 +278,7 @@ def inspect(
     seed: Seed = 0,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
+    device: Device = "auto",
     threads: Threads = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -286,7 +293,7 @@ def inspect(
 
     set_up(quiet, threads, as_json)
     check_outputs([], [plot])
-    model = load_model(run)
+    model = load_model(run, device=device)
     loaded = load_like(data, model.module.description, id_column, time_column)
     found = model.inspect(loaded, num_particles=num_particles, seed=seed)
     if plot:

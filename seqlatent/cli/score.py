@@ -7,6 +7,7 @@ import typer
 
 from seqlatent.cli.common import (
     Data,
+    Device,
     IdColumn,
     Json,
     Quiet,
@@ -73,6 +74,7 @@ def score(
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     spreadsheet_safe: SpreadsheetSafe = False,
+    device: Device = "auto",
     threads: Threads = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -103,11 +105,12 @@ def score(
     if writes_folders(
         "score", run, data, {"scores": out, "steps": steps_out}, lambda model: options,
         Sharding(workers, engine, overwrite), others={"--plot": plot},
-        columns=(id_column, time_column), bar=show(quiet or as_json), as_json=as_json,
+        device=device, columns=(id_column, time_column), bar=show(quiet or as_json),
+        as_json=as_json,
     ):  # fmt: skip
         return
     check_outputs([out, steps_out], [plot])
-    model = load_model(run)
+    model = load_model(run, device=device)
     loaded = load_like(data, model.module.description, id_column, time_column)
     scores, steps = model.score(loaded, progress=show(quiet or as_json), **options)
     if out:

@@ -46,6 +46,7 @@ def writes_folders(
     sharding: Sharding,
     *,
     others: Mapping[str, Any],
+    device: str,
     columns: tuple[str | None, str | None],
     bar: bool,
     as_json: bool = False,
@@ -60,6 +61,7 @@ def writes_folders(
         options: those of the task, for a fitted model.
         sharding: options of tables that go to folders.
         others: options that need all of the data in memory, by name.
+        device: of every worker.
         columns: of ids and times; by default those of the model.
         bar: show a bar.
         as_json: print the result as JSON.
@@ -75,7 +77,8 @@ def writes_folders(
     from seqlatent.api import load_model
     from seqlatent.shards import Job, work
 
-    model = load_model(run)
+    # Of a cluster, this machine may be the only one without a GPU.
+    model = load_model(run, device="cpu" if sharding.engine == "ray" else device)
     described = model.module.description
     job = Job(
         task=task,
@@ -85,6 +88,7 @@ def writes_folders(
         options=options(model),
         id_column=columns[0] or described.id_column,
         time_column=columns[1] or described.time_column,
+        device=device,
     )
     facts = work(
         job,

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from seqlatent.cli.common import (
+    Device,
     IdColumn,
     Quiet,
     Run,
@@ -91,6 +92,7 @@ def stream(
     ] = None,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
+    device: Device = "auto",
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -110,7 +112,7 @@ def stream(
         from seqlatent.data.tables import check_writable
 
         check_writable(state)
-    model = load_model(run)
+    model = load_model(run, device=device)
     begun = state if state is not None and state.exists() else None
     streams = model.stream(
         begun, many=True, num_particles=num_particles, tail_draws=tail_draws, seed=seed,

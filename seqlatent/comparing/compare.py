@@ -21,6 +21,7 @@ from seqlatent.comparing.parts import divide_in_three
 from seqlatent.comparing.results import DETAILS, Comparison, Settings
 from seqlatent.data.writing import replacing
 from seqlatent.errors import InputError, one_line
+from seqlatent.nn.devices import find_device
 from seqlatent.options import check_count, check_positive, check_seed
 from seqlatent.text import counted
 from seqlatent.training.checkpoint import fingerprint, make_folder
@@ -43,6 +44,7 @@ def compare(
     calendar: str = "auto",
     num_particles: int = 64,
     seed: int = 0,
+    device: str = "auto",
     threads: int = 1,
     out: str | Path | None = None,
     resume: bool = False,
@@ -72,6 +74,7 @@ def compare(
         calendar: as of a fit.
         num_particles: of estimated likelihoods.
         seed: of the division, the fits and all draws.
+        device: of the fits and measures: `auto`, a GPU if there is one; `cpu` or `cuda`.
         threads: of torch, for each fit.
         out: a folder for tables, pictures, the page `index.html` and the fitted models (`runs/`).
         resume: go on in a folder: models that are fitted there are not fitted again.
@@ -86,6 +89,7 @@ def compare(
     """
     seed, threads = check_seed(seed), check_count("threads", threads)
     num_particles = check_count("num_particles", num_particles)
+    find_device(device)
     names = chosen_names(models)
     folder = None if out is None else Path(out)
     _check_folder(folder, resume, overwrite)
@@ -106,7 +110,7 @@ def compare(
         _machine(), __version__,
     )  # fmt: skip
     with on_threads(threads):
-        fits = _fit_all(names, trials, folder, resume, seed, say)
+        fits = _fit_all(names, trials, folder, resume, seed, device, say)
         measured = _measure_all(names, fits, trials, num_particles, say)
     result = Comparison(tuple(_comparable(measured)), trials, settings)
     if folder is not None:
@@ -117,12 +121,12 @@ def compare(
 
 def _fit_all(
     names: list[str], trials: Trials, folder: Path | None, resume: bool, seed: int,
-    say: Callable[[str], None],
+    device: str, say: Callable[[str], None],
 ) -> dict[str, Fit]:  # fmt: skip
     fits: dict[str, Fit] = {}
     for i, name in enumerate(names):
         with quietly():
-            fit = fit_one(name, trials.parts, folder, seed=seed, resume=resume)
+            fit = fit_one(name, trials.parts, folder, seed=seed, device=device, resume=resume)
         fits[name] = fit
         what = f"not fitted: {fit.failure}" if fit.failure else f"fitted in {fit.seconds:.0f} s"
         say(f"{i + 1} of {len(names)}: {name} {what}")

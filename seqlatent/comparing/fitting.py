@@ -44,7 +44,9 @@ class Fit:
     processor_seconds: float
 
 
-def fit_one(name: str, parts: Parts, folder: Path | None, *, seed: int, resume: bool) -> Fit:
+def fit_one(
+    name: str, parts: Parts, folder: Path | None, *, seed: int, device: str, resume: bool
+) -> Fit:
     """Fit a model within its budget; a finished fit in the folder is loaded.
 
     Args:
@@ -52,19 +54,20 @@ def fit_one(name: str, parts: Parts, folder: Path | None, *, seed: int, resume: 
         parts: of the data, with the budget of each model.
         folder: of the comparison; the fit is saved in `runs/NAME` of it.
         seed: of the fit.
+        device: of the fit.
         resume: whether to go on from what the folder holds.
     """
     run = None if folder is None else folder / RUNS / name
     start, processor = time.perf_counter(), time.process_time()
     try:
         if run is not None and resume and is_finished(run):
-            model = load_model(run)
+            model = load_model(run, device=device)
             times = model.fitted.get(FACTS, {})
             spent = (times.get("seconds", 0.0), times.get("processor_seconds", 0.0))
             return Fit(name, model, "", *spent)
         with run_folder(run, resume, not resume), processor_time():
             model = CLASSES[name]().fit_divided(
-                parts.division, seed=seed, device="cpu", folder=run, resume=resume,
+                parts.division, seed=seed, device=device, folder=run, resume=resume,
                 overwrite=not resume, progress=False,
             )  # fmt: skip
         seconds, worked = time.perf_counter() - start, time.process_time() - processor

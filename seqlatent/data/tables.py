@@ -1,11 +1,9 @@
 """Tables in files: CSV with any common separator, Parquet, Feather and JSON."""
 
-import csv
 import io
 import json
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from gzip import GzipFile
@@ -14,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from seqlatent.data.columns import MISSING
 from seqlatent.data.limits import require_cells, require_file, unpack
+from seqlatent.data.text_tables import parse
 from seqlatent.data.writing import replacing
 from seqlatent.errors import InputError
 
@@ -26,11 +24,7 @@ READ_ENDINGS = (*TEXT_ENDINGS, ".parquet", *FEATHER_ENDINGS, *JSON_ENDINGS)
 EXCEL_ENDINGS = (".xlsx", ".xls")
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 WRITE_ENDINGS = (".csv", ".csv.gz", ".parquet")
-SEPARATORS = ",\t;"
 BATCH_ROWS = 2**14  # of Arrow, read together
-# Numbers are read to the last digit: pandas does so from 3.1 on, and earlier where asked to.
-PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])
-EXACT: dict[str, Any] = {} if PANDAS >= (3, 1) else {"float_precision": "round_trip"}
 
 
 def ending(path: Path, known: Iterable[str]) -> str | None:
@@ -74,7 +68,7 @@ def read_table(path: str | os.PathLike[str], text_columns: Collection[str] = ())
         elif ending(path, JSON_ENDINGS):
             frame = _from_json(path, _read_text(path))
         else:
-            frame = _parse(path, _read_text(path), text_columns)
+            frame = parse(path, _read_text(path), text_columns)
     except InputError:
         raise
     except RecursionError:
@@ -104,7 +98,9 @@ def _read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise InputError(f"{path} is not UTF-8 text (line {line}); save it as UTF-8") from None
-    text = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.strip("\n")
     if not text.strip():
         raise InputError(f"{path} is empty")
     return text + "\n"
@@ -172,76 +168,6 @@ def _json_line(path: Path, number: int, line: str) -> Any:
         return json.loads(line)
     except (ValueError, RecursionError):
         raise InputError(f"{path}: line {number} is not JSON") from None
-
-
-def _parse(path: Path, text: str, text_columns: Collection[str]) -> pd.DataFrame:
-    first = text[: text.index("\n")]
-    separator = max(SEPARATORS, key=first.count)
-    require_cells(path, text.count("\n"), first.count(separator) + 1)
-    header = [cell.strip() for cell in _check_shape(path, text, separator)]
-    if "" in header:
-        raise InputError(
-            f"{path}: column {header.index('') + 1} of the header has no name; name the column or "
-            "remove it"
-        )
-    for column, count in Counter(header).items():
-        if count > 1:
-            raise InputError(f"{path}: two columns are named '{column}'; rename one of them")
-    if all(_is_number(column) for column in header):
-        raise InputError(f"{path}: the first line holds numbers; it must hold the columns' names")
-    return pd.read_csv(
-        io.StringIO(text),
-        sep=separator,
-        header=0,
-        names=header,
-        index_col=False,
-        skipinitialspace=True,
-        # In a table of one column an empty line is a missing value.
-        skip_blank_lines=len(header) > 1,
-        dtype={column: str for column in header if column in text_columns},
-        keep_default_na=False,
-        na_values={c: list(MISSING) for c in header if c not in text_columns},
-        low_memory=False,
-        **EXACT,
-    )
-
-
-def _check_shape(path: Path, text: str, separator: str) -> list[str]:
-    """The header's cells; every line must have as many.
-
-    pandas would fill up short lines with missing values and cut long ones.
-    """
-    lines = io.StringIO(text, newline="\n")
-    header: list[str] = []
-    if '"' not in text:
-        header = next(lines).rstrip("\n").split(separator)
-        count = len(header) - 1
-        for number, line in enumerate(lines, start=2):
-            if line.count(separator) != count and line != "\n":
-                raise _ragged(path, number, line.count(separator) + 1, len(header))
-        return header
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
-    try:
-        header = next(reader)
-        for cells in reader:
-            if cells and len(cells) != len(header):
-                raise _ragged(path, reader.line_num, len(cells), len(header))
-    except csv.Error as error:
-        raise InputError(f"{path}: line {reader.line_num} cannot be read: {error}") from None
-    return header
-
-
-def _ragged(path: Path, line: int, found: int, expected: int) -> InputError:
-    cells = "cell" if found == 1 else "cells"
-    return InputError(f"{path}: line {line} has {found} {cells} where the header has {expected}")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def check_table_path(path: str | os.PathLike[str]) -> str:

@@ -23,7 +23,7 @@ from seqlatent.options import check_seed
 from seqlatent.tasks.prepare import check_data
 from seqlatent.training import clock
 from seqlatent.training.dividing import Division, divide
-from seqlatent.training.fitting import FitResult, check_device
+from seqlatent.training.fitting import FitResult
 from seqlatent.training.folder import run_folder
 from seqlatent.training.parallel import from_main, is_main_process, join
 
@@ -117,7 +117,6 @@ class Auto:
             TrainingError: when training breaks down.
         """
         seed = check_seed(seed)
-        check_device(device)
         join(device)
         folder = None if run is None else Path(run)
         with run_folder(folder, False, overwrite):

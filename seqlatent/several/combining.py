@@ -10,7 +10,11 @@ from seqlatent.data.readers import load_like
 
 
 def combine(
-    models: Sequence[Model | str | Path], data: Any = None, *, weights: str | None = None
+    models: Sequence[Model | str | Path],
+    data: Any = None,
+    *,
+    weights: str | None = None,
+    device: str = "auto",
 ) -> Model:
     """A mixture of fitted models with exact likelihoods: the weighed mean of their predictive
     densities at every step; see `seqlatent.models.mixture`.
@@ -20,6 +24,8 @@ def combine(
         data: held out from all of them; whatever `seqlatent.load` reads.
         weights: `equal`; `fixed`, those with the highest likelihood of `data`; `moving`, by how
             well each member did on the series so far; by default `fixed` with data, else `equal`.
+        device: of the mixture, to which models that are given move: `auto`, a GPU if there is one;
+            `cpu` or `cuda`.
 
     Raises:
         InputError: when a model has no exact likelihood or was fitted to other columns, and for
@@ -27,9 +33,9 @@ def combine(
     """
     fits = []
     for i, given in enumerate(models):
-        model = given if isinstance(given, Model) else load_model(given)
+        model = given if isinstance(given, Model) else load_model(given, device=device)
         name = f"model {i + 1}" if model is given else str(given)
-        fits.append(Fit(name, model.module, model.fitted))
+        fits.append(Fit(name, model.to(device).module, model.fitted))
     if data is not None and fits:
         data = load_like(data, fits[0].module.description)
     return held(*mix(fits, data, weights))

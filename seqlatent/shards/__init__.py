@@ -34,8 +34,9 @@ In Python:
 A cluster
 ---------
 `--engine ray` gives the shards to a Ray cluster (`pip install 'seqlatent[ray]'` on every node).
-Each of the `--workers` is an actor with one processor and a model of its own. RUN, DATA and the
-folders of tables must lie on a file system that all nodes share.
+Each of the `--workers` is an actor with one processor (and, with `--device cuda`, one GPU) and a
+model of its own. RUN, DATA and the folders of tables must lie on a file system that all nodes
+share.
 
     ray start --head --port 6379                      # on the first machine
     ray start --address FIRST:6379                    # on every other one

@@ -17,6 +17,7 @@ from seqlatent.data.folders import Shard
 from seqlatent.errors import InputError
 from seqlatent.shards.jobs import Job
 from seqlatent.shards.worker import Done, Worker
+from seqlatent.text import counted
 
 
 class Actor:
@@ -46,10 +47,10 @@ def on_cluster(job: Job, shards: list[Shard], workers: int) -> Iterator[Done]:
     Args:
         job: with paths that mean the same on all nodes.
         shards: to be done.
-        workers: actors, each of one processor.
+        workers: actors, each of one processor and, where the job's device is `cuda`, of one GPU.
 
     Raises:
-        InputError: when Ray is not installed, or its cluster cannot be reached.
+        InputError: when Ray is not installed, its cluster cannot be reached or has fewer GPUs.
     """
     try:
         import ray
@@ -65,14 +66,21 @@ def on_cluster(job: Job, shards: list[Shard], workers: int) -> Iterator[Done]:
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise InputError(f"the Ray cluster cannot be reached: {error}") from None
+    size, gpus = min(workers, len(shards)), int(job.device == "cuda")
+    if (there := int(ray.cluster_resources().get("GPU", 0))) < gpus * size:
+        raise InputError(
+            f"--device cuda needs a GPU for each of {counted(size, 'worker')}, and the Ray cluster "
+            f"has {there}; use fewer workers, or --device cpu"
+        )
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells every step
     ray.data.DataContext.get_current().enable_progress_bars = False
     items = [{"number": s.number, "starts": s.starts.tolist()} for s in shards]
     data = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         type("Actor", (Actor,), {"job": job}),
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=min(workers, len(items))),
+        compute=ray.data.ActorPoolStrategy(size=size),
         num_cpus=1,
+        num_gpus=gpus,
     )
     for row in data.iter_rows():
         facts = json.loads(row["facts"])

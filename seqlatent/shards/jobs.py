@@ -40,6 +40,7 @@ class Job:
         folders: where the tables go, by their names; see `TASKS`.
         options: of the task.
         id_column, time_column: of the source.
+        device: of every worker: `auto`, `cpu` or `cuda`.
     """
 
     task: str
@@ -49,6 +50,7 @@ class Job:
     options: Mapping[str, Any] = field(default_factory=dict)
     id_column: str = "unique_id"
     time_column: str | None = None
+    device: str = "auto"
 
     @property
     def most_series(self) -> int:

@@ -45,7 +45,7 @@ class Worker:
 
             torch.set_num_threads(threads)
         self.job = job
-        self.model: Model = load_model(job.run)
+        self.model: Model = load_model(job.run, device=job.device)
         self.table = ParquetFolder(job.source, job.id_column)
 
     def __call__(self, shard: Shard) -> Done:

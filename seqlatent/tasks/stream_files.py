@@ -150,7 +150,7 @@ def load_streams(path: str | os.PathLike[str], model: SequenceModel) -> SavedStr
         raise InputError(f"{path}: there is no such file; begin a new stream without it")
     require_file(path)
     try:
-        with safetensors.safe_open(path, "pt", device=str(model.device)) as file:
+        with safetensors.safe_open(path, "pt") as file:
             head = json.loads((file.metadata() or {})[HEAD])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         whole = head["format"] == FORMAT
@@ -166,6 +166,7 @@ def load_streams(path: str | os.PathLike[str], model: SequenceModel) -> SavedStr
         raise InputError(
             f"{path}: the stream was read by another model; give that one, or begin a new stream"
         )
+    tensors = {name: tensor.to(model.device) for name, tensor in tensors.items()}
     return SavedStreams(path, model.description, head, tensors)
 
 

@@ -30,6 +30,7 @@ from seqlatent.data.writing import replacing
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.registry import MODELS, build_model
+from seqlatent.nn.devices import find_device
 from seqlatent.options import make
 from seqlatent.training.allowance import Allowance, TooLarge
 
@@ -161,13 +162,14 @@ def _built(form: Mapping[str, Any]) -> SequenceModel:
     return build_model(family, options, description, parts)
 
 
-def load_model(run: str | Path) -> tuple[SequenceModel, dict[str, Any]]:
-    """A saved model, and the facts about its training that were saved with it.
+def load_model(run: str | Path, device: str = "auto") -> tuple[SequenceModel, dict[str, Any]]:
+    """A saved model on a device, and the facts about its training that were saved with it.
 
     Raises:
-        InputError: when the folder is not a saved model, or is damaged or of another version.
+        InputError: when the folder is not a saved model, or is damaged or of another version; for
+            a device that is unknown or not there.
     """
-    run = Path(run)
+    run, place = Path(run), find_device(device)
     if not run.exists():
         raise InputError(f"{run}: no such run; make one with 'seqlatent fit DATA --out {run}'")
     if not (run / CONFIG).is_file():
@@ -201,7 +203,7 @@ def load_model(run: str | Path) -> tuple[SequenceModel, dict[str, Any]]:
         raise InputError(f"{run / CONFIG}: damaged ({error}); fit the model again") from None
     except (RuntimeError, RecursionError):
         raise InputError(f"{run / WEIGHTS}: does not fit {CONFIG}; fit the model again") from None
-    model.eval()
+    model.to(place).eval()
     return model, _checked_facts(config.get("fitted"), run / CONFIG)
 
 

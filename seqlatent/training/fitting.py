@@ -13,6 +13,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.errors import InputError
 from seqlatent.inference.training_protocols import OwnTraining
 from seqlatent.models.base import SequenceModel
+from seqlatent.nn.devices import find_device
 from seqlatent.text import Summary
 from seqlatent.training.augmentation import check_augmentation
 from seqlatent.training.checkpoint import fingerprint, load_state
@@ -60,14 +61,6 @@ class FitResult(Summary):
         ]
 
 
-def check_device(device: str) -> None:
-    """Refuse a device that is unknown or not available."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device '{device}' is not one of auto, cpu, cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device=cuda, but torch sees no GPU here; use device=cpu")
-
-
 def fit(
     model: SequenceModel,
     train: SequenceDataset,
@@ -99,7 +92,7 @@ def fit(
         InputError: when a checkpoint belongs to other data or options, or the model cannot read
             the data.
     """
-    check_device(device)
+    find_device(device)
     model.check(train)
     check_augmentation(model, options)
     if isinstance(model, OwnTraining) and (options.l1 or options.l2):

@@ -67,7 +67,7 @@ def is_finished(run: Path) -> bool:
 
 
 def load_finished(
-    run: Path, family: str, asked: Mapping[str, Any]
+    run: Path, family: str, asked: Mapping[str, Any], device: str = "auto"
 ) -> tuple[SequenceModel, dict[str, Any]]:
     """The finished fit in a folder, in place of resuming it, and the facts about it.
 
@@ -75,11 +75,12 @@ def load_finished(
         run: the folder.
         family: of the model that was to be resumed.
         asked: options of its training, and the seed.
+        device: for the model.
 
     Raises:
         InputError: when the fit is of another model, or damaged.
     """
-    module, fitted = load_model(run)
+    module, fitted = load_model(run, device)
     if module.family != family:
         raise InputError(
             f"{run} holds a finished fit of '{module.family}', not of '{family}'; choose another "

@@ -17,6 +17,7 @@ from torch import Tensor, distributed, nn
 
 from seqlatent.data.batch import SequenceBatch
 from seqlatent.data.share import Share, total
+from seqlatent.nn.devices import find_device
 
 logger = logging.getLogger("seqlatent")
 
@@ -24,18 +25,18 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 
-def on_cpu(device: str) -> bool:
-    """Whether a fit on this device is one on the processor."""
-    return device == "cpu" or not torch.cuda.is_available()
-
-
 def join(device: str) -> None:
     """Connect this process with the others that were launched with it, if there are any; all but
-    the first then keep quiet, but for errors."""
+    the first then keep quiet, but for errors.
+
+    Raises:
+        InputError: when the device is unknown or not there.
+    """
+    found = find_device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         from accelerate import PartialState  # slow to import
 
-        PartialState(cpu=on_cpu(device))
+        PartialState(cpu=found.type == "cpu")
         if not is_main_process():
             logger.addFilter(_is_error)
 

@@ -28,6 +28,7 @@ from seqlatent.data.share import sharing, total
 from seqlatent.errors import TrainingError
 from seqlatent.inference.training_protocols import LossTraining, OwnSelection, OwnTraining
 from seqlatent.models.base import SequenceModel
+from seqlatent.nn.devices import find_device
 from seqlatent.training import clock
 from seqlatent.training.augmentation import augment
 from seqlatent.training.batches import TrainingBatches
@@ -35,7 +36,6 @@ from seqlatent.training.checkpoint import save_state
 from seqlatent.training.options import TrainingOptions, choose_batch_size, choose_window
 from seqlatent.training.parallel import (
     num_processes,
-    on_cpu,
     same_everywhere,
     share_of,
     sum_gradients,
@@ -64,7 +64,7 @@ class Trainer:
         from accelerate import Accelerator  # slow to import
 
         self.options, self.seed, self.model, self.valid = options, seed, model, valid
-        plain = on_cpu(device)
+        plain = find_device(device).type == "cpu"
         self.accelerator = Accelerator(
             cpu=plain, mixed_precision=None if plain else options.precision
         )
