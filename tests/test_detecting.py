@@ -148,7 +148,9 @@ def test_false_alarms_come_at_the_rate_that_was_asked_for(rate):
     for seed in range(40):
         c = calibration(true_surprise(ar(40, 500, 2 * seed)), rate, 2.0, "the process")
         x = ar(40, 500, 2 * seed + 1)
-        fresh = [follow(c, *pair).excess for pair in zip(true_surprise(x), x[..., None], strict=True)]
+        fresh = [
+            follow(c, *pair).excess for pair in zip(true_surprise(x), x[..., None], strict=True)
+        ]
         realised.append(1000 * float((np.concatenate(fresh) > 0).mean()))
     error = np.std(realised) / np.sqrt(len(realised))
     assert error < 0.08 * rate
@@ -220,7 +222,7 @@ def test_online_is_batch(name, memory):
         for s in data:
             s.x[10:12] = np.nan
             s.x[20, 1] = np.nan
-    c = calibrate(module, data, source="noise", false_alarms=300, memory=memory)
+    c = calibrate(module, data[1:], source="noise", false_alarms=300, half_life=2, memory=memory)
     found = detect(module, data[:1], c).steps
     detector = Detector(module, c)
     rows = [detector.update(row) for row in data.sequences[0].x]

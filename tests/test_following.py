@@ -90,21 +90,24 @@ def test_the_first_threshold_is_a_quantile():
 def test_the_rate_holds_where_surprise_drifts(change):
     """Asked 2 per thousand of 20,000 steps, 40 alarms, whose noise grows to three times what it
     was, doubles at once, or shrinks to a third. The threshold may lie lower in the end than it
-    began, by at most its half: 9 alarms fewer. One that stays sounds at hundreds."""
+    began, by at most its half, 9 alarms fewer, and higher by no more than 4 nats, 8 more. One that
+    stays sounds at hundreds."""
     for seed in range(2):
         x, v = drifting(20_000, change, seed)
         alarm = judged(x, v, 2.0).excess > 0
-        assert 31 <= alarm.sum() <= 44
+        assert 31 <= alarm.sum() <= 48
         assert alarm.sum() == runs(alarm)
         stays = follow(calibration([v[:2_000]], 2.0, 8.0, "noise"), v[2_000:], x[2_000:, None])
         assert change in ("none", "shrinks") or (stays.excess > 0).mean() > 0.1
 
 
-@pytest.mark.parametrize("rate", [0.5, 5.0, 200.0])
+@pytest.mark.parametrize("rate", [0.5, 5.0, 20.0])
 def test_the_number_of_alarms_is_what_the_threshold_has_moved_by(rate):
     """The sum of its steps, exactly: n = r T + (k_T - k_0) / 0.5, while k is above its least."""
     x, v = drifting(8_000, "growth", 4)
-    follower = Follower(calibration([v[:2_000]], rate, 2.0, "noise", 1_000, [x[:2_000, None]], (0,)))
+    follower = Follower(
+        calibration([v[:2_000]], rate, 2.0, "noise", 1_000, [x[:2_000, None]], (0,))
+    )
     first, alarms = follower.threshold, 0
     for surprise, value in zip(v[2_000:], x[2_000:], strict=True):
         alarms += follower.update(surprise, [value]).excess > 0
@@ -113,15 +116,42 @@ def test_the_number_of_alarms_is_what_the_threshold_has_moved_by(rate):
 
 
 def test_it_begins_at_the_rate():
-    """Two hundred series of 2,000 steps whose values have come before, one alarm asked for in each.
-    Values and surprise are dependent, and a moving mean is rare for several steps at once, so that
-    the sum's law is not exact: within a factor of two of 200."""
+    """Fifty series of 2,000 steps whose values have come before, each after a calibration on
+    as many: 100 alarms asked for. A calibration counts ten where two were asked for, so that k_0
+    has an error near 0.4 nats, which costs more alarms where it is too low: up to half as many
+    more."""
     alarms = 0
-    for seed in range(200):
+    for seed in range(50):
         x, v = drifting(2_000, "none", 100 + seed)
         c = calibration([v[:2_000]], 1.0, 8.0, "noise", 2_000, [x[:2_000, None]], (0,))
         alarms += int((follow(c, v, x[:, None]).excess[2_000:] > 0).sum())
-    assert 100 < alarms < 400
+    assert 75 < alarms < 160
+
+
+def test_fresh_series_have_false_alarms_at_the_rate_of_held_out_ones():
+    """Forty series of 500 steps of N(0, 1), surprise by the truth, after a calibration on as many:
+    40 alarms asked for in each of six repeats. Poisson's error of their mean is 2.6, and a
+    threshold from 40 alarms has one near 0.2 nats, that of a mean of six 3.3 alarms more."""
+    found = []
+    for seed in range(6):
+        x = np.random.default_rng(seed).normal(size=(80, 500, 1))
+        v = list(0.5 * x[..., 0] ** 2)
+        c = calibration(v[:40], 2.0, 8.0, "noise", 2_000, list(x[:40]), (0,))
+        fresh = [follow(c, *pair).excess for pair in zip(v[40:], x[40:], strict=True)]
+        found.append(int((np.array(fresh) > 0).sum()))
+    assert np.mean(found) == pytest.approx(40, abs=3 * np.hypot(2.6, 3.3))
+
+
+def test_the_first_threshold_has_as_many_alarms_as_asked_for():
+    """Exactly, of the scores it was found on, where ten or more are asked for; ten steps of 50 are
+    surely more than one in a thousand, and the law of rarities adds what is missing."""
+    score = np.random.default_rng(7).gamma(2, size=20_050)
+    k = first_threshold(score, 1e-3, True)
+    assert num_alarms(score[50:], k, 100) == 19  # k is the score of the twentieth
+    assert k == pytest.approx(gamma(2).isf(1e-3), abs=0.7)
+    few = first_threshold(score[:1_050], 1e-4, True)
+    ten = first_threshold(score[:1_050], 1e-2, True)
+    assert few - ten == pytest.approx(gamma(2).isf(1e-4) - gamma(2).isf(1e-2))
 
 
 def test_no_alarm_where_nothing_surprises():
@@ -146,17 +176,16 @@ def test_an_anomaly_is_found_after_drift():
 
 
 def test_a_level_that_is_left_step_by_step_is_found_by_values_alone():
-    """A random walk's model is never surprised by a slope of a tenth of its steps; the values go
-    where they have not been. Without channels nothing is found."""
-    rng = np.random.default_rng(5)
-    e = rng.normal(size=3_000)
-    x = np.convolve(e, 0.8 ** np.arange(60))[:3_000]
-    v = 0.5 * e**2
+    """The model is never surprised, and the values go where they have not been; without channels
+    nothing is found."""
+    x = np.convolve(np.random.default_rng(5).normal(size=3_000), 0.8 ** np.arange(60))[:3_000]
     x[2_500:2_600] += 0.15 * np.arange(100)
-    c = calibration([v[:1_000]], 1.0, 8.0, "noise", 2_000, [x[:1_000, None]], (0,))
-    assert (follow(c, v, x[:, None]).excess[2_500:2_600] > 0).any()
-    c = calibration([v[:1_000]], 1.0, 8.0, "noise", 2_000)
-    assert not (follow(c, v, x[:, None]).excess[2_500:2_600] > 0).any()
+    v = np.ones(3_000)
+    for channels, found in (((0,), True), ((), False)):
+        c = calibration([v[:1_000]], 1.0, 8.0, "noise", 2_000, [x[:1_000, None]], channels)
+        alarm = follow(c, v, x[:, None]).excess > 0
+        assert alarm[2_500:2_600].any() == found
+        assert alarm[2_000:2_500].sum() < 3
 
 
 def test_of_many_channels_the_rarest_counts():

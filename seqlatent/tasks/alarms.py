@@ -239,7 +239,9 @@ def scores(
         novelty.begin()
         there = ~np.isnan(v)
         rows = values[i][there].tolist() if values else [()] * int(there.sum())
-        found.append(np.array([novelty.update(*one) for one in zip(v[there].tolist(), rows, strict=True)]))
+        found.append(
+            np.array([novelty.update(*one) for one in zip(v[there].tolist(), rows, strict=True)])
+        )
     return found
 
 

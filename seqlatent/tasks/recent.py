@@ -60,7 +60,9 @@ class Recent:
         num = self._num_excesses()
         if len(known) < FEWEST:
             return 0.0
-        return self._rarity(bisect_right(known, x), known[0] - x, known[num] - sum(known[:num]) / num)
+        return self._rarity(
+            bisect_right(known, x), known[0] - x, known[num] - sum(known[:num]) / num
+        )
 
     def _num_excesses(self) -> int:
         return max(int(TAIL * len(self._by_size)), FEWEST_EXCESSES)
