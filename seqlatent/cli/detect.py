@@ -45,8 +45,8 @@ def detect(
     memory: Annotated[
         float,
         typer.Option(
-            help="Steps of each series that the score looks back on; 0: it is the smoothed surprise, "
-            "and the threshold stays as calibrated."
+            help="Steps of each series that the score looks back on; 0: it is the smoothed "
+            "surprise, and the threshold stays as calibrated."
         ),
     ] = 2000.0,
     gap: Annotated[

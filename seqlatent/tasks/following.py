@@ -1,8 +1,8 @@
-"""Alarms of a stream that hold their rate though it drifts: a threshold that follows the alarms, and
-a rest after each.
+"""Alarms of a stream that hold their rate though it drifts: a threshold that follows the alarms,
+and a rest after each.
 
-With e_t the score of a step (`seqlatent.tasks.novelty`) and r the rate of false alarms, the threshold
-follows by adaptive conformal inference (Gibbs and Candes 2021):
+With e_t the score of a step (`seqlatent.tasks.novelty`) and r the rate of false alarms, the
+threshold follows by adaptive conformal inference (Gibbs and Candes 2021):
 
     k_t+1 = k_t + 0.5 (1[alarm] - r),    alarm: e_t > k_t, and none in the rest before
 
@@ -16,8 +16,8 @@ which would otherwise go on for as long as the moving mean is lifted; published 
 have the like (KNN-CAD, Burnaev and Ishimtsev 2016).
 
 k_0 is found on held-out data (`first_threshold`): the one at which they have as many alarms as the
-rate asks for. Ten are the least to count; where fewer are asked for, k is found for ten, and what is
-missing added by the law of two independent rarities.
+rate asks for. Ten are the least to count; where fewer are asked for, k is found for ten, and what
+is missing added by the law of two independent rarities.
 """
 
 from collections.abc import Sequence

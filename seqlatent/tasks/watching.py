@@ -1,7 +1,7 @@
 """Anomalies online: one row of a series after the other, with the state carried between them.
 
-A `Detector` gives the surprise, the score and the alarm that `detect` gives when all rows have come,
-and reads each row once.
+A `Detector` gives the surprise, the score and the alarm that `detect` gives when all rows have
+come, and reads each row once.
 """
 
 from typing import Any, NamedTuple
@@ -71,4 +71,5 @@ class Detector:
         if np.isnan(surprise):
             return Watched(found.ds, np.nan, np.nan, np.nan, np.nan, np.nan, False)
         judged = self._follower.update(surprise, found.values.tolist())
-        return Watched(found.ds, surprise, *judged, judged.excess > 0)
+        smoothed, score, threshold, excess = map(float, judged)
+        return Watched(found.ds, surprise, smoothed, score, threshold, excess, excess > 0)
