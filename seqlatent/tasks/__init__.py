@@ -100,8 +100,9 @@ their rate holds where the data drift. What stays anomalous becomes ordinary: an
 something has changed, and not for how long. With `memory=0` the score is the moving mean of
 surprise, and the threshold stays; `false_alarms` is then the number of alarmed steps, all of an
 interval. It wants thousands of held-out steps, or a half-life of 2 in place of 8. Where the data
-drift away from those of the calibration, false alarms come more often then, and a warning says so from ten times the rate on. `score` of the table of steps can be
-compared along a series and between series.
+drift away from those of the calibration, false alarms come more often then, and a warning says so
+from ten times the rate on. `score` of the table of steps can be compared along a series and between
+series.
 
 The surprise of a step is high where the values are unlikely *or* the model expects them to spread
 widely. A series of which both calm and noisy stretches are ordinary has its alarms in the noisy
