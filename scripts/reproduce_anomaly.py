@@ -5,22 +5,26 @@ beats of a heart.
 
 FOLDER holds `nab.zip`, or `data/` and `labels/combined_windows.json` as in NAB's repository. Each
 of the 58 files has a model of its own, fitted without labels to its first 15 % of rows (at most
-750), which NAB does not score. The surprise of the whole file is then judged as `detect` does by
-default: the rows that the fit holds out (`VALID`) set the first threshold, and it follows.
-`--keep FOLDER` stores surprises and reads those that are there in place of a fit.
+750), which NAB does not score. The surprise and the values of the whole file are then judged as
+`detect` does by default, which begins with the surprise of the rows that the fit holds out
+(`VALID`). `--keep FOLDER` stores surprises and reads those that are there in place of a fit.
 
 Beside it stand simple detectors (`anomaly_simple.py`), each as it is and `followed`: its score in
-the place of surprise, judged in the same way.
+the place of surprise, judged in the same way; and `values alone`, with nothing in its place.
 
 Measures (`anomaly_measures.py`), of all files together:
 
     NAB, low FP, low FN NAB's three profiles, each with the one threshold that is best, chosen by
-                        the labels as in all published figures; a row's score is its excess
+                        the labels as in all published figures; a row's score is its excess, and a
+                        row in the rest after an alarm has none
     peaks               NAB, where a row counts only if its score is the highest of the last 100
     own                 NAB without any choice by labels: an alarm is the first row of an interval
                         of alarm at one false alarm per thousand rows
-    ROC, PR             areas under the curves over rows, means over files with windows
+    ROC, PR             areas under the curves over rows, by the score without threshold and rest;
+                        means over files with windows
     alarmed, intervals  per thousand rows outside windows, at the detector's own threshold
+
+`--groups` shows NAB's score of each folder of the benchmark as well.
 
 `--heart FILE` is the excerpt of MIT-BIH, `data,label`: fitted to the first 15 % of rows, ROC and PR
 of the others.
@@ -70,10 +74,12 @@ PUBLISHED = {  # NAB's repository at ea702d7, results/final_results.json and REA
 
 
 class Judged(NamedTuple):
-    """Of a file: its labels, the (T,) score of its rows, and the (T,) bool alarms."""
+    """Of a file: its labels, the (T,) score of its rows, that score over the threshold, NaN in a
+    rest, and the (T,) bool alarms."""
 
     known: Labels
     score: np.ndarray
+    excess: np.ndarray
     alarm: np.ndarray
 
 
@@ -87,15 +93,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the fits")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--keep", type=Path, help="folder of surprises, written and read")
+    parser.add_argument("--groups", action="store_true", help="show each folder's score as well")
     parser.add_argument(
         "--out", type=Path, default=Path("reproduce.json"), help="JSON file of rows"
     )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     found: dict[str, list[Judged]] = {}
+    names: list[str] = []
     try:
         for name, table, known in read(args.data, args.files):
             start = time.process_time()
+            names.append(name)
             for method, judged in of_file(name, table, known, args):
                 found.setdefault(method, []).append(judged)
                 row = {"file": name, "method": method, **measures([judged])}
@@ -113,6 +122,8 @@ def main() -> int:
     for name, three in PUBLISHED.items():
         lines.append([f"published: {name}", *(f"{v:.1f}" for v in three), *blank])
     show(["method", *columns], lines)
+    if args.groups:
+        show_groups(names, found)
     if beats:
         lines = [[m, *(f"{a:.3f}" for a in over_rows(judged))] for m, judged in beats.items()]
         show(["mitdb", *AREAS], lines)
@@ -125,11 +136,27 @@ def main() -> int:
 def of_file(name: str, table: pd.DataFrame, known: Labels, args: argparse.Namespace):
     """Every method, and what it makes of a file."""
     yield "relative entropy", plain(known, relative_entropy(table))
+    x = table["y"].to_numpy(dtype=float)
+    yield "values alone", followed(known, np.zeros(len(x)), x)
     for method, score in SIMPLE.items():
         yield method, plain(known, score(table))
-        yield f"{method}, followed", followed(known, score(table))
+        yield f"{method}, followed", followed(known, score(table), x)
     for entry in args.models:
-        yield entry, followed(known, surprise(name, table, entry, args))
+        yield entry, followed(known, surprise(name, table, entry, args), x)
+
+
+def show_groups(names: list[str], found: dict[str, list[Judged]]) -> None:
+    """NAB's score of each folder, at the threshold that is best for it alone."""
+    folders = [name.split("/")[0] for name in names]
+    groups = list(dict.fromkeys(folders))
+    lines = []
+    for method, files in found.items():
+        mine = [
+            [(f.known, f.excess) for f, own in zip(files, folders, strict=True) if own == group]
+            for group in groups
+        ]
+        lines.append([method, *(f"{nab_score(group):.1f}" for group in mine)])
+    show(["method", *groups], lines)
 
 
 def table_row(method: str, row: dict[str, float]) -> list[str]:
@@ -138,12 +165,12 @@ def table_row(method: str, row: dict[str, float]) -> list[str]:
 
 def measures(files: list[Judged]) -> dict[str, float]:
     """Of some files together, by name."""
-    scores = [(known, score) for known, score, _ in files]
+    scores = [(judged.known, judged.excess) for judged in files]
     peaks = [(known, highest_of_the_last(score)) for known, score in scores]
-    first = [alarm & ~np.append(False, alarm[:-1]) for _, _, alarm in files]
+    first = [alarm & ~np.append(False, alarm[:-1]) for *_, alarm in files]
     pairs = [over_rows(judged) for judged in files if judged.known.num_windows]
     roc, pr = np.mean(pairs, axis=0).tolist() if pairs else (np.nan, np.nan)
-    outside = [known.scored & ~known.anomalous for known, _, _ in files]
+    outside = [known.scored & ~known.anomalous for known, *_ in files]
     thousands = sum(int(rows.sum()) for rows in outside) / 1000
 
     def rate(alarms: list[np.ndarray]) -> float:
@@ -156,7 +183,7 @@ def measures(files: list[Judged]) -> dict[str, float]:
         "own": nab_score(onsets, 1.0),
         "ROC": roc,
         "PR": pr,
-        "alarmed": rate([alarm for _, _, alarm in files]),
+        "alarmed": rate([alarm for *_, alarm in files]),
         "intervals": rate(first),
     }
 
@@ -227,15 +254,17 @@ def plain(known: Labels, score: np.ndarray) -> Judged:
     these are all alike."""
     held_out = score[held_out_rows(len(score))]
     c = calibration([held_out], RATE, 0.0, "the rows held out")
-    return Judged(known, score, score > max(c.threshold, float(np.nanmax(held_out))))
+    return Judged(known, score, score, score > max(c.threshold, float(np.nanmax(held_out))))
 
 
-def followed(known: Labels, score: np.ndarray) -> Judged:
-    """By the threshold of `detect` with its defaults."""
-    held_out = score[held_out_rows(len(score))]
-    c = calibration([held_out], RATE, HALF_LIFE, "the rows held out", MEMORY)
-    excess = follow(c, score).excess
-    return Judged(known, excess, excess > 0)
+def followed(known: Labels, surprise: np.ndarray, x: np.ndarray) -> Judged:
+    """As `detect` does with its defaults, of (T,) surprise and values."""
+    rows, x = held_out_rows(len(x)), x[:, None]
+    c = calibration(
+        [surprise[rows]], RATE, HALF_LIFE, "the rows held out", MEMORY, [x[rows]], channels=(0,)
+    )
+    found = follow(c, surprise, x)
+    return Judged(known, found.score, found.excess, found.excess > 0)
 
 
 def held_out_rows(num_rows: int) -> slice:

@@ -149,10 +149,11 @@ class Fitted(Online):
             calibrate: data that set the threshold; of the file or bundled set that the model was
                 fitted to, the part that was held out. By default that part, where it is known: of
                 a fit in this process, or to a bundled data set.
-            false_alarms: alarmed steps per thousand of the calibration's data.
+            false_alarms: alarms per thousand steps of ordinary data.
             half_life: of the smoothing of surprise, in steps; 0: none.
-            memory: steps that the threshold remembers as it follows the surprise of each series,
-                so that the rate of alarms holds where surprise drifts; 0: it stays.
+            memory: steps of each series that the score looks back on, so that the rate of alarms
+                holds where the data drift; 0: it is the smoothed surprise, and the threshold stays
+                as calibrated.
             gap: the most steps without alarm, side by side, that one interval may span.
             num_particles, seed: of an estimated density.
             progress: show a bar.

@@ -23,6 +23,7 @@ def test_tables_and_picture(run, rnn_run, place):
         "ds",
         "surprise",
         "smoothed",
+        "score",
         "threshold",
         "excess",
         "alarm",

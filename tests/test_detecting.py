@@ -131,9 +131,10 @@ def test_one_step_sounds_the_alarm_for_about_a_half_life():
     c = calibration([rng.exponential(size=5_000)], 1.0, 2.0, "noise")
     v = np.full(100, c.mean - 0.1)
     v[50] = 1e6
-    assert np.flatnonzero(follow(c, v).excess > 0).tolist() == [50, 51]
+    x = np.zeros((100, 1))
+    assert np.flatnonzero(follow(c, v, x).excess > 0).tolist() == [50, 51]
     c = calibration([rng.exponential(size=5_000)], 1.0, 2.0, "noise", 2_000)
-    assert np.flatnonzero(follow(c, v).excess > 0).tolist() == [50, 51]
+    assert np.flatnonzero(follow(c, v, x).excess > 0).tolist() == [50]
 
 
 # -- false alarms ----------------------------------------------------------------------------------
@@ -146,7 +147,10 @@ def test_false_alarms_come_at_the_rate_that_was_asked_for(rate):
     realised = []
     for seed in range(40):
         c = calibration(true_surprise(ar(40, 500, 2 * seed)), rate, 2.0, "the process")
-        fresh = [follow(c, v).excess for v in true_surprise(ar(40, 500, 2 * seed + 1))]
+        x = ar(40, 500, 2 * seed + 1)
+        fresh = [
+            follow(c, *pair).excess for pair in zip(true_surprise(x), x[..., None], strict=True)
+        ]
         realised.append(1000 * float((np.concatenate(fresh) > 0).mean()))
     error = np.std(realised) / np.sqrt(len(realised))
     assert error < 0.08 * rate
@@ -218,11 +222,11 @@ def test_online_is_batch(name, memory):
         for s in data:
             s.x[10:12] = np.nan
             s.x[20, 1] = np.nan
-    c = calibrate(module, data, source="noise", false_alarms=300, memory=memory)
+    c = calibrate(module, data[1:], source="noise", false_alarms=300, half_life=2, memory=memory)
     found = detect(module, data[:1], c).steps
     detector = Detector(module, c)
     rows = [detector.update(row) for row in data.sequences[0].x]
-    for column in ("surprise", "smoothed", "threshold", "excess"):
+    for column in ("surprise", "smoothed", "score", "threshold", "excess"):
         online = [getattr(row, column) for row in rows]
         np.testing.assert_allclose(online, found[column], rtol=1e-5, atol=1e-5)
     assert [row.alarm for row in rows] == found["alarm"].tolist()

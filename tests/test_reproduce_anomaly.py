@@ -168,7 +168,7 @@ def test_the_table(anomaly, tmp_path, monkeypatch, capsys):
     assert "mitdb" in captured.out
     rows = json.loads(out.read_text())["anomaly"]
     names = ("real/none", "real/one", "real/twice")
-    assert [row["file"] for row in rows] == [name for name in names for _ in range(6)]
+    assert [row["file"] for row in rows] == [name for name in names for _ in range(7)]
     naive = [row for row in rows if row["method"] == "seasonal naive"][1:]
     assert min(row["ROC"] for row in naive) > 0.7
     assert min(row["NAB"] for row in naive) > 80

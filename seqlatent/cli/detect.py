@@ -30,7 +30,7 @@ def detect(
     data: Data,
     *,
     false_alarms: Annotated[
-        float, typer.Option(help="Alarmed steps per thousand of ordinary data.")
+        float, typer.Option(help="Alarms per thousand steps of ordinary data.")
     ] = 1.0,
     calibrate: Annotated[
         str | None,
@@ -42,12 +42,12 @@ def detect(
     ] = None,
     half_life: Annotated[
         float, typer.Option(help="Half-life of the smoothing, in steps; 0: none.")
-    ] = 2.0,
+    ] = 8.0,
     memory: Annotated[
         float,
         typer.Option(
-            help="Steps that the threshold remembers as it follows the surprise of each series; "
-            "0: it stays as calibrated."
+            help="Steps of each series that the score looks back on; 0: it is the smoothed "
+            "surprise, and the threshold stays as calibrated."
         ),
     ] = 2000.0,
     gap: Annotated[
@@ -77,10 +77,12 @@ def detect(
 ) -> None:
     """Find anomalies: intervals of steps that surprise the model.
 
-    Surprise is -log p(x_t | x_{<t}), in nats. An alarm is raised where its moving mean is above a
-    threshold that held-out data exceed at the rate of --false-alarms, and which then follows the
-    surprise of each series, so that the rate holds where surprise drifts. With a folder of Parquet
-    files as data and folders as --out and --steps-out, tables are written in parts.
+    Surprise is -log p(x_t | x_{<t}), in nats. A step's score is how rare the moving mean of its
+    surprise and its values are among the last ones. An alarm is raised where the score is above a
+    threshold, which begins at the rate of --false-alarms and follows the alarms of each series, so
+    that the rate holds where the data drift; a rest after each makes one alarm of one event. With a
+    folder of Parquet files as data and folders as --out and --steps-out, tables are written in
+    parts.
     """
     from seqlatent.api import load_model
     from seqlatent.data.readers import load_like

@@ -1,4 +1,4 @@
-"""Pictures of alarms: the series above, their surprise and its threshold below, alarms shaded."""
+"""Pictures of alarms: the series above, their score and its threshold below, alarms shaded."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ import pandas as pd
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
-from seqlatent.plots.figure import ALERT, INK, SOFT, finish, format_dates, new_figure
+from seqlatent.plots.figure import ALERT, INK, finish, format_dates, new_figure
 from seqlatent.plots.rolls import MAX_CURVES, channel_limits, draw_roll
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def plot_alarms(
         mine = steps[steps["unique_id"] == name]
         spans = alarms[alarms["unique_id"] == name]
         top.set_title(f"{data.name} {name}: {_counted(len(spans))}", fontsize=9, loc="left")
-        _surprise(bottom, s, pd.DataFrame(mine), rolled=limits is not None)
+        _score(bottom, s, pd.DataFrame(mine), rolled=limits is not None)
         if limits is None:
             for d, target in enumerate(data.targets):
                 color = INK if data.num_channels == 1 else None
@@ -62,15 +62,14 @@ def plot_alarms(
     return finish(figure, path)
 
 
-def _surprise(ax: "Axes", s: Sequence, steps: pd.DataFrame, rolled: bool) -> None:
+def _score(ax: "Axes", s: Sequence, steps: pd.DataFrame, rolled: bool) -> None:
     ds = np.asarray(steps["ds"])
     at = np.searchsorted(s.ds, ds.astype(s.ds.dtype)) if rolled else ds
-    ax.plot(at, np.asarray(steps["surprise"]), color=SOFT, linewidth=0.6, label="surprise")
-    ax.plot(at, np.asarray(steps["smoothed"]), color=INK, linewidth=1.0, label="smoothed")
+    ax.plot(at, np.asarray(steps["score"]), color=INK, linewidth=0.8, label="score")
     threshold = np.asarray(steps["threshold"])
     ax.plot(at, threshold, color=ALERT, linewidth=0.8, linestyle="--", label="threshold")
-    ax.set_ylabel("surprise, nats", fontsize=8)
-    ax.legend(fontsize=7, frameon=False, ncols=3)
+    ax.set_ylabel("score, nats", fontsize=8)
+    ax.legend(fontsize=7, frameon=False, ncols=2)
 
 
 def _edges(s: Sequence, start, end, rolled: bool) -> tuple:

@@ -86,21 +86,23 @@ A score is log p(x_{1:T}) of a sequence, in nats.
 
 Anomalies
 ---------
-`detect` raises an alarm where the moving mean of the surprise -log p(x_t | x_{<t}) is above a
-threshold, and gives the intervals of alarm. `false_alarms` is the number of alarmed steps per
-thousand. The threshold begins where the data that it is calibrated on exceed it at that rate:
-those that the fit held out, where they are known, or others (`calibrate`). Give it data without
-anomalies: those in it raise the threshold. `seqlatent.tasks.alarms` has the formulas. The first
-steps of a series that begins anew are often more surprising than those of held-out data that
-continue a series.
+`detect` scores each step by how rare two things are among the last `memory` steps: the moving mean
+of the surprise -log p(x_t | x_{<t}), and the values themselves, which tell of what the model takes
+for ordinary as it goes along (`seqlatent.tasks.novelty`). An alarm is a score above a threshold,
+with a rest of at most 100 steps after it. `false_alarms` is the number of alarms per thousand
+steps. The threshold begins where the data that it is calibrated on have alarms at that rate: those
+that the fit held out, where they are known, or others (`calibrate`). Give it data without
+anomalies: those in it raise the threshold. Of a series that begins anew the values cannot be rare
+for its first 50 steps.
 
-From there on the threshold follows the surprise of each series (`seqlatent.tasks.following`), about
-that of the last `memory` steps, so that the rate of alarms holds where surprise drifts. What stays
-anomalous therefore becomes ordinary within some dozens of steps: an alarm says that something has
-changed, and not for how long. With `memory=0` the threshold stays; where the data drift away from
-those of the calibration, false alarms come more often then, and a warning says so from ten times
-the rate on. `excess` of the table of steps is a score that can be compared along a series and
-between series.
+From there on the threshold follows the alarms of each series (`seqlatent.tasks.following`), so that
+their rate holds where the data drift. What stays anomalous becomes ordinary: an alarm says that
+something has changed, and not for how long. With `memory=0` the score is the moving mean of
+surprise, and the threshold stays; `false_alarms` is then the number of alarmed steps, all of an
+interval. It wants thousands of held-out steps, or a half-life of 2 in place of 8. Where the data
+drift away from those of the calibration, false alarms come more often then, and a warning says so
+from ten times the rate on. `score` of the table of steps can be compared along a series and between
+series.
 
 The surprise of a step is high where the values are unlikely *or* the model expects them to spread
 widely. A series of which both calm and noisy stretches are ordinary has its alarms in the noisy

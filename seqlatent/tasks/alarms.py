@@ -1,18 +1,20 @@
-"""From the surprise of single steps to alarms: smoothing, a threshold by false alarms, intervals.
+"""From the surprise of single steps to alarms: smoothing, calibration, intervals.
 
 Smoothed surprise. A moving mean of v_t = -log p(x_t | x_{<t}) with weights that fall by half in
 `half_life` steps:
 
     s_t = (1 - a) s_{t-1} + a v_t,    a = 1 - 2^(-1 / half_life)
 
-and s_0 the mean of the calibration. A missing step is passed over. The default of 2 steps was
-chosen on simulated N(0, 1) steps, at one false alarm per thousand: a single step of 3.5 standard
-deviations is then found half of the time, where it takes 3.3 without smoothing, and twenty steps
-that are shifted by 1.5 deviations are found in 83 % of cases in place of 53 %. A half-life of 5
-finds few more of the latter (90 %) and loses single steps (3.9).
+and s_0 the mean of the calibration. A missing step is passed over. A longer half-life finds shifts
+and stronger noise, a shorter one single steps: of simulated N(0, 1) steps, at one false alarm per
+thousand and a threshold that stays, half of all single steps of 3.3 standard deviations are found
+without smoothing, of 3.5 with a half-life of 2 and of 3.9 with 5; twenty steps that are shifted by
+1.5 deviations in 53, 83 and 90 % of cases. The default of 8 serves the score that follows
+(`seqlatent.tasks.following`), which finds single steps by their values as well.
 
-Threshold. The upper quantile of s over held-out steps: the empirical one down to a rate of 5 %, and
-beyond it that of a generalised Pareto law of the excess over the 95 % quantile,
+A threshold that stays (memory 0). The upper quantile of s over held-out steps: the empirical one
+down to a rate of 5 %, and beyond it that of a generalised Pareto law of the excess over the 95 %
+quantile,
 
     P(s > u + y) = 0.05 (1 + xi y / sigma)^(-1 / xi),
 
@@ -22,7 +24,7 @@ The rate is right on average where there is enough to calibrate on: for 1 alarme
 of an AR(1), thresholds from 20,000 steps gave 1.05 on fresh steps (standard deviation 0.36 between
 calibrations), thresholds from 2,000 steps 1.4 (1.5), because too low a threshold costs more alarms
 than one that is as much too high saves. That holds for data like those of the calibration; where
-surprise drifts, the threshold has to follow it (`seqlatent.tasks.following`), as by default.
+surprise drifts, score and threshold have to follow it, as by default.
 """
 
 from dataclasses import dataclass
@@ -31,14 +33,16 @@ import numpy as np
 import pandas as pd
 
 from seqlatent.errors import InputError
+from seqlatent.tasks.novelty import Novelty, novelty_quantile
 from seqlatent.text import counted
 
-HALF_LIFE = 2.0  # steps
+HALF_LIFE = 8.0  # steps
 MEMORY = 2000.0  # steps
 TAIL = 0.05  # share of steps that the tail is fitted to
 FEWEST = 50  # steps to calibrate on
 FEWEST_EXCESSES = 20
-SMALLEST = 1e-3  # mean excess, in nats and in standard deviations of the smoothed surprise
+FEWEST_ALARMS = 10
+LONGEST_REST = 100  # steps
 HIGHEST = 2.0  # thresholds, above the mean, that one step can lift the smoothed surprise to
 
 
@@ -127,12 +131,14 @@ def generalised_pareto(excess: np.ndarray) -> tuple[float, float]:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """A threshold of smoothed surprise, and what it was found on.
+    """What alarms begin with, and the data that it was found on.
 
     Attributes:
-        false_alarms: alarmed steps per thousand that it stands for.
+        false_alarms: alarms per thousand steps that it stands for; of a threshold that stays,
+            alarmed steps.
         half_life: of the smoothing, in steps; 0: none.
-        memory: steps that the threshold remembers as it follows the surprise; 0: it stays.
+        memory: steps that the score looks back on; 0: it is the smoothed surprise, and the
+            threshold stays.
         threshold: nats; the first one, where it follows.
         mean: of the surprise, nats: what smoothing begins with.
         highest: surprise that enters the smoothing is cut here, so that one step, however
@@ -140,9 +146,8 @@ class Calibration:
             threshold that stays.
         num_steps: steps that it was found on.
         source: what these are, in words.
-        share: of the steps that are above the level of the tail.
-        level, scale: that level and the mean excess above it, nats.
-        least_scale: below which the mean excess does not go, nats.
+        recent: (n,) smoothed surprise of these, at most `memory` of them; of a score that follows.
+        channels: those whose values the score looks at; labels have no order to be far out in.
     """
 
     false_alarms: float
@@ -153,22 +158,23 @@ class Calibration:
     highest: float
     num_steps: int
     source: str
-    share: float
-    level: float
-    scale: float
-    least_scale: float
+    recent: np.ndarray
+    channels: tuple[int, ...]
 
     def to_text(self) -> str:
         steps = counted(self.num_steps, "step")
-        first = " at first" if self.memory else ""
+        if self.memory:
+            return (
+                f"threshold {self.threshold:.3f} nats of rarity at first, for "
+                f"{self.false_alarms:g} false alarms per thousand steps; begun on {steps} of "
+                f"{self.source}, and follows the last {self.memory:g} steps of each series"
+            )
         text = (
-            f"threshold {self.threshold:.3f} nats{first}, for a rate of false alarms of "
+            f"threshold {self.threshold:.3f} nats, for a rate of false alarms of "
             f"{self.false_alarms:g} per thousand steps; calibrated on {steps} of {self.source}"
         )
         if self.num_steps * self.false_alarms < 1000:
             text += ", too few to hold such an alarm: the threshold is extrapolated"
-        if self.memory:
-            text += f"; it follows the surprise of about the last {self.memory:g} steps"
         return text
 
 
@@ -178,18 +184,22 @@ def calibration(
     half_life: float,
     source: str,
     memory: float = 0.0,
+    values: list[np.ndarray] | None = None,
+    channels: tuple[int, ...] = (),
 ) -> Calibration:
-    """The threshold above which the smoothed surprise of held-out series is at the given rate.
+    """What the alarms of series begin with, by held-out ones.
 
-    One that stays has a Pareto tail. One that follows begins with an exponential tail, and corrects
-    itself.
+    A threshold that stays is exceeded there at the given rate. One that follows begins where they
+    have alarms at that rate, and surprise is ranked among theirs first.
 
     Args:
         surprise: (T,) nats of every series, NaN where missing.
-        false_alarms: alarmed steps per thousand, in (0, 1000).
+        false_alarms: alarms per thousand steps, in (0, 1000).
         half_life: of the smoothing, steps.
         source: what the series are, for messages.
-        memory: steps that the threshold remembers as it follows the surprise; 0: it stays.
+        memory: steps that the score looks back on; 0: the threshold stays.
+        values: (T, D) of every series, NaN where missing; needed for channels.
+        channels: whose values the score looks at.
 
     Raises:
         InputError: for too few steps.
@@ -198,23 +208,71 @@ def calibration(
     seen = seen[~np.isnan(seen)]
     mean = float(seen.mean()) if len(seen) else 0.0
     smoothed = np.concatenate([smooth(v, half_life, mean) for v in surprise] or [seen])
+    smoothed = smoothed[~np.isnan(smoothed)]
     try:
-        tail = Tail.of(smoothed[~np.isnan(smoothed)])
+        tail = Tail.of(smoothed)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     rate = false_alarms / 1000
-    share = max(TAIL, rate)
-    level = float(np.quantile(tail.values, 1 - share))
-    least = SMALLEST * (1 + float(tail.values.std()))
-    excess = tail.values[tail.values > level] - level
-    scale = max(float(excess.mean()) if len(excess) else 0.0, least)
-    threshold = level + scale * float(np.log(share / rate)) if memory else tail.quantile(rate)
-    above = HIGHEST * max(threshold - mean, 0.0) / weight_of(half_life)
-    highest = max(mean + above, float(tail.values[-1])) if half_life else np.inf
+    if memory:
+        kept = np.linspace(0, len(smoothed) - 1, min(len(smoothed), int(memory))).astype(int)
+        highest, recent = np.inf, smoothed[kept]
+        novelty = Novelty(weight_of(half_life), mean, memory, channels)
+        score = np.concatenate(scores(novelty, surprise, values))
+        threshold = first_threshold(score, rate, bool(channels))
+    else:
+        threshold, recent = tail.quantile(rate), np.zeros(0)
+        above = HIGHEST * max(threshold - mean, 0.0) / weight_of(half_life)
+        highest = max(mean + above, float(tail.values[-1])) if half_life else np.inf
     return Calibration(
-        false_alarms, half_life, memory, threshold, mean, highest, len(seen), source, share, level,
-        scale, least,
+        false_alarms, half_life, memory, threshold, mean, highest, len(seen), source, recent,
+        channels,
     )  # fmt: skip
+
+
+def scores(
+    novelty: Novelty, surprise: list[np.ndarray], values: list[np.ndarray] | None
+) -> list[np.ndarray]:
+    """Of the steps of every series that have a surprise."""
+    found = []
+    for i, v in enumerate(surprise):
+        novelty.begin()
+        there = ~np.isnan(v)
+        rows = values[i][there].tolist() if values else [()] * int(there.sum())
+        found.append(
+            np.array([novelty.update(*one) for one in zip(v[there].tolist(), rows, strict=True)])
+        )
+    return found
+
+
+def first_threshold(score: np.ndarray, rate: float, two: bool) -> float:
+    """k_0 of `seqlatent.tasks.following`, nats: (n,) scores of held-out steps exceed it as often as
+    n times the rate asks for, each time but for those in the rest after."""
+    score = score[FEWEST:]  # before, nothing is rare
+    expected = novelty_quantile(rate, two)
+    if len(score) < FEWEST:
+        return expected
+    counted_rate = max(rate, FEWEST_ALARMS / len(score))
+    low, high = 0.0, float(score.max())
+    for _ in range(40):
+        k = (low + high) / 2
+        enough = num_alarms(score, k, rest_of(counted_rate)) >= counted_rate * len(score)
+        low, high = (k, high) if enough else (low, k)
+    return high + expected - novelty_quantile(counted_rate, two)
+
+
+def num_alarms(score: np.ndarray, threshold: float, rest: int) -> int:
+    """Times that a score exceeds a threshold, but for the steps of rest after each."""
+    num, next_one = 0, 0
+    for t in np.flatnonzero(score > threshold).tolist():
+        if t >= next_one:
+            num, next_one = num + 1, t + rest + 1
+    return num
+
+
+def rest_of(rate: float) -> int:
+    """Steps without another alarm after one."""
+    return min(LONGEST_REST, round(0.1 / rate))
 
 
 def weight_of(half_life: float) -> float:

@@ -1,9 +1,9 @@
-"""Anomalies: steps whose smoothed surprise is above a threshold, which held-out data have set and
-which follows the surprise of the steps before.
+"""Anomalies: steps whose surprise and values are rarer, among those before, than a threshold that
+follows the alarms.
 
-The surprise of a step is -log p(x_t | x_{<t}), in nats; `seqlatent.tasks.alarms` has the
-smoothing, the first threshold and the intervals of alarm, `seqlatent.tasks.following` what becomes
-of the threshold. `seqlatent.tasks.watching` does the same one row at a time.
+The surprise of a step is -log p(x_t | x_{<t}), in nats; `seqlatent.tasks.following` has the score
+and its threshold, `seqlatent.tasks.alarms` the smoothing, the threshold that stays and the
+intervals of alarm. `seqlatent.tasks.watching` does the same one row at a time.
 """
 
 import logging
@@ -51,10 +51,10 @@ class Detection:
         data: what was looked at.
         alarms: a row per interval of alarm: `unique_id, start, end`, `length` in scored steps,
             `peak`, the step of the greatest surprise, and that `surprise` in nats.
-        steps: a row per step: `unique_id, ds, surprise, smoothed, threshold, excess, alarm`; nats,
-            NaN where nothing was scored. `excess` is that of the smoothed surprise over the
-            threshold, in mean excesses of the tail at that time: a score that can be compared
-            where surprise drifts; alarms have it above 0.
+        steps: a row per step: `unique_id, ds, surprise, smoothed, score, threshold, excess, alarm`;
+            nats, NaN where nothing was scored. `score` is the rarity of the step, one scale for all
+            series; with a threshold that stays the smoothed surprise. `excess` is that over the
+            threshold, above 0 in an alarm and NaN in the rest after one.
         calibration: the threshold to begin with, and what it was found on.
     """
 
@@ -65,11 +65,11 @@ class Detection:
 
     @property
     def threshold(self) -> float:
-        """Of the smoothed surprise, nats; the first one, where it follows."""
+        """Of the score, nats; the first one, where it follows."""
         return self.calibration.threshold
 
     def plot(self, path: str | Path | None = None) -> "Figure":
-        """Draw the series with the most surprising alarms, shaded, over their surprise."""
+        """Draw the series with the most surprising alarms, shaded, over their score."""
         return plot_alarms(self.data, self.steps, self.alarms, path)
 
     def to_text(self) -> str:
@@ -112,7 +112,7 @@ def detect(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Detection:
-    """Find the intervals in which the smoothed surprise is above a threshold.
+    """Find the intervals in which the score is above a threshold.
 
     Args:
         model: a fitted model with a likelihood.
@@ -132,7 +132,7 @@ def detect(
     alarms: list[tuple[Any, ...]] = []
     parts: list[pd.DataFrame] = []
     for s, v in zip(data, surprise, strict=True):
-        smoothed, threshold, excess = follow(calibrated, v)
+        smoothed, score, threshold, excess = follow(calibrated, v, s.x)
         alarm = excess > 0  # NaN is not
         seen = ~np.isnan(v)
         for start, end in intervals(alarm, seen, gap):
@@ -140,8 +140,8 @@ def detect(
             length = int(seen[start : end + 1].sum())
             alarms.append((s.unique_id, s.ds[start], s.ds[end], length, s.ds[peak], v[peak]))
         kept = s.recorded
-        part = {"ds": s.ds, "surprise": v, "smoothed": smoothed, "threshold": threshold,
-                "excess": excess, "alarm": alarm}  # fmt: skip
+        part = {"ds": s.ds, "surprise": v, "smoothed": smoothed, "score": score,
+                "threshold": threshold, "excess": excess, "alarm": alarm}  # fmt: skip
         columns = {name: column[kept] for name, column in part.items()}
         parts.append(pd.DataFrame({"unique_id": s.unique_id, **columns}))
     table = pd.DataFrame(alarms, columns=pd.Index(ALARMS))
@@ -183,16 +183,16 @@ def calibrate(
     num_particles: int = 64,
     seed: int = 0,
 ) -> Calibration:
-    """The threshold that so many of a thousand steps of ordinary data exceed.
+    """What alarms begin with that come so often in a thousand steps of ordinary data.
 
     Args:
         model: a fitted model with a likelihood.
         data: held-out sequences, without anomalies as far as that is known.
         source: what the data are, for messages.
-        false_alarms: alarmed steps per thousand.
+        false_alarms: alarms per thousand steps.
         half_life: of the smoothing, in steps; 0: none.
-        memory: steps that the threshold remembers as it follows the surprise of each series, see
-            `seqlatent.tasks.following`; 0: it stays.
+        memory: steps that the score looks back on in each series, see `seqlatent.tasks.following`;
+            0: it is the smoothed surprise, and the threshold stays.
         num_particles, seed: of an estimated density.
 
     Raises:
@@ -208,8 +208,13 @@ def calibrate(
         raise InputError(f"half_life={half_life} is a number of steps, 0 or more")
     if not is_number(memory) or not (memory == 0 or FEWEST <= memory < np.inf):
         raise InputError(f"memory={memory} is a number of steps, {FEWEST} or more, or 0")
-    _, found = surprises(model, data, num_particles, seed)
-    return calibration(found, float(false_alarms), float(half_life), source, float(memory))
+    data, found = surprises(model, data, num_particles, seed)
+    described = model.description
+    ordered = (d for d, c in enumerate(described.channels) if c.name not in described.categories)
+    return calibration(
+        found, float(false_alarms), float(half_life), source, float(memory),
+        [s.x for s in data], tuple(ordered),
+    )  # fmt: skip
 
 
 def surprises(

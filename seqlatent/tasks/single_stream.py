@@ -63,6 +63,7 @@ class Stream:
             float(r.tail_probability[0]),
             None if r.latents is None else r.latents[0],
             None if r.scales is None else r.scales[0],
+            r.values[0],
             None if r.intervals is None else r.intervals.of(0),
         )
 

@@ -59,6 +59,7 @@ class Streamed(NamedTuple):
         latents: (Z,) means of p(z_t | x_{1:t}), or (K,) p(s_t | x_{1:t}) of regimes; None for a
             model without.
         scales: (Z,) standard deviations of the latents; None without, and of regimes.
+        values: (D,) x_t as it was read: NaN where missing, the codes of labels.
         intervals: those that x_t was expected in, given x_{<t}; None if none were asked for.
     """
 
@@ -68,6 +69,7 @@ class Streamed(NamedTuple):
     tail_probability: float
     latents: np.ndarray | None
     scales: np.ndarray | None
+    values: np.ndarray
     intervals: Intervals | None = None
 
 
@@ -81,6 +83,7 @@ class StreamedRows(NamedTuple):
         kind: of all.
         latents, scales: (N, Z), or (N, K) and None, or None.
         regimes: whether the latents are probabilities of regimes.
+        values: (N, D).
         intervals: of all, or None.
     """
 
@@ -92,6 +95,7 @@ class StreamedRows(NamedTuple):
     latents: np.ndarray | None
     scales: np.ndarray | None
     regimes: bool
+    values: np.ndarray
     intervals: Intervals | None = None
 
     def columns(self) -> dict[str, Any]:

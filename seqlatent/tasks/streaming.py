@@ -110,6 +110,7 @@ class Streams:
             found.latents,
             found.scales,
             isinstance(self.model, Regimes),
+            parsed.x,
             None if ends is None else self._maker.intervals(ends),
         )
 

@@ -1,7 +1,7 @@
 """Anomalies online: one row of a series after the other, with the state carried between them.
 
-A `Detector` gives the surprise, the smoothed surprise and the alarm that `detect` gives when all
-rows have come, and reads each row once.
+A `Detector` gives the surprise, the score and the alarm that `detect` gives when all rows have
+come, and reads each row once.
 """
 
 from typing import Any, NamedTuple
@@ -22,14 +22,16 @@ class Watched(NamedTuple):
         ds: the step.
         surprise: -log p(x_t | x_{<t}), nats; NaN where nothing was scored.
         smoothed: the same, smoothed.
+        score: the rarity of the step, nats; with a threshold that stays the smoothed surprise.
         threshold: nats.
-        excess: of the smoothed surprise over it, in mean excesses of the tail.
-        alarm: whether it is above the threshold.
+        excess: of the score over it; NaN in the rest after an alarm.
+        alarm: whether the score is above the threshold.
     """
 
     ds: Any
     surprise: float
     smoothed: float
+    score: float
     threshold: float
     excess: float
     alarm: bool
@@ -55,7 +57,7 @@ class Detector:
 
     @property
     def threshold(self) -> float:
-        """Of the next step's smoothed surprise, nats."""
+        """Of the next step's score, nats."""
         return self._follower.threshold
 
     def update(self, row: Any) -> Watched:
@@ -67,6 +69,7 @@ class Detector:
         found = self._stream.update(row)
         surprise = -found.log_prob
         if np.isnan(surprise):
-            return Watched(found.ds, np.nan, np.nan, np.nan, np.nan, False)
-        smoothed, threshold, excess = map(float, self._follower.update(surprise))
-        return Watched(found.ds, surprise, smoothed, threshold, excess, excess > 0)
+            return Watched(found.ds, np.nan, np.nan, np.nan, np.nan, np.nan, False)
+        judged = self._follower.update(surprise, found.values.tolist())
+        smoothed, score, threshold, excess = map(float, judged)
+        return Watched(found.ds, surprise, smoothed, score, threshold, excess, excess > 0)
