@@ -113,9 +113,12 @@ class Density(StepModel):
 
     Attributes:
         kind: whether `log_prob` is exact, that of a solver, or a bound.
+        by_step: whether what it gives for a step is the density, or a bound, of that step given
+            those before; otherwise only sums over blocks of steps are.
     """
 
     kind: ClassVar[str]
+    by_step: bool = True
 
     @abstractmethod
     def log_prob(
