@@ -77,7 +77,9 @@ def detect(
 
     Surprise is -log p(x_t | x_{<t}), in nats. An alarm is raised where its moving mean is above a
     threshold that held-out data exceed at the rate of --false-alarms, and which then follows the
-    surprise of each series, so that the rate holds where surprise drifts. With a folder of Parquet
+    surprise of each series, so that the rate holds where surprise drifts. An autoencoder has no
+    likelihood: in the place of surprise is the error of its reconstruction, in standard deviations
+    of the channels, and the tables' columns are called error. With a folder of Parquet
     files as data and folders as --out and --steps-out, tables are written in parts.
     """
     from seqlatent.api import load_model
@@ -127,7 +129,7 @@ def detect(
     say(found.to_text().split("\n")[0] if quiet else found.to_text())
     if len(found.alarms) and not quiet:
         say("\nmost surprising:")
-        worst = found.alarms.nlargest(12, "surprise").astype(
+        worst = found.alarms.nlargest(12, found.measure).astype(
             {"start": str, "end": str, "peak": str}
         )
         say(text_table(worst.to_numpy(dtype=object).tolist(), list(worst.columns)))

@@ -38,6 +38,8 @@ MEMORY = 2000.0  # steps
 TAIL = 0.05  # share of steps that the tail is fitted to
 FEWEST = 50  # steps to calibrate on
 FEWEST_EXCESSES = 20
+# What is watched, and its unit: -log p(x_t | x_{<t}), or the error of a model without a density.
+UNITS = {"surprise": "nats", "error": "standard deviations"}
 SMALLEST = 1e-3  # mean excess, in nats and in standard deviations of the smoothed surprise
 HIGHEST = 2.0  # thresholds, above the mean, that one step can lift the smoothed surprise to
 
@@ -143,6 +145,7 @@ class Calibration:
         share: of the steps that are above the level of the tail.
         level, scale: that level and the mean excess above it, nats.
         least_scale: below which the mean excess does not go, nats.
+        measure: `surprise`, or `error`, whose unit then stands in the place of nats (`UNITS`).
     """
 
     false_alarms: float
@@ -157,18 +160,20 @@ class Calibration:
     level: float
     scale: float
     least_scale: float
+    measure: str = "surprise"
 
     def to_text(self) -> str:
         steps = counted(self.num_steps, "step")
         first = " at first" if self.memory else ""
         text = (
-            f"threshold {self.threshold:.3f} nats{first}, for a rate of false alarms of "
-            f"{self.false_alarms:g} per thousand steps; calibrated on {steps} of {self.source}"
+            f"threshold {self.threshold:.3f} {UNITS[self.measure]}{first}, for a rate of false "
+            f"alarms of {self.false_alarms:g} per thousand steps; calibrated on {steps} of "
+            f"{self.source}"
         )
         if self.num_steps * self.false_alarms < 1000:
             text += ", too few to hold such an alarm: the threshold is extrapolated"
         if self.memory:
-            text += f"; it follows the surprise of about the last {self.memory:g} steps"
+            text += f"; it follows the {self.measure} of about the last {self.memory:g} steps"
         return text
 
 
@@ -178,6 +183,7 @@ def calibration(
     half_life: float,
     source: str,
     memory: float = 0.0,
+    measure: str = "surprise",
 ) -> Calibration:
     """The threshold above which the smoothed surprise of held-out series is at the given rate.
 
@@ -190,6 +196,7 @@ def calibration(
         half_life: of the smoothing, steps.
         source: what the series are, for messages.
         memory: steps that the threshold remembers as it follows the surprise; 0: it stays.
+        measure: one of `UNITS`.
 
     Raises:
         InputError: for too few steps.
@@ -213,7 +220,7 @@ def calibration(
     highest = max(mean + above, float(tail.values[-1])) if half_life else np.inf
     return Calibration(
         false_alarms, half_life, memory, threshold, mean, highest, len(seen), source, share, level,
-        scale, least,
+        scale, least, measure,
     )  # fmt: skip
 
 
