@@ -117,7 +117,7 @@ class Density(StepModel):
             those before; otherwise only sums over blocks of steps are.
     """
 
-    kind: ClassVar[str]
+    kind: str
     by_step: bool = True
 
     @abstractmethod
@@ -126,6 +126,14 @@ class Density(StepModel):
     ) -> tuple[Tensor, ModelState]:
         """(B, T) log p(x_t | x_{<t}) in nats and data units, 0 where not scored, and the state
         after."""
+
+    def log_prob_and_error(
+        self, batch: SequenceBatch, state: ModelState | None = None
+    ) -> tuple[Tensor, Tensor, ModelState]:
+        """What `log_prob` returns, and after its first result the (B, T) estimated size of its
+        numerical error, nats; 0 unless a solver computes it."""
+        log_prob, after = self.log_prob(batch, state)
+        return log_prob, torch.zeros_like(log_prob), after
 
     def log_prob_next(
         self, state: ModelState, x: Tensor, observed: Tensor, covariates: Tensor
@@ -187,8 +195,7 @@ class OdeDensity(Density):
     def log_prob_and_error(
         self, batch: SequenceBatch, state: ModelState | None = None
     ) -> tuple[Tensor, Tensor, ModelState]:
-        """What `log_prob` returns, and after its first result the (B, T) estimated size of the
-        solver's error, nats."""
+        """As of `Density`, with the solver's error."""
 
 
 class DensityBound(Density):

@@ -12,8 +12,8 @@ from seqlatent.data.readers import load_like
 def combine(
     models: Sequence[Model | str | Path], data: Any = None, *, weights: str | None = None
 ) -> Model:
-    """A mixture of fitted models with exact likelihoods: the weighed mean of their predictive
-    densities at every step; see `seqlatent.models.mixture`.
+    """A mixture of fitted models with likelihoods of every step, exact or by a solver: the weighed
+    mean of their predictive densities at every step; see `seqlatent.models.mixture`.
 
     Args:
         models: fitted models or the folders of such; of the same channels, covariates and labels.
@@ -22,7 +22,7 @@ def combine(
             well each member did on the series so far; by default `fixed` with data, else `equal`.
 
     Raises:
-        InputError: when a model has no exact likelihood or was fitted to other columns, and for
+        InputError: when a model has no such likelihood or was fitted to other columns, and for
             fixed weights without data.
     """
     fits = []
