@@ -15,7 +15,8 @@
     switching                p(x_t | x_{<t}, s_t), s_t a hidden Markov chain,         exact
                              by the forward algorithm
     autoencoder              z_t = e(window around x_t), values d(z_t)                none
-    mixture                  sum_k w_tk p_k(x_t | x_{<t}) of fitted models            exact
+    mixture                  sum_k w_tk p_k(x_t | x_{<t}) of fitted models            exact;
+                             (with a diffusion among them)                            ode
 
 The last column is the kind of the likelihood, if there is one; `seqlatent.tasks` explains the
 kinds. Most models are a causal network over time (`seqlatent.nn`) with an emission head
