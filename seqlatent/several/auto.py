@@ -31,8 +31,8 @@ from seqlatent.training.parallel import from_main, is_main_process, join
 logger = logging.getLogger("seqlatent")
 
 Entry = tuple[str, dict[str, Any]]
-# `diffusion` can be an entry, and by default is none: it learns slowly (fourth and sixth of seven in
-# the first rounds of co2 and seattle-temps), and each entry takes time from the others.
+# `diffusion` can be an entry, and by default is none: it learns slowly (fourth and sixth of seven
+# in the first rounds of co2 and seattle-temps), and each entry takes time from the others.
 ENTRIES: tuple[Entry, ...] = (
     ("rnn", {}),
     ("rnn", {"num_layers": 2}),
