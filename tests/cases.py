@@ -111,6 +111,7 @@ MODELS: dict[str, tuple[str, dict]] = {
         "diffusion",
         {"hidden_dim": 8, "denoiser_dim": 8, "network": "cnn", "schedule": "linear"},
     ),
+    "diffusion-blocks": ("diffusion", {"hidden_dim": 8, "denoiser_dim": 8, "block": 3}),
     "latent": ("latent", {"hidden_dim": 8, "latent_dim": 2}),
     "latent-bent": ("latent", {"hidden_dim": 8, "latent_dim": 2, "guide_distribution": "spline"}),
     "vrnn-bent": ("vrnn", {"hidden_dim": 8, "latent_dim": 2, "guide_distribution": "sinh-arcsinh"}),

@@ -45,6 +45,17 @@ def test_entries_that_do_not_suit_the_data_are_left_out():
         sl.Auto(SMALL[2:]).fit(counts, max_steps=5)
 
 
+def test_an_entry_may_have_the_density_of_a_solver():
+    """One of blocks of steps is raced too, and not mixed with others of its kind."""
+    data = PROCESSES["linear-gaussian"]().sample(20, 10, 0)
+    entries = [("rnn", {"hidden_dim": 4}), ("diffusion", {"hidden_dim": 4, "block": 2})]
+    model = sl.Auto(entries).fit(data, max_steps=40)
+    assert {r["model"].split(":")[0] for r in model.fitted["race"]} == {"rnn", "diffusion"}
+    alone = sl.Auto(entries[1:]).fit(data, max_steps=40)
+    assert alone.module.family == "diffusion"
+    assert set(alone.log_prob(data)["kind"]) == {"ode"}
+
+
 def test_options_are_those_of_every_entry():
     assert all(own["season"] == 4 for _, own in sl.Auto(season=4).entries)
     assert {family for family, _ in sl.Auto(cell="lstm").entries} == {"rnn"}

@@ -354,7 +354,6 @@ def test_what_it_cannot_do_is_refused_in_one_sentence():
     fitted = sl.Autoencoder(window=3).fit(data, max_steps=1)
     for ask, words in (
         (lambda: fitted.log_prob(data), "measure the errors of its reconstruction instead"),
-        (lambda: fitted.detect(data, calibrate=data), "look at the errors of its reconstruction"),
         (lambda: fitted.encode(data, posterior="smoothing"), "without a posterior"),
         (lambda: fitted.reconstruct(data, num_samples=7), "leave num_samples"),
         (lambda: sl.Autoencoder().fit(labels, max_steps=1), "column 'y' holds labels"),

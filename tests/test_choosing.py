@@ -15,7 +15,6 @@ from cases import model as built
 import seqlatent as sl
 from seqlatent.api import RNN, LinearGaussian
 from seqlatent.choosing import Choice, Tried, choose_scaling
-from seqlatent.choosing import scaling as choosing
 from seqlatent.choosing.linear import FEWEST, STEPS, linear_scores, some
 from seqlatent.choosing.scaling import ENOUGH_STEPS, candidates
 from seqlatent.choosing.trials import TRIAL_STEPS
@@ -259,23 +258,6 @@ def test_short_fits_that_time_breaks_off_are_paid_for():
     found = choose_scaling(lambda scaling: rnn(train, scaling), train, held_out, limits)
     assert {t.by for t in found.tried} == {"linear"}
     assert 0 < found.steps < TRIAL_STEPS and found.seconds > 0
-
-
-def test_all_short_fits_have_the_steps_that_the_first_had_time_for(monkeypatch):
-    asked, real = [], choosing.short_fit
-
-    def short(model, train, held_out, trial, enough, **common):
-        asked.append(trial)
-        trial = trial if asked[1:] else replace(trial, max_steps=ENOUGH_STEPS + 5)
-        return real(model, train, held_out, trial, enough, **common)
-
-    monkeypatch.setattr(choosing, "short_fit", short)
-    train, held_out = split(walks(), 0.2, "series")
-    limits = make(TrainingOptions, {"max_minutes": 10.0})
-    found = choose_scaling(lambda chain: rnn(train, chain), train, held_out, limits)
-    assert [each.max_steps for each in asked] == [TRIAL_STEPS, *[ENOUGH_STEPS + 5] * 2]
-    assert asked[1].max_minutes == asked[2].max_minutes == 2 * asked[0].max_minutes
-    assert found.steps == 3 * (ENOUGH_STEPS + 5)
 
 
 @pytest.fixture

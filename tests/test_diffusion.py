@@ -27,7 +27,7 @@ LOC, WIDTH, SLOPE = 0.4, 0.6, 0.7  # of z given the past, and of its past
 class NormalDenoiser(nn.Module):
     """The exact F of z ~ N(LOC + h, WIDTH^2), for a past h of one number, or 0."""
 
-    def condition(self, h: Tensor) -> Tensor:
+    def condition(self, h: Tensor, length: Tensor | None = None) -> Tensor:
         return h
 
     def forward(self, z: Tensor, a: Tensor, past: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def test_the_ode_has_the_density_of_the_exact_denoiser(dim: int):
 class Last(nn.Module):
     """The past that `NormalDenoiser` reads: SLOPE times the last value, a network's first input."""
 
-    def condition(self, h: Tensor) -> Tensor:
+    def condition(self, h: Tensor, length: Tensor | None = None) -> Tensor:
         return SLOPE * h[..., self.place : self.place + 1]
 
     def __init__(self, place: int):

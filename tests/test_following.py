@@ -154,6 +154,19 @@ def test_the_first_threshold_has_as_many_alarms_as_asked_for():
     assert few - ten == pytest.approx(gamma(2).isf(1e-4) - gamma(2).isf(1e-2))
 
 
+def test_a_small_alarm_does_not_hide_a_great_one():
+    """Values of half a million times their spread come ten steps after an alarm; what is only a
+    little rarer than that alarm waits for the rest's end."""
+    x = np.random.default_rng(8).normal(size=(3_000, 1))
+    x[2_000], x[2_005], x[2_010] = 6.0, 6.2, 5e5
+    v = 0.5 * np.minimum(x[:, 0], 50.0) ** 2
+    c = calibration([v[:1_000]], 1.0, 0.0, "noise", 2_000, [x[:1_000]], (0,))
+    judged = follow(c, v, x).excess[1_000:]
+    assert judged[1_000] > 0 and np.isnan(judged[1_005]) and judged[1_010] > 0
+    assert np.isnan(judged[1_011:1_100]).all()
+    assert num_alarms(np.array([9.0, 12.0, 17.0, 30.0, 0.0, 9.0]), 8.0, 4) == 2
+
+
 def test_no_alarm_where_nothing_surprises():
     x, v = np.full((20_000, 1), 4.0), np.ones(20_000)
     c = calibration([np.ones(100)], 1.0, 8.0, "a constant", 500, [x[:100]], (0,))

@@ -32,6 +32,7 @@ OTHERS = (
     "flow-coupling",
     "diffusion",
     "diffusion-cnn",
+    "diffusion-blocks",
     "mixture",
     "mixture-moving",
 )

@@ -25,6 +25,7 @@ from seqlatent.tasks.scoring import score
 from seqlatent.training.checkpoint import load_model, save_model
 
 UNEQUAL = ("rnn", "cnn", "linear-gaussian")
+SOLVED = ("rnn", "diffusion", "cnn")  # one has the density of a solver
 
 
 def steps(m, data: SequenceDataset) -> np.ndarray:
@@ -50,10 +51,13 @@ def test_equal_members_are_the_member(weights: str):
     np.testing.assert_allclose(shares, levels, rtol=0, atol=4 * np.sqrt(0.5 / 20_000))
 
 
+@pytest.mark.parametrize("names", [UNEQUAL, SOLVED])
 @pytest.mark.parametrize("weights", ["fixed", "moving"])
-def test_the_density_is_the_weighed_mean_of_the_members_densities(weights: str):
+def test_the_density_is_the_weighed_mean_of_the_members_densities(
+    weights: str, names: tuple[str, ...]
+):
     """By the recursion of the equation, step by step."""
-    mixed, data = of(weights), dataset(num=1, steps=12)
+    mixed, data = of(weights, names), dataset(num=1, steps=12)
     mixed.eta.fill_(0.7 if weights == "moving" else 0.0)
     mixed.gamma.fill_(0.9)
     each = np.stack([steps(m, data) for m in mixed.parts], -1)
@@ -63,6 +67,29 @@ def test_the_density_is_the_weighed_mean_of_the_members_densities(weights: str):
         wanted.append(np.log(w @ np.exp(log_prob) / w.sum()))
         u = 0.9 * u + float(mixed.eta) * log_prob
     np.testing.assert_allclose(steps(mixed, data), wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("weights", ["fixed", "moving"])
+def test_the_error_of_a_solver_is_weighed_by_its_share(weights: str):
+    mixed, data = of(weights, SOLVED), dataset(num=5, steps=12)
+    for part in mixed.parts:
+        if part.family == "diffusion":
+            object.__setattr__(part.options, "scoring_steps", 4)
+    mixed.eta.fill_(0.0)
+    coarse, batch = mixed.parts[1], collate(data)
+    values = torch.stack([m.log_prob(batch)[0] for m in mixed.parts], -1)
+    share = (mixed.log_weights + values).softmax(-1)[..., 1]
+    own = coarse.log_prob_and_error(batch)[1]
+    wanted = torch.where(batch.scored, share * own, 0.0)
+    log_prob, error, _ = mixed.log_prob_and_error(batch)
+    torch.testing.assert_close(error, wanted, rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(log_prob, mixed.log_prob(batch)[0])
+    frame = score(mixed, data)[0]
+    assert set(frame["kind"]) == {"ode"}
+    size = (frame["upper"] - frame["lower"]) / 2
+    np.testing.assert_allclose(size, wanted.sum(1).detach(), rtol=1e-4)
+    assert (size > 0).all()
+    assert set(score(of(weights), data)[0]["kind"]) == {"exact"}
 
 
 def test_weights_by_bayes_are_the_mixture_of_whole_sequences():
@@ -292,10 +319,12 @@ def fitted_to(data: SequenceDataset, cls: str = "RNN"):
 
 def test_refusals_of_combine(data):
     a, latent = fitted_to(data), fitted_to(data, "Latent")
+    blocks = sl.Diffusion(block=2, hidden_dim=4).fit(data, max_steps=1, progress=False)
     two = fitted_to(SequenceDataset.from_arrays(np.random.default_rng(0).normal(size=(12, 6, 2))))
     for given, options, words in (
         ([], {}, "nothing to combine"),
         ([a, latent], {}, "exact likelihoods, and model 'latent' of model 2 has none"),
+        ([a, blocks], {}, "this 'diffusion' of model 2 has those of blocks; fit it with block=1"),
         ([a, two], {}, "model 2 was fitted to data with the channels y1, y2, and model 1 with y;"),
         ([a, a], {"weights": "fixed"}, "weights=fixed are chosen by held-out data"),
         ([a, a], {"weights": "good"}, "weights=good is not one of equal, fixed, moving"),

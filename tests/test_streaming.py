@@ -23,7 +23,8 @@ SMOOTHING = [n for n in MODELS if getattr(model(n), "smoothing", False)]
 NAMES = [n for n in MODELS if n not in SMOOTHING]
 ESTIMATED = [n for n in NAMES if isinstance(model(n), EstimatedDensity)]
 WHOLE = ("flow-latents", "flow-learned")  # refuse any missing value
-TOGETHER = ("flow-coupling", "diffusion", "diffusion-cnn")  # refuse steps that are partly missing
+# refuse steps that are partly missing
+TOGETHER = ("flow-coupling", "diffusion", "diffusion-cnn", "diffusion-blocks")
 PARTICLES = 8
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 

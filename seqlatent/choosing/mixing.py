@@ -18,7 +18,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.errors import InputError
 from seqlatent.inference.likelihood import mean_log_prob, score_sequences
 from seqlatent.models.base import SequenceModel
-from seqlatent.models.mixture import WEIGHTS, MixtureModel, check_member, mixture
+from seqlatent.models.mixture import WEIGHTS, MixtureModel, check_member, check_steps, mixture
 from seqlatent.nn.prepared import prepare
 from seqlatent.options import check_count
 from seqlatent.tasks.prepare import check_data
@@ -119,6 +119,7 @@ def fit_members(
     for i in range(most):
         part = left if isinstance(members, str) else left.share(most - i)
         module = build(seed + i)
+        check_steps(module)
         result = fit(module, train, held_out, part, seed=seed + i, device=device, report=report)
         facts = {"seed": seed + i, "training": asdict(part), "steps": result.steps}
         facts["valid_nats_per_step"] = result.valid_score
@@ -159,8 +160,8 @@ def mix(
         the mixture, and facts about it.
 
     Raises:
-        InputError: for fits that do not go together, or have no exact density; for unknown weights,
-            and fixed ones without data.
+        InputError: for fits that do not go together, or have no density of every step; for unknown
+            weights, and fixed ones without data.
     """
     weights = _check_weights(weights or ("equal" if data is None else "fixed"))
     if weights == "fixed" and data is None:
@@ -174,7 +175,7 @@ def mix(
     if data is not None:
         data = check_data(mixed, data)
         choose_weights(mixed, data)
-        facts |= {"valid_nats_per_step": mean_log_prob(mixed, data, 1), "valid_kind": "exact"}
+        facts |= {"valid_nats_per_step": mean_log_prob(mixed, data, 1), "valid_kind": mixed.kind}
         facts["weighed_by"] = data.name
     return mixed, facts | {"weights": weights, "members": member_facts(mixed, fits)}
 
@@ -190,12 +191,14 @@ def check_together(fits: Sequence[Fit]) -> None:
     """Refuse fits that cannot be mixed.
 
     Raises:
-        InputError: naming the first that differs from the one before, or has no exact density.
+        InputError: naming the first that differs from the one before, or has no density of every
+            step.
     """
     if not fits:
         raise InputError("there is nothing to combine; give two or more fitted models")
     for f in fits:
         check_member(type(f.module), f.name)
+        check_steps(f.module, f.name)
     first = fits[0].module.description
     for f in fits[1:]:
         other = f.module.description

@@ -47,7 +47,8 @@ def combine(
 ) -> None:
     """Combine fitted models into a mixture.
 
-    Its likelihood is the weighed mean of theirs at every step, and exact.
+    Its likelihood is the weighed mean of theirs at every step, and exact unless a solver
+    computes one of them (diffusion).
     """
     from seqlatent.api import load_model, score_text
     from seqlatent.data.readers import load_like

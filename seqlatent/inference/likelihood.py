@@ -35,7 +35,6 @@ from seqlatent.inference.protocols import (
     Density,
     DrawnMarginals,
     EstimatedDensity,
-    OdeDensity,
     StepModel,
 )
 
@@ -215,11 +214,8 @@ def _computed(
             drawn.append(
                 drawn_steps(model, chunk, state, names, start=start, num_draws=num_draws, seed=seed)
             )
-        if isinstance(model, OdeDensity):
-            value, error, state = model.log_prob_and_error(chunk, state)
-            off = off + error.sum(1)
-        else:
-            value, state = model.log_prob(chunk, state)
+        value, error, state = model.log_prob_and_error(chunk, state)
+        off = off + error.sum(1)
         steps.append(value)
     log_prob = torch.where(batch.scored, torch.cat(steps, 1), torch.nan).double()
     observed = (batch.observed & batch.scored[..., None]).sum((1, 2))

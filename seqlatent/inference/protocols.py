@@ -7,8 +7,7 @@ with a method `log_prob` has a likelihood only if it declares one of the first f
     OdeDensity         the same by a solver, with its error     scored as `ode`
     DensityBound       a lower bound of it, computed           scored as `bound`
     EstimatedDensity   an estimate by weighted latents         scored as `iwae`, `smc` or `elbo`
-    DrawnMarginals     samples missing channels, to weigh       scored as `sampled` where it does
-                       the seen ones, of an exact density
+    DrawnMarginals     an exact one's marginals, by draws       scored as `sampled`
     ExactPosterior     p(z_{1:T} | x_{1:T}), computed
     Regimes            p(s_{1:T} | x_{1:T}) of discrete latents, computed
     InvertibleLatents  a one-to-one map between sequences of values and of latents
@@ -113,9 +112,12 @@ class Density(StepModel):
 
     Attributes:
         kind: whether `log_prob` is exact, that of a solver, or a bound.
+        by_step: whether what it gives for a step is the density, or a bound, of that step given
+            those before; otherwise only sums over blocks of steps are.
     """
 
-    kind: ClassVar[str]
+    kind: str
+    by_step: bool = True
 
     @abstractmethod
     def log_prob(
@@ -123,6 +125,13 @@ class Density(StepModel):
     ) -> tuple[Tensor, ModelState]:
         """(B, T) log p(x_t | x_{<t}) in nats and data units, 0 where not scored, and the state
         after."""
+
+    def log_prob_and_error(
+        self, batch: SequenceBatch, state: ModelState | None = None
+    ) -> tuple[Tensor, Tensor, ModelState]:
+        """`log_prob` with, after its first result, the (B, T) size of its numerical error, nats."""
+        log_prob, after = self.log_prob(batch, state)
+        return log_prob, torch.zeros_like(log_prob), after
 
     def log_prob_next(
         self, state: ModelState, x: Tensor, observed: Tensor, covariates: Tensor
@@ -148,8 +157,7 @@ class ExactDensity(Density):
 
 
 class DrawnMarginals(ExactDensity):
-    """An exact density whose marginal of the channels seen, where some are missing, is estimated by
-    samples of the missing ones (`seqlatent.inference.marginals`)."""
+    """An exact density, and its marginals by draws of what is missing (`inference.marginals`)."""
 
     @abstractmethod
     def seen_log_weights(
@@ -184,8 +192,7 @@ class OdeDensity(Density):
     def log_prob_and_error(
         self, batch: SequenceBatch, state: ModelState | None = None
     ) -> tuple[Tensor, Tensor, ModelState]:
-        """What `log_prob` returns, and after its first result the (B, T) estimated size of the
-        solver's error, nats."""
+        """As of `Density`, with the solver's error."""
 
 
 class DensityBound(Density):
@@ -199,8 +206,7 @@ class EstimatedDensity(StepModel):
 
     Attributes:
         latent_dim: Z.
-        factorises: whether the posterior factorises over time, so that z_t is independent of the
-            other latents given x.
+        factorises: whether z_t is independent of the other latents given x.
         smoothing: whether the guide sees later values.
     """
 
@@ -334,8 +340,7 @@ class InvertibleLatents(StepModel):
 
 
 class DeterministicCodes(StepModel):
-    """A model with a code of each step, a function of the values, from which they can be decoded
-    with an error.
+    """A model with a code of each step, from which values can be decoded with an error.
 
     Attributes:
         latent_dim: Z.

@@ -3,7 +3,8 @@
     rnn, cnn, transformer    p(x_t | x_{<t}) by recurrent layers, dilated causal      exact
                              convolution, causal attention
     flow                     z_t = f_t(x_t; past), f_t invertible, z_t ~ N(0, I)      exact
-    diffusion                x_t denoised from N(0, I) given the past                 ode
+    diffusion                x_t, or a block of steps from t on, denoised from        ode
+                             N(0, I) given the past
     gan, wgan                x_t = g(x_{<t}, e_t), by a critic of windows             none
     latent                   p(z_t | z_{t-1}, x_{t-1}) p(x_t | z_t) with a guide      smc
                              q(z_t | x, z_{<t}); with prior=independent,              iwae
@@ -14,7 +15,8 @@
     switching                p(x_t | x_{<t}, s_t), s_t a hidden Markov chain,         exact
                              by the forward algorithm
     autoencoder              z_t = e(window around x_t), values d(z_t)                none
-    mixture                  sum_k w_tk p_k(x_t | x_{<t}) of fitted models            exact
+    mixture                  sum_k w_tk p_k(x_t | x_{<t}) of fitted models            exact;
+                             (with a diffusion among them)                            ode
 
 The last column is the kind of the likelihood, if there is one; `seqlatent.tasks` explains the
 kinds. Most models are a causal network over time (`seqlatent.nn`) with an emission head

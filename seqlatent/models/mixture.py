@@ -14,6 +14,9 @@ members, who go on from it. This is the law whose density is above. One member f
 would be another law, the mixture of trajectories: the same only where eta = gamma = 1, whose
 weights, as they move, then keep to the members that explain the path so far.
 
+A member's density may be that of a solver (`diffusion`): the mixture's is then one too, and its
+error that of the members, each weighed by its share of the step's density.
+
 Each member has its own scaling: values come and go in data units.
 """
 
@@ -29,7 +32,13 @@ from seqlatent.data.description import DataDescription
 from seqlatent.distributions.noise import Noise, SequenceNoise, sample_class
 from seqlatent.errors import InputError
 from seqlatent.inference.marginals import conditioned
-from seqlatent.inference.protocols import Density, DrawnMarginals, ExactDensity, ModelState
+from seqlatent.inference.protocols import (
+    Density,
+    DrawnMarginals,
+    ExactDensity,
+    ModelState,
+    OdeDensity,
+)
 from seqlatent.inference.training_protocols import LossTraining
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.causal import State, map_state
@@ -68,7 +77,7 @@ class MixtureOptions:
 
 
 class MixtureModel(SequenceModel, LossTraining, DrawnMarginals):
-    """A mixture of fitted models: exact likelihood, the weighed mean of theirs at every step.
+    """A mixture of fitted models: their likelihoods, exact or by a solver, averaged at every step.
 
         p(x_t | x_{<t}) = sum_k w_tk p_k(x_t | x_{<t})
 
@@ -93,16 +102,19 @@ class MixtureModel(SequenceModel, LossTraining, DrawnMarginals):
         Args:
             options: the weights' kind, and the longest context of a member.
             description: of the members' data (`mixture` makes it).
-            parts: the members, with exact densities of the same channels.
+            parts: the members, with densities of every step of the same channels.
 
         Raises:
-            InputError: for no members, or one without an exact density.
+            InputError: for no members, or one without such a density.
         """
         super().__init__(options, description)
         if not parts:
             raise InputError(UNMADE)
         for part in parts:
             check_member(type(part))
+            check_steps(part)
+        kinds = {part.kind for part in parts if isinstance(part, Density)}
+        self.kind = "ode" if "ode" in kinds else "exact"
         self.members = nn.ModuleList(parts)
         # log w_k; eta and gamma say how weights move.
         moves = options.weights == "moving"
@@ -201,6 +213,23 @@ class MixtureModel(SequenceModel, LossTraining, DrawnMarginals):
         log_prob, u = self.mixed(values, state.last)
         return torch.where(batch.scored, log_prob, 0.0), self._joined(states, u)
 
+    def log_prob_and_error(
+        self, batch: SequenceBatch, state: ModelState | None = None
+    ) -> tuple[Tensor, Tensor, ModelState]:
+        """See `Density`; to first order, and for weights as they are."""
+        if self.kind == "exact":
+            return super().log_prob_and_error(batch, state)
+        state = state or self.begin(batch)
+        plain = replace(batch, context=torch.zeros_like(batch.context), scaled=None)
+        found = [_solved(m, _scaled(m, plain), s) for m, s in self._members(state)]
+        values, errors, states = zip(*found, strict=True)
+        values, errors = torch.stack(values, -1).to(DOUBLE), torch.stack(errors, -1).to(DOUBLE)
+        log_weights = self._moved(values, state.last)[0]
+        log_prob, u = self.mixed(values, state.last)
+        error = ((log_weights + values).softmax(-1) * errors).sum(-1)
+        log_prob, error = (torch.where(batch.scored, part, 0.0) for part in (log_prob, error))
+        return log_prob, error, self._joined(states, u)
+
     def _each(self, batch: SequenceBatch, state: ModelState) -> tuple[Tensor, list[ModelState]]:
         """(B, T, K) log p_k(x_t | x_{<t}) of the members, and their states after. They have those
         of the context too, which is not scored: weights move by it."""
@@ -286,25 +315,47 @@ class MixtureModel(SequenceModel, LossTraining, DrawnMarginals):
 
 
 def check_member(part: type[SequenceModel], name: str = "") -> None:
-    """Refuse a member of a class, by its name, whose density is not exact."""
-    if not issubclass(part, ExactDensity):
+    """Refuse a member of a class, by its name, whose density is neither exact nor by a solver."""
+    if not issubclass(part, ExactDensity | OdeDensity):
         of = f" of {name}" if name else ""
         raise InputError(
             f"a mixture needs exact likelihoods, and model '{part.family}'{of} has none; use rnn, "
-            "cnn, transformer, flow or linear-gaussian"
+            "cnn, transformer, flow, diffusion or linear-gaussian"
         )
+
+
+def check_steps(part: SequenceModel, name: str = "") -> None:
+    """Refuse a member, by its name, that has no density of single steps."""
+    if not by_step(part):
+        of = f" of {name}" if name else ""
+        raise InputError(
+            f"a mixture weighs the densities of single steps, and this '{part.family}'{of} has "
+            "those of blocks; fit it with block=1"
+        )
+
+
+def by_step(part: SequenceModel) -> bool:
+    """Whether a model has a density of each step, exact or by a solver."""
+    return isinstance(part, ExactDensity | OdeDensity) and part.by_step
 
 
 def mixture(parts: Sequence[SequenceModel], weights: str = "equal") -> MixtureModel:
     """A mixture of fitted models with equal weights, or with moving ones that begin so.
 
     Raises:
-        InputError: for a member without an exact density.
+        InputError: for a member without a density of every step, exact or by a solver.
     """
     gaps = all(part.description.had_gaps for part in parts)
     description = replace(parts[0].description, had_gaps=gaps)
     context = max(part.options.context_length for part in parts)
     return MixtureModel(MixtureOptions(weights, context), description, parts).eval()
+
+
+def _solved(
+    m: SequenceModel, batch: SequenceBatch, state: ModelState
+) -> tuple[Tensor, Tensor, ModelState]:
+    assert isinstance(m, Density)
+    return m.log_prob_and_error(batch, state)
 
 
 def _scaled(m: SequenceModel, batch: SequenceBatch) -> SequenceBatch:

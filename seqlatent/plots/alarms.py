@@ -23,6 +23,8 @@ def plot_alarms(
     steps: pd.DataFrame,
     alarms: pd.DataFrame,
     path: str | Path | None = None,
+    measure: str = "surprise",
+    unit: str = "nats",
 ) -> "Figure":
     """The series with the most surprising alarms, at most four, and then the first ones.
 
@@ -30,8 +32,10 @@ def plot_alarms(
         data: what was looked at.
         steps, alarms: as `seqlatent.tasks.detecting.Detection` holds them.
         path: where to write the picture.
+        measure: the column that is watched.
+        unit: of it.
     """
-    worst = alarms.sort_values("surprise", ascending=False)["unique_id"].unique().tolist()
+    worst = alarms.sort_values(measure, ascending=False)["unique_id"].unique().tolist()
     by_name = {s.unique_id: s for s in data}
     names = [*worst, *(name for name in by_name if name not in worst)][:MAX_SERIES]
     figure, axes = new_figure(2 * len(names), 1, 11.0, 4.6 * len(names))
@@ -41,7 +45,7 @@ def plot_alarms(
         mine = steps[steps["unique_id"] == name]
         spans = alarms[alarms["unique_id"] == name]
         top.set_title(f"{data.name} {name}: {_counted(len(spans))}", fontsize=9, loc="left")
-        _score(bottom, s, pd.DataFrame(mine), rolled=limits is not None)
+        _score(bottom, s, pd.DataFrame(mine), limits is not None, unit)
         if limits is None:
             for d, target in enumerate(data.targets):
                 color = INK if data.num_channels == 1 else None
@@ -62,13 +66,13 @@ def plot_alarms(
     return finish(figure, path)
 
 
-def _score(ax: "Axes", s: Sequence, steps: pd.DataFrame, rolled: bool) -> None:
+def _score(ax: "Axes", s: Sequence, steps: pd.DataFrame, rolled: bool, unit: str) -> None:
     ds = np.asarray(steps["ds"])
     at = np.searchsorted(s.ds, ds.astype(s.ds.dtype)) if rolled else ds
     ax.plot(at, np.asarray(steps["score"]), color=INK, linewidth=0.8, label="score")
     threshold = np.asarray(steps["threshold"])
     ax.plot(at, threshold, color=ALERT, linewidth=0.8, linestyle="--", label="threshold")
-    ax.set_ylabel("score, nats", fontsize=8)
+    ax.set_ylabel(f"score, {unit}", fontsize=8)
     ax.legend(fontsize=7, frameon=False, ncols=2)
 
 

@@ -16,8 +16,8 @@ def combine(
     weights: str | None = None,
     device: str = "auto",
 ) -> Model:
-    """A mixture of fitted models with exact likelihoods: the weighed mean of their predictive
-    densities at every step; see `seqlatent.models.mixture`.
+    """A mixture of fitted models with likelihoods of every step, exact or by a solver: the weighed
+    mean of their predictive densities at every step; see `seqlatent.models.mixture`.
 
     Args:
         models: fitted models or the folders of such; of the same channels, covariates and labels.
@@ -28,7 +28,7 @@ def combine(
             `cpu` or `cuda`.
 
     Raises:
-        InputError: when a model has no exact likelihood or was fitted to other columns, and for
+        InputError: when a model has no such likelihood or was fitted to other columns, and for
             fixed weights without data.
     """
     fits = []

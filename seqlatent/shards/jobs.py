@@ -102,7 +102,7 @@ def _detect(model: Model, data: SequenceDataset, options: Mapping[str, Any]) -> 
         "series": len(data),
         "alarms": len(found.alarms),
         "alarmed": int(found.steps["alarm"].to_numpy().sum()),
-        "steps": int(found.steps["surprise"].notna().to_numpy().sum()),
+        "steps": int(found.steps[found.measure].notna().to_numpy().sum()),
     }
     return Found({"alarms": lambda: found.alarms, "steps": lambda: found.steps}, facts)
 

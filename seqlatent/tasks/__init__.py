@@ -23,7 +23,9 @@ A score is log p(x_{1:T}) of a sequence, in nats.
   For `ode` the interval is the solver's error, estimated by steps of twice the size.
   `seqlatent.inference.errors` has the formulas, `scripts/RESULTS.md` how often the intervals hold.
 - *Single steps*: with a guide that sees later values (`srnn`, `dmm`), a step's number depends on
-  these too, as the table says (`sees_later`): only the sum estimates a log-likelihood.
+  these too, as the table says (`sees_later`): only the sum estimates a log-likelihood. Of blocks of
+  steps (`diffusion` with block=B) it is what the step adds to the log density of its block, by
+  earlier values alone (`of_block`): the sum is a log density, a single number is nearly one.
 - *Steps observed in part*: an emission that models channels one after another, or as a set, reads a
   missing channel as hidden. What it gives for the channels that were seen is their density given
   that the others are hidden: a density, but not their marginal one (`partial`). It is the marginal

@@ -43,6 +43,8 @@ FEWEST = 50  # steps to calibrate on
 FEWEST_EXCESSES = 20
 FEWEST_ALARMS = 10
 LONGEST_REST = 100  # steps
+# What is watched, and its unit: -log p(x_t | x_{<t}), or the error of a model without a density.
+UNITS = {"surprise": "nats", "error": "standard deviations"}
 HIGHEST = 2.0  # thresholds, above the mean, that one step can lift the smoothed surprise to
 
 
@@ -148,6 +150,7 @@ class Calibration:
         source: what these are, in words.
         recent: (n,) smoothed surprise of these, at most `memory` of them; of a score that follows.
         channels: those whose values the score looks at; labels have no order to be far out in.
+        measure: `surprise`, or `error`, whose unit then stands in the place of nats (`UNITS`).
     """
 
     false_alarms: float
@@ -160,6 +163,7 @@ class Calibration:
     source: str
     recent: np.ndarray
     channels: tuple[int, ...]
+    measure: str = "surprise"
 
     def to_text(self) -> str:
         steps = counted(self.num_steps, "step")
@@ -170,7 +174,7 @@ class Calibration:
                 f"{self.source}, and follows the last {self.memory:g} steps of each series"
             )
         text = (
-            f"threshold {self.threshold:.3f} nats, for a rate of false alarms of "
+            f"threshold {self.threshold:.3f} {UNITS[self.measure]}, for a rate of false alarms of "
             f"{self.false_alarms:g} per thousand steps; calibrated on {steps} of {self.source}"
         )
         if self.num_steps * self.false_alarms < 1000:
@@ -186,6 +190,7 @@ def calibration(
     memory: float = 0.0,
     values: list[np.ndarray] | None = None,
     channels: tuple[int, ...] = (),
+    measure: str = "surprise",
 ) -> Calibration:
     """What the alarms of series begin with, by held-out ones.
 
@@ -200,6 +205,7 @@ def calibration(
         memory: steps that the score looks back on; 0: the threshold stays.
         values: (T, D) of every series, NaN where missing; needed for channels.
         channels: whose values the score looks at.
+        measure: one of `UNITS`.
 
     Raises:
         InputError: for too few steps.
@@ -226,7 +232,7 @@ def calibration(
         highest = max(mean + above, float(tail.values[-1])) if half_life else np.inf
     return Calibration(
         false_alarms, half_life, memory, threshold, mean, highest, len(seen), source, recent,
-        channels,
+        channels, measure,
     )  # fmt: skip
 
 
@@ -246,8 +252,8 @@ def scores(
 
 
 def first_threshold(score: np.ndarray, rate: float, two: bool) -> float:
-    """k_0 of `seqlatent.tasks.following`, nats: (n,) scores of held-out steps exceed it as often as
-    n times the rate asks for, each time but for those in the rest after."""
+    """k_0 of `seqlatent.tasks.following`, nats: (n,) scores of held-out steps give as many alarms by
+    it as n times the rate asks for."""
     score = score[FEWEST:]  # before, nothing is rare
     expected = novelty_quantile(rate, two)
     if len(score) < FEWEST:
@@ -262,11 +268,11 @@ def first_threshold(score: np.ndarray, rate: float, two: bool) -> float:
 
 
 def num_alarms(score: np.ndarray, threshold: float, rest: int) -> int:
-    """Times that a score exceeds a threshold, but for the steps of rest after each."""
-    num, next_one = 0, 0
+    """Alarms by a threshold that stays, with a rest after each."""
+    num, end, last = 0, 0, 0.0
     for t in np.flatnonzero(score > threshold).tolist():
-        if t >= next_one:
-            num, next_one = num + 1, t + rest + 1
+        if t >= end or score[t] > last + threshold:
+            num, end, last = num + 1, t + rest + 1, float(score[t])
     return num
 
 

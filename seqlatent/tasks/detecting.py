@@ -1,9 +1,14 @@
 """Anomalies: steps whose surprise and values are rarer, among those before, than a threshold that
 follows the alarms.
 
-The surprise of a step is -log p(x_t | x_{<t}), in nats; `seqlatent.tasks.following` has the score
-and its threshold, `seqlatent.tasks.alarms` the smoothing, the threshold that stays and the
-intervals of alarm. `seqlatent.tasks.watching` does the same one row at a time.
+The surprise of a step is -log p(x_t | x_{<t}), in nats. Of a model that has no density and
+reconstructs values (`autoencoder`) it is the error of the step's reconstruction, in standard
+deviations of the channels in training: columns and messages then say `error`. It depends on the
+steps around, as far as the encoder sees, and has no scale on which models can be compared.
+
+`seqlatent.tasks.following` has the score and its threshold, `seqlatent.tasks.alarms` the smoothing,
+the threshold that stays and the intervals of alarm. `seqlatent.tasks.watching` does the same one
+row at a time.
 """
 
 import logging
@@ -26,12 +31,14 @@ from seqlatent.tasks.alarms import (
     FEWEST,
     HALF_LIFE,
     MEMORY,
+    UNITS,
     Calibration,
     calibration,
     intervals,
 )
 from seqlatent.tasks.following import follow
 from seqlatent.tasks.prepare import check_data
+from seqlatent.tasks.reconstructing import step_errors
 from seqlatent.text import counted
 
 if TYPE_CHECKING:
@@ -40,7 +47,7 @@ if TYPE_CHECKING:
 MANY_ALARMS, MANY_TIMES = 20, 10  # steps, and times the rate, from which on there is a warning
 logger = logging.getLogger("seqlatent")
 
-ALARMS = ("unique_id", "start", "end", "length", "peak", "surprise")
+ALARMS = ("unique_id", "start", "end", "length", "peak")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,7 +61,8 @@ class Detection:
         steps: a row per step: `unique_id, ds, surprise, smoothed, score, threshold, excess, alarm`;
             nats, NaN where nothing was scored. `score` is the rarity of the step, one scale for all
             series; with a threshold that stays the smoothed surprise. `excess` is that over the
-            threshold, above 0 in an alarm and NaN in the rest after one.
+            threshold, above 0 in an alarm and NaN of a step that a rest keeps from one. Both tables have `error`
+            in the place of `surprise`, in standard deviations, where that is what was watched.
         calibration: the threshold to begin with, and what it was found on.
     """
 
@@ -64,17 +72,23 @@ class Detection:
     calibration: Calibration
 
     @property
+    def measure(self) -> str:
+        """The column that was watched, `surprise` or `error`."""
+        return self.calibration.measure
+
+    @property
     def threshold(self) -> float:
         """Of the score, nats; the first one, where it follows."""
         return self.calibration.threshold
 
     def plot(self, path: str | Path | None = None) -> "Figure":
         """Draw the series with the most surprising alarms, shaded, over their score."""
-        return plot_alarms(self.data, self.steps, self.alarms, path)
+        unit = "nats" if self.calibration.memory else UNITS[self.measure]
+        return plot_alarms(self.data, self.steps, self.alarms, path, self.measure, unit)
 
     def to_text(self) -> str:
         """How many alarms there are, and by which threshold."""
-        scored = int(self.steps["surprise"].notna().to_numpy().sum())
+        scored = int(self.steps[self.measure].notna().to_numpy().sum())
         alarmed = int(self.steps["alarm"].to_numpy().sum())
         where = f"{self.alarms['unique_id'].nunique()} of {counted(len(self.data), 'sequence')}"
         rate = 1000 * alarmed / max(1, scored)
@@ -89,6 +103,7 @@ class Detection:
         if alarms["start"].dtype.kind == "M":
             alarms = alarms.astype({name: str for name in ("start", "end", "peak")})
         return {
+            "measure": c.measure,
             "threshold": c.threshold,
             "false_alarms": c.false_alarms,
             "half_life": c.half_life,
@@ -115,7 +130,7 @@ def detect(
     """Find the intervals in which the score is above a threshold.
 
     Args:
-        model: a fitted model with a likelihood.
+        model: a fitted model with a likelihood, or one that reconstructs values.
         data: sequences with the training data's channels.
         calibrated: the threshold and whether it follows, from `calibrate`.
         gap: the most steps without alarm, side by side, that one interval may span.
@@ -124,9 +139,15 @@ def detect(
         progress: called with the number of sequences of every finished batch.
 
     Raises:
-        InputError: when an argument is out of range, the data do not fit the model, or a step's
-            score depends on later values.
+        InputError: when an argument is out of range, the data do not fit the model, a step's
+            score depends on later values, or the threshold is that of another measure.
     """
+    measure = measure_of(model)
+    if calibrated.measure != measure:
+        raise InputError(
+            f"the threshold was calibrated on the {calibrated.measure} of steps, and model "
+            f"'{model.family}' tells their {measure}; calibrate it by this model"
+        )
     gap = check_count("gap", gap, 0)
     data, surprise = surprises(model, data, num_particles, seed, progress)
     alarms: list[tuple[Any, ...]] = []
@@ -140,16 +161,16 @@ def detect(
             length = int(seen[start : end + 1].sum())
             alarms.append((s.unique_id, s.ds[start], s.ds[end], length, s.ds[peak], v[peak]))
         kept = s.recorded
-        part = {"ds": s.ds, "surprise": v, "smoothed": smoothed, "score": score,
+        part = {"ds": s.ds, measure: v, "smoothed": smoothed, "score": score,
                 "threshold": threshold, "excess": excess, "alarm": alarm}  # fmt: skip
         columns = {name: column[kept] for name, column in part.items()}
         parts.append(pd.DataFrame({"unique_id": s.unique_id, **columns}))
-    table = pd.DataFrame(alarms, columns=pd.Index(ALARMS))
+    table = pd.DataFrame(alarms, columns=pd.Index([*ALARMS, measure]))
     if not alarms:  # an empty table has the columns' types too
         none = data.sequences[0].ds[:0]
         table = pd.DataFrame(
             {"unique_id": pd.Series([], dtype=str), "start": none, "end": none,
-             "length": np.zeros(0, int), "peak": none, "surprise": np.zeros(0)}
+             "length": np.zeros(0, int), "peak": none, measure: np.zeros(0)}
         )  # fmt: skip
     found = Detection(data, table, pd.concat(parts, ignore_index=True), calibrated)
     _warn_of_drift(found)
@@ -160,7 +181,7 @@ def _warn_of_drift(found: Detection) -> None:
     """Say so where alarms are so many that the data are not those of the calibration any more."""
     asked = found.calibration.false_alarms / 1000
     alarmed = int(found.steps["alarm"].to_numpy().sum())
-    scored = int(found.steps["surprise"].notna().to_numpy().sum())
+    scored = int(found.steps[found.measure].notna().to_numpy().sum())
     if alarmed >= MANY_ALARMS and alarmed > MANY_TIMES * asked * scored:
         logger.warning(
             "%s: %.3g of a thousand steps are alarmed, and the threshold stands for %g: the data "
@@ -186,7 +207,7 @@ def calibrate(
     """What alarms begin with that come so often in a thousand steps of ordinary data.
 
     Args:
-        model: a fitted model with a likelihood.
+        model: a fitted model with a likelihood, or one that reconstructs values.
         data: held-out sequences, without anomalies as far as that is known.
         source: what the data are, for messages.
         false_alarms: alarms per thousand steps.
@@ -213,8 +234,14 @@ def calibrate(
     ordered = (d for d, c in enumerate(described.channels) if c.name not in described.categories)
     return calibration(
         found, float(false_alarms), float(half_life), source, float(memory),
-        [s.x for s in data], tuple(ordered),
+        [s.x for s in data], tuple(ordered), measure_of(model),
     )  # fmt: skip
+
+
+def measure_of(model: SequenceModel) -> str:
+    """What is watched of a model: `surprise`, or `error` of one that has no density."""
+    has_density = isinstance(model, Density | EstimatedDensity)
+    return "error" if isinstance(model, Reconstructs) and not has_density else "surprise"
 
 
 def surprises(
@@ -225,17 +252,18 @@ def surprises(
     progress: Callable[[int], None] | None = None,
 ) -> tuple[SequenceDataset, list[np.ndarray]]:
     """The data as the model reads them, and the (T,) surprise -log p(x_t | x_{<t}) of every series,
-    in nats, NaN where not scored.
+    in nats, or the errors of its reconstruction (`measure_of`); NaN where not scored.
 
     Raises:
-        InputError: when the model has no likelihood of single steps, or the data do not fit it.
+        InputError: when the model has neither a likelihood of single steps nor a reconstruction,
+            or the data do not fit it.
     """
     num_particles, seed = check_count("num_particles", num_particles), check_seed(seed)
-    if isinstance(model, Reconstructs) and not isinstance(model, Density | EstimatedDensity):
-        raise InputError(
-            f"model '{model.family}' has no likelihood to find anomalies by; look at the errors of "
-            "its reconstruction (seqlatent reconstruct, model.reconstruct), or fit rnn"
-        )
+    if measure_of(model) == "error":
+        assert isinstance(model, Reconstructs)
+        data = check_data(model, data)
+        scale = np.array([c.scale for c in model.description.channels])
+        return data, step_errors(model, data, scale, progress)
     if not isinstance(model, Density | EstimatedDensity):
         raise InputError(
             f"model '{model.family}' has no likelihood to find anomalies by; fit rnn, latent "

@@ -4,7 +4,8 @@ and a rest after each.
 With e_t the score of a step (`seqlatent.tasks.novelty`) and r the rate of false alarms, the
 threshold follows by adaptive conformal inference (Gibbs and Candes 2021):
 
-    k_t+1 = k_t + 0.5 (1[alarm] - r),    alarm: e_t > k_t, and none in the rest before
+    k_t+1 = k_t + 0.5 (1[alarm] - r),    alarm: e_t > k_t; in the rest after one of score e, where
+                                         e_t > e + k_t
 
 so that, whatever comes, the number of alarms in T steps is
 
@@ -13,7 +14,8 @@ so that, whatever comes, the number of alarms in T steps is
 It stops at half of k_0, so that data without any surprise give fewer than were asked for. The rest,
 a tenth of the mean time between false alarms and at most 100 steps, makes one alarm of one event,
 which would otherwise go on for as long as the moving mean is lifted; published detectors of streams
-have the like (KNN-CAD, Burnaev and Ishimtsev 2016).
+have the like (KNN-CAD, Burnaev and Ishimtsev 2016). What is rarer than the last alarm by another
+threshold is more than what follows from it, and ends the rest.
 
 k_0 is found on held-out data (`first_threshold`): the one at which they have as many alarms as the
 rate asks for. Ten are the least to count; where fewer are asked for, k is found for ten, and what
@@ -41,7 +43,7 @@ class Followed(NamedTuple, Generic[V]):
         smoothed: s, nats.
         score: e, nats; with the threshold that does not follow, s.
         threshold: k, nats.
-        excess: score less threshold, above 0 in an alarm; NaN in the rest after one.
+        excess: score less threshold, above 0 in an alarm; NaN of a step that a rest keeps from one.
     """
 
     smoothed: V
@@ -56,7 +58,7 @@ class Follower:
     def __init__(self, calibrated: Calibration):
         c = self.calibrated = calibrated
         self.threshold, self._least = c.threshold, LEAST * c.threshold
-        self._rate, self._left = c.false_alarms / 1000, 0
+        self._rate, self._left, self._last = c.false_alarms / 1000, 0, 0.0
         self._rest = rest_of(self._rate)
         self._novelty = Novelty(
             weight_of(c.half_life), c.mean, c.memory, c.channels, c.recent.tolist()
@@ -72,10 +74,14 @@ class Follower:
         if not self.calibrated.memory:
             return self._stays(surprise)
         score = self._novelty.update(surprise, x)
-        excess = np.nan if self._left else score - self.threshold
+        resting = self._left > 0 and score <= self._last + self.threshold
+        excess = np.nan if resting else score - self.threshold
         found = Followed(self._novelty.smoothed, score, self.threshold, excess)
         alarm = excess > 0
-        self._left = self._rest if alarm else max(self._left - 1, 0)
+        if alarm:
+            self._left, self._last = self._rest, score
+        else:
+            self._left = max(self._left - 1, 0)
         self.threshold = max(self.threshold + GAIN * (alarm - self._rate), self._least)
         return found
 

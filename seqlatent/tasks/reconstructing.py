@@ -1,6 +1,6 @@
 """Values beside what a model reconstructs from their codes; the errors tell unusual steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ import torch
 
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.sequence import Sequence
 from seqlatent.errors import InputError
 from seqlatent.inference.protocols import Reconstructs
 from seqlatent.models.base import SequenceModel
@@ -145,16 +146,52 @@ def reconstruct_codes(
             "autoencoder"
         )
     data = check_data(model, data)
-    model.eval()
     parts: list[pd.DataFrame] = []
+    for s, back in _reconstructed(model, data, progress):
+        parts += _rows(data, s.unique_id, s.ds, s.x, back)
+    return Reconstruction(data, pd.concat(parts, ignore_index=True))
+
+
+def step_errors(
+    model: Reconstructs,
+    data: SequenceDataset,
+    scale: np.ndarray,
+    progress: Callable[[int], None] | None = None,
+) -> list[np.ndarray]:
+    """How far each step is from its reconstruction, all channels together.
+
+    Args:
+        model: a fitted model.
+        data: checked (`check_data`).
+        scale: (D,) the size of each channel's values.
+        progress: called with 1 for every finished series.
+
+    Returns:
+        of each series (T,) the root of the mean, over the step's observed channels, of the squares
+        of error over `scale`; NaN where nothing was observed, and in the context.
+    """
+    found = []
+    for s, back in _reconstructed(model, data, progress):
+        squares = np.square((s.x - back) / scale)
+        seen = ~np.isnan(squares)
+        number = np.where(np.arange(len(s)) < s.context, 0, seen.sum(1))
+        total = np.where(seen, squares, 0.0).sum(1)
+        found.append(np.sqrt(np.where(number > 0, total / np.maximum(1, number), np.nan)))
+    return found
+
+
+def _reconstructed(
+    model: Reconstructs, data: SequenceDataset, progress: Callable[[int], None] | None
+) -> Iterator[tuple[Sequence, np.ndarray]]:
+    """The series with their (T, D) reconstructions, data units."""
+    model.eval()
     for s in data:
         batch = collate([s]).to(model.device)
         with torch.no_grad():
             x = in_pieces(model.reconstruction, batch, model.before, model.after)[0]
-        parts += _rows(data, s.unique_id, s.ds, s.x, x.double().cpu().numpy())
+        yield s, x.double().cpu().numpy()
         if progress:
             progress(1)
-    return Reconstruction(data, pd.concat(parts, ignore_index=True))
 
 
 def _rows(

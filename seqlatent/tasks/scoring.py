@@ -67,8 +67,8 @@ def score(
     Returns:
         A frame with a row per sequence, `unique_id, log_prob, std_error, lower, upper, kind,
         num_particles, num_observed, nats_per_step, ess, gap, worst_share`, and a frame with a row
-        per scored step, `unique_id, ds, log_prob, sees_later, partial`, and with marginal_draws
-        `sampled`; nats throughout.
+        per scored step, `unique_id, ds, log_prob, sees_later, partial`, with marginal_draws
+        `sampled`, and of a model of blocks of steps `of_block`; nats throughout.
 
         `lower` and `upper` are a 95 % interval for log p(x). It is not around `log_prob`, which is
         too low on average. Where no error can be told (inference/errors.py), `std_error` is NaN,
@@ -77,6 +77,9 @@ def score(
 
         `sees_later` says that the step's number depends on later values too, through a guide that
         sees them: the sum estimates log p(x), the step's own number not log p(x_t | x_{<t}).
+        `of_block` says that the number is what the step adds to the log density of its block, given
+        earlier values alone: the sum is a log density, a single number is one as far as what the
+        model has learnt of shorter and of longer blocks agrees (`diffusion` with block=B).
         `partial` says that some channels were missing and the emission makes their being missing a
         condition: the number is then log p(seen channels | the others hidden), not the marginal.
         With `marginal_draws` there are none: `sampled` says that the number estimates the marginal.
@@ -305,6 +308,8 @@ def _frames(
             ),
         }
     )
+    if isinstance(model, Density) and not model.by_step:
+        steps["of_block"] = True
     if marginal_draws is not None:
         steps["sampled"] = np.concatenate(
             [

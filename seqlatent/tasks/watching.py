@@ -24,7 +24,7 @@ class Watched(NamedTuple):
         smoothed: the same, smoothed.
         score: the rarity of the step, nats; with a threshold that stays the smoothed surprise.
         threshold: nats.
-        excess: of the score over it; NaN in the rest after an alarm.
+        excess: of the score over it; NaN of a step that a rest keeps from an alarm.
         alarm: whether the score is above the threshold.
     """
 

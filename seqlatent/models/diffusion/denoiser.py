@@ -33,13 +33,17 @@ def level_features(a: Tensor) -> Tensor:
 class Denoiser(nn.Module):
     """F(z, a, h) and the trace of its Jacobian dF/dz.
 
+    Of blocks that may end early it models the first n values too, for each n that is told: the
+    columns of W1 and rows of W3 are then those of these values.
+
     Args:
         dim: D.
         in_dim: size of the features of the past.
         hidden_dim: size of the hidden layers.
+        num_lengths: numbers of steps that a block may have.
     """
 
-    def __init__(self, dim: int, in_dim: int, hidden_dim: int):
+    def __init__(self, dim: int, in_dim: int, hidden_dim: int, num_lengths: int = 1):
         super().__init__()
         self.first = nn.Linear(dim, hidden_dim, bias=False)
         self.second = nn.Linear(hidden_dim, hidden_dim, bias=False)
@@ -49,13 +53,19 @@ class Denoiser(nn.Module):
         with torch.no_grad():  # start at N(0, I)
             self.out.weight.mul_(0.01)
             self.out.bias.zero_()
+        self.length = nn.Embedding(num_lengths, 3 * hidden_dim) if num_lengths > 1 else None
+        if self.length is not None:
+            nn.init.zeros_(self.length.weight)
 
-    def condition(self, h: Tensor) -> Tensor:
-        """(..., in_dim) features of the past -> what `forward` needs of them, for all levels."""
-        return self.past(h)
+    def condition(self, h: Tensor, length: Tensor | None = None) -> Tensor:
+        """(..., in_dim) features of the past, and how many steps (...) there are, from 1, if there
+        may be several -> what `forward` needs of them, for all levels."""
+        past = self.past(h)
+        return past if self.length is None or length is None else past + self.length(length - 1)
 
     def forward(self, z: Tensor, a: Tensor, past: Tensor) -> Tensor:
-        """F of (..., D) noised values with (...) or () angles, given `condition` of the past."""
+        """F of (..., D) noised values, or the first n of them, with (...) or () angles, given
+        `condition` of the past."""
         return self._run(z, a, past, False)[0]
 
     def with_trace(self, z: Tensor, a: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,19 +78,21 @@ class Denoiser(nn.Module):
         self, z: Tensor, a: Tensor, past: Tensor, traced: bool
     ) -> tuple[Tensor, Tensor | None]:
         shift, later_shift, stretch = (past + self.level(level_features(a))).chunk(3, -1)
-        one, stretch = self.first(z) + shift, 1 + stretch
+        n = z.shape[-1]
+        inward, outward = self.first.weight[:, :n], self.out.weight[:n]
+        one, stretch = nn.functional.linear(z, inward) + shift, 1 + stretch
         gate = torch.sigmoid(one)
         hidden = one * gate
         two = self.second(stretch * hidden) + later_shift
         later_gate = torch.sigmoid(two)
         later_hidden = two * later_gate
         unit = (a.sin() ** 2 + NARROW**2).sqrt()
-        value = self.out(later_hidden) / unit[..., None]
+        value = nn.functional.linear(later_hidden, outward, self.out.bias[:n]) / unit[..., None]
         if not traced:
             return value, None
         slope = stretch * (gate + hidden * (1 - gate))
         later_slope = later_gate + later_hidden * (1 - later_gate)
-        mixing = self.second.weight * (self.first.weight @ self.out.weight).mT
+        mixing = self.second.weight * (inward @ outward).mT
         trace = (later_slope * nn.functional.linear(slope, mixing)).sum(-1)
         return value, trace / unit
 
@@ -91,6 +103,7 @@ def noised(z: Tensor, e: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
     return cos * z + sin * e, cos * e - sin * z
 
 
-def log_normal(z: Tensor) -> Tensor:
-    """(..., D) -> (...) log N(z; 0, I) in nats."""
-    return (-0.5 * z * z - 0.5 * math.log(2 * math.pi)).sum(-1)
+def log_normal(z: Tensor, there: Tensor | None = None) -> Tensor:
+    """(..., D) -> (...) log N(z; 0, I) in nats, of the values that are `there`, (..., D) bool."""
+    each = -0.5 * z * z - 0.5 * math.log(2 * math.pi)
+    return (each if there is None else torch.where(there, each, 0.0)).sum(-1)
