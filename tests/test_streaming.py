@@ -1,5 +1,7 @@
 """Streams: row by row as in a batch, saved and restored, many as one by one; what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,10 +12,12 @@ from safetensors.torch import save
 import seqlatent as sl
 from seqlatent.api import Model
 from seqlatent.data.dataset import SequenceDataset
+from seqlatent.data.grid import steps_after
 from seqlatent.errors import InputError
 from seqlatent.inference.protocols import EstimatedDensity
 from seqlatent.tasks.encoding import encode
 from seqlatent.tasks.forecasting import forecast
+from seqlatent.tasks.rows import TIME, RowReader
 from seqlatent.tasks.scoring import score
 from seqlatent.tasks.single_stream import Stream
 from seqlatent.tasks.streamed import Settings
@@ -265,6 +269,22 @@ def test_steps_that_are_left_out_are_missing(shop):
         found |= {(n, t): v for n, t, v in zip(r.unique_ids, r.ds, r.log_prob, strict=True)}
     late = [v for (n, t), v in found.items() if n == "a" and t > np.datetime64("2024-01-01T06")]
     np.testing.assert_allclose(late, batch["a"][-len(late) :], **TOLERANCE)
+
+
+@pytest.mark.parametrize("frequency", ["W-SAT", "MS", "2MS", "QE", "YS", "B", "D"])
+def test_the_next_step_is_that_of_data_sets(frequency: str):
+    """On the calendar and off it, and up to where timestamps end."""
+    m = model("rnn")
+    m.description = replace(m.description, frequency=frequency)
+    rows = RowReader(m, False)
+    begun = pd.date_range("2019-12-01", periods=30, freq=frequency).append(
+        pd.DatetimeIndex(["2020-02-15 07:30", "2020-08-29", "2250-06-03"])
+    )
+    if frequency == "D":  # goes by its stride, at any time of day
+        begun = begun[:30]
+    for time in begun.as_unit("ns"):
+        wanted = steps_after(np.array([time.to_datetime64()]), 1, frequency)[0]
+        assert rows.following(time.value, TIME) == pd.Timestamp(wanted).as_unit("ns").value
 
 
 @pytest.mark.parametrize(

@@ -88,11 +88,10 @@ class StepModel(nn.Module, ABC):
             covariates: (B, 1, C), as in a batch.
         """
         one, none = x.new_ones(len(x), dtype=torch.int64), x[:, :0]
-        scaled = tuple(self.scaler.next(state.memory))
-        batch = SequenceBatch(
-            torch.where(observed, x, 0.0), observed, one, one * 0, covariates, none, one * 0, scaled
-        )
-        return batch, self.scaler.after(state.memory, torch.where(observed, x, torch.nan))
+        zero = torch.zeros_like(one)
+        scaled, after = self.scaler.step(state.memory, torch.where(observed, x, torch.nan))
+        x = torch.where(observed, x, 0.0)
+        return SequenceBatch(x, observed, one, zero, covariates, none, zero, tuple(scaled)), after
 
     def at_start_of_paths(self, state: ModelState) -> ModelState:
         """The state, from which paths keep within limits by the values so far

@@ -71,7 +71,5 @@ SOFTPLUS_ONE = math.log(math.e - 1)  # softplus(SOFTPLUS_ONE) = 1
 
 def soft_clip(x: Tensor, limit: float = 8.0) -> Tensor:
     """x within +-limit and logarithmic beyond, so that outliers do not saturate a network."""
-    size = x.abs()
-    return torch.where(
-        size <= limit, x, x.sign() * limit * (1 + (size.clamp(min=limit) / limit).log())
-    )
+    # Of the clipped value and of the logarithm, the gradient is that of one everywhere.
+    return F.hardtanh(x, -limit, limit) * (1 + (x.abs().clamp(min=limit) / limit).log())

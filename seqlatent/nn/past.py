@@ -13,25 +13,31 @@ def past_features(scaler: Any, m: Memory | Before, loc: Tensor, scale: Tensor) -
     """(B, T, E) what networks see of the past, for a `Scaler` and what it makes of a memory."""
     if not scaler.num_features:
         return loc[..., :0]
-    origin = torch.where(scaler.free, scaler.view_loc, loc)[..., scaler.seen]
-    size = torch.where(scaler.free, scaler.view_scale, scale)[..., scaler.seen]
+
+    def seen(part: Tensor) -> Tensor:
+        return part if scaler.seen is None else part[..., scaler.seen]
+
+    origin, size = seen(loc), seen(scale)
+    if scaler.any_free:
+        origin = seen(torch.where(scaler.free, scaler.view_loc, loc))
+        size = seen(torch.where(scaler.free, scaler.view_scale, scale))
     parts = []
-    for lag in scaler.lags:
-        difference = m.lagged(lag)[..., scaler.seen] - origin
-        there = ~difference.isnan()
-        y = torch.where(there, difference, 0.0) / size
-        parts += [soft_clip(y), (~there).to(y)]
+    if scaler.lags:
+        lagged = torch.stack([seen(m.lagged(lag)) for lag in scaler.lags], -2)
+        missing = lagged.isnan()
+        y = torch.where(missing, 0.0, lagged - origin[..., None, :]) / size[..., None, :]
+        parts.append(torch.stack([soft_clip(y), missing.to(y)], -2).flatten(-3))
     if scaler.describes:
-        known = m.weight[..., scaler.seen] > 0
+        known = seen(m.weight) > 0
         mean = m.level / m.weight.clamp(min=1e-9)
-        level = ((mean - scaler.view_loc) / scaler.view_scale)[..., scaler.seen]
+        level = seen((mean - scaler.view_loc) / scaler.view_scale)
         # Where values are scaled by something else than the level, how far they are from it.
-        distance = (mean[..., scaler.seen] - origin) / size
+        distance = (seen(mean) - origin) / size
         parts += [
             # Bounded: the few largest series must not be read far beyond the others.
             torch.where(known, level, 0.0).tanh(),
             soft_clip(torch.where(known, distance, 0.0)),
-            (scale / scaler.scale).log()[..., scaler.seen],
+            seen((scale / scaler.scale).log()),
             torch.log1p(m.age).expand(*loc.shape[:2], -1) / 5,
         ]
     return torch.cat([p.expand(*loc.shape[:2], -1) for p in parts], -1)

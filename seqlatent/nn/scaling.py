@@ -53,6 +53,7 @@ class Scaler(nn.Module):
     Attributes:
         num_features: E.
         unscaled, labels: as given.
+        seen: the channels that features of the past describe; None: all of them.
         moving: whether loc and scale depend on the series' past.
 
     Raises:
@@ -118,19 +119,21 @@ class Scaler(nn.Module):
         buffer("scale", [base_scale(s, words) for s in spreads], 1.0)
         buffer("level_weight", [s.level_weight for s in spreads], 1.0)
         buffer("scale_weight", [s.scale_weight for s in spreads], 1.0)
-        buffer("offset", [c.offset for c in description.channels], 1.0)
+        offsets = [c.offset for c in description.channels]
+        buffer("offset", offsets, 1.0)
         buffer("rounding", [c.resolution / math.sqrt(12) for c in description.channels], 0.0)
         self.register_buffer("free", torch.tensor(free), persistent=False)
         limit = [math.inf if f else OUTLIER for f in free]
         self.register_buffer("limit", torch.tensor(limit, dtype=DOUBLE), persistent=False)
         logged = ["log" in words and not f for f in free]
         self.register_buffer("logged", torch.tensor(logged), persistent=False)
-        self.any_logged = any(logged)
+        self.any_free, self.any_logged = any(free), any(logged)
         self.limits = Limits(description, spreads, self.to_scale)
         # Features describe the channels that have a size, on a scale of their own if unscaled.
         labels = list(labels) or [False] * D
         self.unscaled, self.labels = unscaled, labels
-        self.seen = [d for d in range(D) if not labels[d]]
+        sized = [d for d in range(D) if not labels[d]]
+        self.seen = sized if any(labels) else None
         counted = any(
             f and not labels[d] and description.channels[d].maximum > 1 for d, f in enumerate(free)
         )
@@ -140,14 +143,12 @@ class Scaler(nn.Module):
             and (self.moving or (counted and "none" not in words and description.num_series > 1))
         )
         kinds = 2 * len(self.lags) + (3 if self.describes else 0)
-        self.num_features = kinds * len(self.seen) + int(self.describes)
+        self.num_features = kinds * len(sized) + int(self.describes)
         view = [c.log_spread if f else s for c, s, f in zip(
             description.channels, spreads, free, strict=True)]  # fmt: skip
         self.register_buffer("view_loc", torch.tensor([s.loc for s in view], dtype=DOUBLE))
         self.register_buffer("view_scale", torch.tensor([s.scale for s in view], dtype=DOUBLE))
-        self.register_buffer(
-            "view_offset", torch.tensor([c.offset for c in description.channels], dtype=DOUBLE)
-        )
+        self.register_buffer("view_offset", torch.tensor(offsets, dtype=DOUBLE))
 
     # -- the map g ---------------------------------------------------------------------------------
 
@@ -177,9 +178,8 @@ class Scaler(nn.Module):
         """The scaling of every step of a batch, given the steps before it."""
         if not self.moving and not self.num_features:
             none = self.loc.new_zeros(1, 1, 0)
-            return Scaled(
-                self.loc[None, None], self.scale[None, None], none, self.limit[None, None]
-            )
+            loc, scale, limit = (part[None, None] for part in (self.loc, self.scale, self.limit))
+            return Scaled(loc, scale, none, limit)
         if batch.scaled:
             return Scaled(*batch.scaled)
         return self.scan(batch)[0]
@@ -196,7 +196,8 @@ class Scaler(nn.Module):
     def log_scale(self, batch: SequenceBatch, scaled: Scaled, dtype=None) -> Tensor:
         """(B, T) nats: log p of the scaled values is that of the values in data units *plus*
         this, the sum of log scale_t - log g'(x_t) over each step's observed channels."""
-        size = scaled.scale.log() - self.log_slope(batch.x)
+        slope = self.log_slope(batch.x) if self.any_logged else 0.0
+        size = scaled.scale.log() - slope
         return (size * batch.observed).sum(-1).to(dtype or torch.get_default_dtype())
 
     # -- step by step ------------------------------------------------------------------------------
@@ -211,14 +212,18 @@ class Scaler(nn.Module):
 
     def next(self, memory: Memory) -> Scaled:
         """The scaling of the next step."""
-        followed = memory.row >= ROW
-        return self._scaled(memory, *self._loc_base(memory), followed)
+        return self._scaled(memory, *self._loc_base(memory), memory.row >= ROW)
+
+    def step(self, memory: Memory, x: Tensor) -> tuple[Scaled, Memory]:
+        """`next` and `after` in one."""
+        loc, base = self._loc_base(memory)
+        scaled = self._scaled(memory, loc, base, memory.row >= ROW)
+        return scaled, self._after(memory, x, loc, base, scaled.scale)
 
     def after(self, memory: Memory, x: Tensor) -> Memory:
         """The memory after one more step of a path, (B, 1, D) values in data units, NaN where
         missing: its centre and room stay those of the values that `scan` read."""
-        loc, base = self._loc_base(memory)
-        return self._after(memory, x, loc, base, self._scale(memory, loc, base))
+        return self.step(memory, x)[1]
 
     def _after(self, memory: Memory, x: Tensor, loc: Tensor, base: Tensor, scale: Tensor) -> Memory:
         if not self.moving and not self.num_features:
@@ -309,7 +314,7 @@ class Scaler(nn.Module):
             scale = self._scale(memory, loc, base)
             g = loc + step.to(DOUBLE) * scale
             if bounded:
-                g = torch.where(self.free, g, self.limits.keep(g, memory))
+                g = self._unless_free(self.limits.keep(g, memory), g)
             x = self.from_scale(g)
             memory = self._after(memory, x, loc, base, scale)
             values.append(x)
@@ -325,8 +330,7 @@ class Scaler(nn.Module):
             return loc, scale
         known = ~m.last.isnan()
         if "running" in self.words:
-            total = self.level_weight * self.loc + m.level
-            loc = total / (self.level_weight + m.weight)
+            loc = (self.level_weight * self.loc + m.level) / (self.level_weight + m.weight)
         if "increments" in self.words or "seasonal" in self.words:
             loc = torch.where(known, m.last, loc)
         if "seasonal" in self.words:
@@ -335,7 +339,7 @@ class Scaler(nn.Module):
             loc = torch.where(there, before, loc)
             scale = torch.where(there, scale, self.step_scale)
         base = torch.where(known, scale, self.first_scale)
-        return torch.where(self.free, 0.0, loc), torch.where(self.free, 1.0, base)
+        return self._unless_free(loc, 0.0), self._unless_free(base, 1.0)
 
     def _own(self, g: Tensor, m: Memory | Before, loc: Tensor, base: Tensor) -> list[Tensor]:
         """Squares of values scaled by what does not depend on the series' own scale, and their
@@ -369,8 +373,10 @@ class Scaler(nn.Module):
         if "running" in self.words:
             scale = base * self.own_scale(m)
         if self.moving:  # never less than what rounding to the recorded digits makes of it
-            least = self.rounding * self.log_slope(self.from_scale(loc)).exp()
-            scale = torch.where(self.free, 1.0, (scale.square() + least.square()).sqrt())
+            least = self.rounding
+            if self.any_logged:
+                least = least * self.log_slope(self.from_scale(loc)).exp()
+            scale = self._unless_free((scale.square() + least.square()).sqrt(), 1.0)
         return scale
 
     def _scaled(
@@ -385,6 +391,10 @@ class Scaler(nn.Module):
     def _view(self, x: Tensor) -> Tensor:
         """Values on the scale that is remembered: that of g, logarithmic where unscaled."""
         g = self.to_scale(x)
-        if not self.num_features or not bool(self.free.any()):
+        if not self.num_features or not self.any_free:
             return g
         return torch.where(self.free, torch.asinh(x / (2 * self.view_offset)), g)
+
+    def _unless_free(self, part: Tensor, free: Tensor | float) -> Tensor:
+        """(B, T, D) what holds for scaled channels, and `free` for the others."""
+        return torch.where(self.free, free, part) if self.any_free else part

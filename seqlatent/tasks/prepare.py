@@ -12,6 +12,7 @@ from seqlatent.data.description import DataDescription
 from seqlatent.data.regular import with_frequency
 from seqlatent.data.splits import with_context
 from seqlatent.distributions.choice import check_support
+from seqlatent.distributions.emission import EMISSIONS
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.emission_model import EmissionModel
@@ -60,11 +61,16 @@ def check_values(model: SequenceModel, data: SequenceDataset) -> None:
     for part in model.parts:
         check_values(part, data)
     try:
-        if isinstance(model, EmissionModel):
+        if isinstance(model, EmissionModel) and not _holds_all(model.options.emission, data):
             check_support(model.options.emission, DataDescription.ranges_of(data))
     except InputError as error:
         raise InputError(f"{data.name}: {error}") from None
     model.check(data)
+
+
+def _holds_all(emission: str, data: SequenceDataset) -> bool:
+    """Whether an emission is known to support the values, whatever they are."""
+    return EMISSIONS[emission].kind == "real" and not data.categories
 
 
 def check_covariates(data: SequenceDataset, description: DataDescription) -> SequenceDataset:

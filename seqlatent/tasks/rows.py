@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.tseries.frequencies import to_offset
 
 from seqlatent.data.calendar import calendar_features, cycles_of, from_data
 from seqlatent.data.columns import MAX_MAGNITUDE, id_text
@@ -21,6 +22,7 @@ from seqlatent.models.base import SequenceModel
 from seqlatent.tasks.prepare import check_values
 
 MAX_GAP = 1000  # absent steps between two rows
+FAR = pd.Timestamp("2200-01-01").value  # from here on, `steps_after` sees that timestamps end
 NONE, WHOLE, TIME = 0, 1, 2  # kinds of steps; NONE before the first
 
 
@@ -77,9 +79,11 @@ class RowReader:
         self.bare = not (
             self.own or self.needs_time or self.described.static_names or self.described.past_names
         )
-        self.stride = None
-        if self.described.frequency is not None:
-            self.stride = stride_of(self.described.frequency)
+        frequency, self.stride, self.offset = self.described.frequency, None, None
+        if frequency is not None:
+            self.stride = stride_of(frequency)
+        if isinstance(frequency, str):
+            self.offset = to_offset(frequency)
 
     # -- rows -------------------------------------------------------------------------------------
 
@@ -304,6 +308,11 @@ class RowReader:
         frequency = self.described.frequency
         if self.stride is not None and (kind == TIME) == isinstance(frequency, str):
             return int(last) + self.stride
+        if kind == TIME and self.offset is not None:
+            time = pd.Timestamp(int(last))
+            # As `steps_after`, which takes many times as long for one step of the calendar.
+            if last < FAR and self.offset.is_on_offset(time):
+                return int((time + self.offset).as_unit("ns").value)
         ds = np.array([last], dtype=np.int64)
         ds = ds.view("datetime64[ns]") if kind == TIME else ds
         return int(steps_after(ds, 1, frequency).astype(ds.dtype).view(np.int64)[0])
