@@ -23,7 +23,9 @@ def past_features(scaler: Any, m: Memory | Before, loc: Tensor, scale: Tensor) -
         size = seen(torch.where(scaler.free, scaler.view_scale, scale))
     parts = []
     if scaler.lags:
-        lagged = torch.stack([seen(m.lagged(lag)) for lag in scaler.lags], -2)
+        # Of paths that have begun together, all may share the values before them.
+        lagged = [seen(m.lagged(lag).expand_as(loc)) for lag in scaler.lags]
+        lagged = torch.stack(lagged, -2)
         missing = lagged.isnan()
         y = torch.where(missing, 0.0, lagged - origin[..., None, :]) / size[..., None, :]
         parts.append(torch.stack([soft_clip(y), missing.to(y)], -2).flatten(-3))
@@ -38,6 +40,6 @@ def past_features(scaler: Any, m: Memory | Before, loc: Tensor, scale: Tensor) -
             torch.where(known, level, 0.0).tanh(),
             soft_clip(torch.where(known, distance, 0.0)),
             seen((scale / scaler.scale).log()),
-            torch.log1p(m.age).expand(*loc.shape[:2], -1) / 5,
+            (torch.log1p(m.age) / 5).expand(*loc.shape[:2], -1),
         ]
-    return torch.cat([p.expand(*loc.shape[:2], -1) for p in parts], -1)
+    return torch.cat(parts, -1)
