@@ -20,7 +20,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -184,8 +184,10 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger("seqlatent").setLevel(logging.CRITICAL)
-    counts, refusals, wrong, seconds = Counter(), Counter(), [], Counter()
-    cases = product(range(args.first, args.first + args.seeds), args.sets, args.models)
+    counts, refusals, wrong = Counter(), Counter(), []
+    seconds: dict[str, float] = defaultdict(float)
+    seeds = range(args.first, args.first + args.seeds)
+    cases = ((seed, *pair) for seed in seeds for pair in product(args.sets, args.models))
     for seed, kind, name in cases:
         if (begun := time.process_time()) > 60 * args.minutes:
             break
@@ -197,7 +199,7 @@ def main() -> int:
         if outcome == "wrong":
             wrong.append([seed, kind, name, word])
             print(f"{seed} {kind}, {name}: {word}", file=sys.stderr, flush=True)
-    rounded = {name: round(s) for name, s in seconds.most_common()}
+    rounded = {name: round(s) for name, s in sorted(seconds.items(), key=lambda x: -x[1])}
     found = {**counts, "refusals": refusals, "wrong": wrong, "seconds": rounded}
     print(json.dumps(found, indent=1))
     return 1 if wrong else 0
