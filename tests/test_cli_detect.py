@@ -17,7 +17,7 @@ def test_tables_and_picture(run, rnn_run, place):
     out, _ = run("detect", rnn_run, "elnino:test", *CALIBRATED, "--false-alarms", 200, "--memory",
                    0, "--out", "a.csv", "--steps-out", "t.parquet", "--plot", "a.png")  # fmt: skip
     alarms, steps = pd.read_csv("a.csv"), pd.read_parquet("t.parquet")
-    assert list(alarms) == ["unique_id", "start", "end", "length", "peak", "surprise"]
+    assert list(alarms) == ["unique_id", "start", "end", "length", "peak", "surprise", "score"]
     assert list(steps) == [
         "unique_id",
         "ds",

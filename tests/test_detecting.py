@@ -185,6 +185,9 @@ def test_injected_anomalies_are_found(fitted):
     steps = found.steps.set_index(["unique_id", "ds"])["surprise"]
     pairs = list(zip(found.alarms["unique_id"], found.alarms["peak"], strict=True))
     np.testing.assert_array_equal(steps.loc[pairs], found.alarms["surprise"])
+    score = found.steps.set_index(["unique_id", "ds"])["score"]
+    for a in found.alarms.itertuples():
+        assert a.score == score.loc[a.unique_id].loc[a.start : a.end].max()
 
 
 def test_missing_values_are_no_alarm(fitted):

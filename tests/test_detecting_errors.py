@@ -15,7 +15,7 @@ from seqlatent.errors import InputError
 from seqlatent.tasks.detecting import detect
 
 STEPS = ["unique_id", "ds", "error", "smoothed", "score", "threshold", "excess", "alarm"]
-ALARMS = ["unique_id", "start", "end", "length", "peak", "error"]
+ALARMS = ["unique_id", "start", "end", "length", "peak", "error", "score"]
 
 
 def waves(num: int, steps: int, seed: int) -> np.ndarray:

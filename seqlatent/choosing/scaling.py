@@ -206,7 +206,10 @@ def finalists(tried: Sequence[Tried]) -> list[str]:
     for t in tried:
         if t.nats_per_step >= best - max(WORTH, 2 * t.std_error):
             ways.setdefault(_way(t.scaling), []).append(t)
-    chosen = {_simplest(same, SLACK_SAME_WAY, errors=False) for same in ways.values()}
+    chosen = set()
+    for same in ways.values():
+        top = max(t.nats_per_step for t in same) - SLACK_SAME_WAY
+        chosen.add(next(t.scaling for t in same if t.nats_per_step >= top))
     for t in sorted(tried, key=lambda t: -t.nats_per_step):
         if len(chosen) < FINALISTS and t.nats_per_step >= best - max(CLOSE, 2 * t.std_error):
             chosen.add(t.scaling)
@@ -242,10 +245,8 @@ def _share_beyond(module: SequenceModel, held_out: Sequence[Series]) -> float:
     return float((outside.sum(0) / np.maximum(seen.sum(0), 1)).max())
 
 
-def _simplest(tried: Sequence[Tried], slack: float, errors: bool = True) -> str:
+def _simplest(tried: Sequence[Tried], slack: float) -> str:
     """The first, and so the simplest, that is about as good as the best: within `slack` nats per
-    step or, where the data tell less than that, within a standard error, if these are of the
-    differences from that one."""
+    step or, where the data tell less than that, within a standard error."""
     best = max(t.nats_per_step for t in tried)
-    within = (t for t in tried if t.nats_per_step >= best - max(slack, t.std_error * errors))
-    return next(within).scaling
+    return next(t.scaling for t in tried if t.nats_per_step >= best - max(slack, t.std_error))

@@ -80,10 +80,11 @@ def detect(
     Surprise is -log p(x_t | x_{<t}), in nats. A step's score is how rare the moving mean of its
     surprise and its values are among the last ones. An alarm is raised where the score is above a
     threshold, which begins at the rate of --false-alarms and follows the alarms of each series, so
-    that the rate holds where the data drift; a rest after each makes one alarm of one event. An
-    autoencoder has no likelihood: in the place of surprise is the error of its reconstruction, in
-    standard deviations of the channels, and the tables' columns are called error. With a folder of
-    Parquet files as data and folders as --out and --steps-out, tables are written in parts.
+    that the rate holds where the data drift; a rest after each, which only a much rarer step ends,
+    makes one alarm of one event. An autoencoder has no likelihood: in the place of surprise is the
+    error of its reconstruction, in standard deviations of the channels, and the tables' columns are
+    called error. With a folder of Parquet files as data and folders as --out and --steps-out,
+    tables are written in parts.
     """
     from seqlatent.api import load_model
     from seqlatent.data.readers import load_like
@@ -132,8 +133,6 @@ def detect(
         return
     say(found.to_text().split("\n")[0] if quiet else found.to_text())
     if len(found.alarms) and not quiet:
-        say("\nmost surprising:")
-        worst = found.alarms.nlargest(12, found.measure).astype(
-            {"start": str, "end": str, "peak": str}
-        )
+        say("\nrarest, by score:")
+        worst = found.alarms.nlargest(12, "score").astype({"start": str, "end": str, "peak": str})
         say(text_table(worst.to_numpy(dtype=object).tolist(), list(worst.columns)))

@@ -120,7 +120,7 @@ def _by_arrow(
 ) -> pd.DataFrame | None:
     """The frame that pandas would make of a plain table; None where it might be another."""
     import pyarrow as pa
-    from pyarrow import csv
+    from pyarrow import csv as arrow
 
     if len(header) == 1 or not _is_plain(text, separator):
         return None
@@ -136,11 +136,11 @@ def _by_arrow(
     if None in kinds.values():
         return None
     try:
-        table = csv.read_csv(
+        table = arrow.read_csv(
             pa.py_buffer(text.encode()),
-            csv.ReadOptions(column_names=names, skip_rows=1),
-            csv.ParseOptions(delimiter=separator, quote_char=False),
-            csv.ConvertOptions(
+            arrow.ReadOptions(column_names=names, skip_rows=1),
+            arrow.ParseOptions(delimiter=separator, quote_char=False),
+            arrow.ConvertOptions(
                 check_utf8=False, column_types=kinds, null_values=MISSING, strings_can_be_null=False
             ),
         )

@@ -8,7 +8,7 @@ import pandas as pd
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
-from seqlatent.plots.figure import ALERT, INK, finish, format_dates, new_figure
+from seqlatent.plots.figure import ALERT, INK, SOFT, finish, format_dates, new_figure
 from seqlatent.plots.rolls import MAX_CURVES, channel_limits, draw_roll
 
 if TYPE_CHECKING:
@@ -23,19 +23,17 @@ def plot_alarms(
     steps: pd.DataFrame,
     alarms: pd.DataFrame,
     path: str | Path | None = None,
-    measure: str = "surprise",
     unit: str = "nats",
 ) -> "Figure":
-    """The series with the most surprising alarms, at most four, and then the first ones.
+    """The series with the rarest alarms, at most four, and then the first ones.
 
     Args:
         data: what was looked at.
         steps, alarms: as `seqlatent.tasks.detecting.Detection` holds them.
         path: where to write the picture.
-        measure: the column that is watched.
-        unit: of it.
+        unit: of the score.
     """
-    worst = alarms.sort_values(measure, ascending=False)["unique_id"].unique().tolist()
+    worst = alarms.sort_values("score", ascending=False)["unique_id"].unique().tolist()
     by_name = {s.unique_id: s for s in data}
     names = [*worst, *(name for name in by_name if name not in worst)][:MAX_SERIES]
     figure, axes = new_figure(2 * len(names), 1, 11.0, 4.6 * len(names))
@@ -69,11 +67,13 @@ def plot_alarms(
 def _score(ax: "Axes", s: Sequence, steps: pd.DataFrame, rolled: bool, unit: str) -> None:
     ds = np.asarray(steps["ds"])
     at = np.searchsorted(s.ds, ds.astype(s.ds.dtype)) if rolled else ds
-    ax.plot(at, np.asarray(steps["score"]), color=INK, linewidth=0.8, label="score")
-    threshold = np.asarray(steps["threshold"])
+    score, threshold = np.asarray(steps["score"]), np.asarray(steps["threshold"])
+    ax.plot(at, score, color=SOFT, linewidth=0.8, label="score, in a rest after an alarm")
+    judged = np.where(steps["excess"].isna(), np.nan, score)
+    ax.plot(at, judged, color=INK, linewidth=0.8, label="score")
     ax.plot(at, threshold, color=ALERT, linewidth=0.8, linestyle="--", label="threshold")
     ax.set_ylabel(f"score, {unit}", fontsize=8)
-    ax.legend(fontsize=7, frameon=False, ncols=2)
+    ax.legend(fontsize=7, frameon=False, ncols=3)
 
 
 def _edges(s: Sequence, start, end, rolled: bool) -> tuple:

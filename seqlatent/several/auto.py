@@ -2,9 +2,9 @@
 
 Successive halving (Jamieson and Talwalkar 2016): in the first round all entries are fitted for a
 short time, in the second the best two for longer, and the best of these gets the rest. They are
-compared by the log-likelihood of the same held-out steps, in nats per step: exact, by
-a solver with an error that is small beside differences, or a lower bound in expectation for models
-with latents, which can only make those look worse than they are.
+compared by the log-likelihood of the same held-out steps, in nats per step: exact; by a solver,
+whose error is small beside the differences; or of models with latents a lower bound in expectation,
+which can only make them look worse than they are.
 """
 
 import logging
@@ -31,8 +31,8 @@ from seqlatent.training.parallel import from_main, is_main_process, join
 logger = logging.getLogger("seqlatent")
 
 Entry = tuple[str, dict[str, Any]]
-# `diffusion` can be an entry, and by default is none: it learns slowly (fourth and sixth of seven
-# in the first rounds of co2 and seattle-temps), and each entry takes time from the others.
+# `diffusion` can be an entry, and by default is none, for each entry takes time from the others: in
+# one run each it came fourth (co2) and sixth (seattle-temps) of seven in the first round.
 ENTRIES: tuple[Entry, ...] = (
     ("rnn", {}),
     ("rnn", {"num_layers": 2}),

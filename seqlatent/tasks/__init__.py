@@ -91,11 +91,11 @@ Anomalies
 `detect` scores each step by how rare two things are among the last `memory` steps: the moving mean
 of the surprise -log p(x_t | x_{<t}), and the values themselves, which tell of what the model takes
 for ordinary as it goes along (`seqlatent.tasks.novelty`). An alarm is a score above a threshold,
-with a rest of at most 100 steps after it. `false_alarms` is the number of alarms per thousand
-steps. The threshold begins where the data that it is calibrated on have alarms at that rate: those
-that the fit held out, where they are known, or others (`calibrate`). Give it data without
-anomalies: those in it raise the threshold. Of a series that begins anew the values cannot be rare
-for its first 50 steps.
+with a rest of at most 100 steps after it, which only a much rarer step ends. `false_alarms` is the
+number of alarms per thousand steps. The threshold begins where the data that it is calibrated on
+have alarms at that rate: those that the fit held out, where they are known, or others
+(`calibrate`). Give it data without anomalies: those in it raise the threshold. Of a series that
+begins anew the values cannot be rare for its first 50 steps.
 
 From there on the threshold follows the alarms of each series (`seqlatent.tasks.following`), so that
 their rate holds where the data drift. What stays anomalous becomes ordinary: an alarm says that

@@ -57,7 +57,8 @@ class Detection:
     Attributes:
         data: what was looked at.
         alarms: a row per interval of alarm: `unique_id, start, end`, `length` in scored steps,
-            `peak`, the step of the greatest surprise, and that `surprise` in nats.
+            `peak`, the step of the greatest surprise, that `surprise` in nats, and the greatest
+            `score`, by which alarms compare.
         steps: a row per step: `unique_id, ds, surprise, smoothed, score, threshold, excess, alarm`;
             nats, NaN where nothing was scored. `score` is the rarity of the step, one scale for all
             series; with a threshold that stays the smoothed surprise. `excess` is that over the
@@ -82,9 +83,9 @@ class Detection:
         return self.calibration.threshold
 
     def plot(self, path: str | Path | None = None) -> "Figure":
-        """Draw the series with the most surprising alarms, shaded, over their score."""
+        """Draw the series with the rarest alarms, shaded, over their score."""
         unit = "nats" if self.calibration.memory else UNITS[self.measure]
-        return plot_alarms(self.data, self.steps, self.alarms, path, self.measure, unit)
+        return plot_alarms(self.data, self.steps, self.alarms, path, unit)
 
     def to_text(self) -> str:
         """How many alarms there are, and by which threshold."""
@@ -159,18 +160,22 @@ def detect(
         for start, end in intervals(alarm, seen, gap):
             peak = start + int(np.nanargmax(v[start : end + 1]))
             length = int(seen[start : end + 1].sum())
-            alarms.append((s.unique_id, s.ds[start], s.ds[end], length, s.ds[peak], v[peak]))
+            highest = np.nanmax(score[start : end + 1])
+            alarms.append(
+                (s.unique_id, s.ds[start], s.ds[end], length, s.ds[peak], v[peak], highest)
+            )
         kept = s.recorded
         part = {"ds": s.ds, measure: v, "smoothed": smoothed, "score": score,
                 "threshold": threshold, "excess": excess, "alarm": alarm}  # fmt: skip
         columns = {name: column[kept] for name, column in part.items()}
         parts.append(pd.DataFrame({"unique_id": s.unique_id, **columns}))
-    table = pd.DataFrame(alarms, columns=pd.Index([*ALARMS, measure]))
+    table = pd.DataFrame(alarms, columns=pd.Index([*ALARMS, measure, "score"]))
     if not alarms:  # an empty table has the columns' types too
         none = data.sequences[0].ds[:0]
         table = pd.DataFrame(
             {"unique_id": pd.Series([], dtype=str), "start": none, "end": none,
-             "length": np.zeros(0, int), "peak": none, measure: np.zeros(0)}
+             "length": np.zeros(0, int), "peak": none, measure: np.zeros(0),
+             "score": np.zeros(0)}
         )  # fmt: skip
     found = Detection(data, table, pd.concat(parts, ignore_index=True), calibrated)
     _warn_of_drift(found)

@@ -25,7 +25,7 @@ class Watched(NamedTuple):
         score: the rarity of the step, nats; with a threshold that stays the smoothed surprise.
         threshold: nats.
         excess: of the score over it; NaN of a step that a rest keeps from an alarm.
-        alarm: whether the score is above the threshold.
+        alarm: whether the excess is above 0.
     """
 
     ds: Any
