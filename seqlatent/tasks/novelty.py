@@ -9,8 +9,9 @@ series, and what surprises a model drifts with the data. The score therefore add
 
 of the smoothed surprise s_t, a moving mean of -log p(x_t | x_{<t}), high ones alone, and of the
 values themselves: -log p(x_t) = max(0, max_d r_td - log 2D), with r_td the rarity of the value of
-channel d in either direction, of D channels. The first says that the model did not expect the step, the second that the series
-has hardly been there. The sum is that of Fisher (1932) for p-values, whose law is
+channel d, one of D, in either direction. The first says that the model did not expect the step, the
+second that the series has hardly been there. The sum is that of Fisher (1932) for p-values, whose
+law is
 
     P(e > k) = (1 + k) e^-k
 
