@@ -105,6 +105,7 @@ def test_python_finds_its_class_by_name(seqlatent, site):
     assert "hidden_dim=3" in done.stdout.splitlines()[0]
 
 
+@pytest.mark.slow
 def test_without_the_package_its_run_is_refused_in_one_sentence(seqlatent):
     seqlatent("fit", "nile", "--model", "smoother", "--max-steps", "2", "--out", "alone", "-q")
     done = python(None, seqlatent.folder, "-m", "seqlatent", "score", "alone", "nile")
