@@ -55,6 +55,12 @@ def test_each_way_to_place_values_has_its_finalist():
     assert finalists(tried(**{"global": -8.79}, **linear)) == [
         "global", "increments", "log+running+seasonal"
     ]  # fmt: skip
+    # Where data do not tell chains of one way apart, the simplest of them.
+    few = [
+        Tried("global", "linear", -4.55, 0.16), Tried("log+global", "linear", -4.48, 0.02),
+        Tried("increments", "linear", -4.45, 0.0),
+    ]  # fmt: skip
+    assert finalists(few)[:1] == ["global"]
     # The simplest of those about as good; other places are filled by what is close to the best.
     walk = tried(**{"global": 2.0, "increments": 5.0, "running_increments": 5.005})
     assert finalists(walk) == ["increments", "running+increments"]

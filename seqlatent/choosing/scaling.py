@@ -206,10 +206,7 @@ def finalists(tried: Sequence[Tried]) -> list[str]:
     for t in tried:
         if t.nats_per_step >= best - max(WORTH, 2 * t.std_error):
             ways.setdefault(_way(t.scaling), []).append(t)
-    chosen = set()
-    for same in ways.values():
-        top = max(t.nats_per_step for t in same) - SLACK_SAME_WAY
-        chosen.add(next(t.scaling for t in same if t.nats_per_step >= top))
+    chosen = {_simplest(same, SLACK_SAME_WAY) for same in ways.values()}
     for t in sorted(tried, key=lambda t: -t.nats_per_step):
         if len(chosen) < FINALISTS and t.nats_per_step >= best - max(CLOSE, 2 * t.std_error):
             chosen.add(t.scaling)
