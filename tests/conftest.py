@@ -62,20 +62,22 @@ def shared(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def rnn_run(shared) -> Path:
-    """An rnn of the twelve months of elnino."""
-    return fitted(shared / "rnn", "elnino:train")
+    """An rnn of the twelve months of elnino; as those below without a calendar, for it reads
+    steps that are numbers too."""
+    return fitted(shared / "rnn", "elnino:train", "--calendar", "none")
 
 
 @pytest.fixture(scope="session")
 def latent_run(shared) -> Path:
-    return fitted(shared / "latent", "elnino:train", "--model", "latent", "--set", "latent_dim=2")
+    options = ("--model", "latent", "--set", "latent_dim=2", "--calendar", "none")
+    return fitted(shared / "latent", "elnino:train", *options)
 
 
 @pytest.fixture(scope="session")
 def independent_run(shared) -> Path:
     """A model whose latents do not depend on each other, so that all estimators apply."""
     options = ("--model", "latent", "--set", "latent_dim=2", "--set", "prior=independent")
-    return fitted(shared / "independent", "elnino:train", *options)
+    return fitted(shared / "independent", "elnino:train", *options, "--calendar", "none")
 
 
 @pytest.fixture(scope="session")

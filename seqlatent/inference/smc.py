@@ -97,7 +97,11 @@ def filter_step(before: Tensor, log_weight: Tensor, state: State, uniforms: Tens
 
 
 def particle_filter(
-    propose: Proposal, uniforms: Tensor, num_particles: int, record: Record | None = None
+    propose: Proposal,
+    uniforms: Tensor,
+    num_particles: int,
+    record: Record | None = None,
+    begin: Particles | None = None,
 ) -> tuple[Estimate, Particles]:
     """Filter B sequences of T steps.
 
@@ -107,13 +111,14 @@ def particle_filter(
         uniforms: (B, T) uniform numbers in [0, 1) for resampling.
         num_particles: K.
         record: called after every step, for example to trace trajectories back.
+        begin: the particles before the first step; even ones, without a state, by default.
 
     Returns:
         the estimate, and the particles after the last step. The estimate's variance is NaN: average
         several, or see `Trace`.
     """
     num_sequences, num_steps = uniforms.shape
-    particles = even(num_particles, num_sequences, uniforms.device)
+    particles = begin or even(num_particles, num_sequences, uniforms.device)
     added, sizes, elbo = [], [], []
     for t in range(num_steps):
         log_weight, state = propose(t, particles.state)

@@ -252,8 +252,8 @@ def scores(
 
 
 def first_threshold(score: np.ndarray, rate: float, two: bool) -> float:
-    """k_0 of `seqlatent.tasks.following`, nats: (n,) scores of held-out steps give as many alarms by
-    it as n times the rate asks for."""
+    """k_0 of `seqlatent.tasks.following`, nats: (n,) scores of held-out steps give as many alarms
+    by it as n times the rate asks for."""
     score = score[FEWEST:]  # before, nothing is rare
     expected = novelty_quantile(rate, two)
     if len(score) < FEWEST:

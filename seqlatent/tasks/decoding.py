@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from seqlatent.data.batch import collate
+from seqlatent.data.calendar import from_data
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
 from seqlatent.data.steps import show_step
@@ -65,14 +66,17 @@ def decode(
                 f"missing at step {show_step(s.ds[t])}, as its value was: it cannot be decoded"
             )
     model.eval()
+    own = from_data(latents.covariate_names)  # the calendar's are not for a table
+    kept = [latents.covariate_names.index(name) for name in own]
     sequences = []
     for s in latents:
-        sequences.append(replace(s, x=_values(model, s)))
+        sequences.append(replace(s, x=_values(model, s), covariates=s.covariates[:, kept]))
         if progress:
             progress(1)
     return replace(
-        latents, sequences=tuple(sequences), targets=description.targets, name="decoded sequences"
-    )
+        latents, sequences=tuple(sequences), targets=description.targets, covariate_names=own,
+        name="decoded sequences",
+    )  # fmt: skip
 
 
 @torch.no_grad()

@@ -61,8 +61,8 @@ class Detection:
         steps: a row per step: `unique_id, ds, surprise, smoothed, score, threshold, excess, alarm`;
             nats, NaN where nothing was scored. `score` is the rarity of the step, one scale for all
             series; with a threshold that stays the smoothed surprise. `excess` is that over the
-            threshold, above 0 in an alarm and NaN of a step that a rest keeps from one. Both tables have `error`
-            in the place of `surprise`, in standard deviations, where that is what was watched.
+            threshold, above 0 in an alarm and NaN of a step that a rest keeps from one. Both tables
+            have `error` in the place of `surprise`, in standard deviations, where that was watched.
         calibration: the threshold to begin with, and what it was found on.
     """
 

@@ -309,7 +309,8 @@ class RowReader:
         if self.stride is not None and (kind == TIME) == isinstance(frequency, str):
             return int(last) + self.stride
         if kind == TIME and self.offset is not None:
-            time: Any = pd.Timestamp(int(last))
+            time = pd.Timestamp(int(last))
+            assert isinstance(time, pd.Timestamp)
             # As `steps_after`, which takes many times as long for one step of the calendar.
             if last < FAR and self.offset.is_on_offset(time):
                 return int((time + self.offset).as_unit("ns").value)

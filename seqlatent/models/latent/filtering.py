@@ -12,11 +12,14 @@ from seqlatent.data.batch import SequenceBatch
 from seqlatent.distributions.noise import Noise
 from seqlatent.inference.bounds import Estimate
 from seqlatent.inference.protocols import EstimatedDensity, ModelState
-from seqlatent.inference.smc import Particles, particle_filter, systematic, take
+from seqlatent.inference.smc import Particles, even, particle_filter, systematic, take
 from seqlatent.models.latent.parts import Reading
 from seqlatent.nn.causal import State, map_state, repeat_state
 
-FILTER_PARTICLES = 256  # at least, to filter the past before a forecast
+# Particles, at least, that filter the past before a forecast: of its last steps, and of those
+# before. What the few are wrong about is forgotten by the last steps; a long past costs a quarter.
+FILTER_PARTICLES, EARLY_PARTICLES = 256, 64
+LAST_STEPS = 32
 
 
 def filter_reading(
@@ -26,6 +29,7 @@ def filter_reading(
     uniforms: Tensor,
     noise: Noise,
     kl_weight: float = 1.0,
+    begin: Particles | None = None,
 ) -> tuple[Estimate, Particles]:
     """A particle filter over a reading.
 
@@ -36,6 +40,7 @@ def filter_reading(
         uniforms: (B, T) for resampling.
         noise: of the latents.
         kl_weight: of the densities of the latents, where they are annealed.
+        begin: the particles before the reading, if it is not from the first step on.
     """
     shape = (len(r.y), size, 1, model.latent_dim)
 
@@ -45,7 +50,7 @@ def filter_reading(
         sample, particles = model.propose(now, eps, particles)
         return torch.where(now.inside, sample.annealed(kl_weight), 0.0)[..., 0], particles
 
-    return particle_filter(propose, uniforms, size)
+    return particle_filter(propose, uniforms, size, begin=begin)
 
 
 def filtered_paths(
@@ -59,9 +64,18 @@ def filtered_paths(
         particles = model.propose(r, eps)[1]
         chosen = torch.zeros(num_paths, B, dtype=torch.int64, device=r.y.device)
     else:
-        uniforms = noise.uniform((B, T + 1), r.y)
-        size = max(num_paths, FILTER_PARTICLES)
-        _, (particles, log_weights) = filter_reading(model, r, size, uniforms[:, :-1], noise)
+        size, early, begin = max(num_paths, FILTER_PARTICLES), max(0, T - LAST_STEPS), None
+        if early:
+            uniforms = noise.uniform((B, early + 1), r.y)
+            begin = filter_reading(
+                model, r.steps(0, early), EARLY_PARTICLES, uniforms[:, :-1], noise
+            )[1]
+            chosen = systematic(begin.log_weights, uniforms[:, -1], size)
+            begin = even(size, B, r.y.device)._replace(state=take(begin.state, chosen))
+        uniforms = noise.uniform((B, T - early + 1), r.y)
+        _, (particles, log_weights) = filter_reading(
+            model, r.steps(early, T), size, uniforms[:, :-1], noise, begin=begin
+        )
         chosen = systematic(log_weights, uniforms[:, -1], num_paths)
     after = r.after._replace(memory=model.remember(batch))
     return chosen_paths(after, particles, chosen, filling)
