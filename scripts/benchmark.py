@@ -9,6 +9,7 @@
     scripts/benchmark regret-table --threads 1 [--tables models maps]
     scripts/benchmark states --threads 1 [--process pendulum] [--models latent dmm]
     scripts/benchmark coverage --threads 1 [--repeats 1000] [--estimators smc]
+    scripts/benchmark streams --threads 1 [--data co2 nyc-taxi] [--models rnn latent]
     scripts/benchmark scale --threads 1 --folder FOLDER [--rows 1000000 2000000 5000000]
 
 `speed` times a training step (loss, backward, Adam) of every model beside a step of its *bare
@@ -40,6 +41,9 @@ values tell of the states is found in the models' latents.
 `coverage` scores sequences of models whose log p(x) is known, with good guides and bad ones, and
 counts how often the stated interval holds it.
 
+`streams` says how much processor time a row takes that comes by itself, and one of many series that
+are read together.
+
 `scale` generates data larger than memory should hold, runs commands on them by one process and by
 two, and says how long they take, how much memory, and what a thousand million rows would take.
 
@@ -61,6 +65,7 @@ from benchmark_seeds import run_seeds
 from benchmark_speed import run_speed
 from benchmark_states import MODELS as STATE_MODELS
 from benchmark_states import POSTERIORS, STATE_PROCESSES, run_states
+from benchmark_streams import run_streams
 from benchmark_tools import FAMILIES, add_row
 
 from seqlatent.errors import InputError
@@ -123,6 +128,12 @@ def main() -> int:
     coverage.add_argument("--repeats", type=int, default=1000, help="sequences of each row")
     names = list(dict.fromkeys(estimator for estimator, _ in CASES))
     coverage.add_argument("--estimators", nargs="+", default=names, choices=names)
+    streams = commands.add_parser("streams", help="rows as they come, timed")
+    streams.add_argument("--data", nargs="+", default=["co2", "nyc-taxi"])
+    streams.add_argument("--models", nargs="+", default=["rnn", "latent"])
+    streams.add_argument("--many", type=int, default=100, help="series that are read together")
+    streams.add_argument("--rows", type=int, default=1000, help="that are timed")
+    streams.add_argument("--steps", type=int, default=20, help="of each fit")
     scale = commands.add_parser("scale", help="data larger than memory: time and memory")
     add = scale.add_argument
     add("--folder", type=Path, required=True, help="for data, a run and tables; some gigabytes")
@@ -135,7 +146,7 @@ def main() -> int:
     add("--paths", type=int, default=20, help="of each forecast")
     add("--steps", type=int, default=24, help="of each forecast")
     for command in (
-        speed, flow, heads, networks, regret, tables, seeds, states, coverage, scale,
+        speed, flow, heads, networks, regret, tables, seeds, states, coverage, streams, scale,
     ):  # fmt: skip
         command.add_argument("--seed", type=int, default=0, help="of all randomness")
         command.add_argument(
@@ -159,6 +170,7 @@ def main() -> int:
         "seeds": run_seeds,
         "states": run_states,
         "coverage": run_coverage,
+        "streams": run_streams,
         "scale": run_scale,
     }
     try:

@@ -9,6 +9,7 @@ tensor as an array. Torch's meta device lends its name: a near tensor would neve
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -52,9 +53,16 @@ class Far(Tensor):
 
 @contextmanager
 def elsewhere() -> Iterator[None]:
-    """Meanwhile there is the device `FAR`."""
-    with _Literals(), _Operations():
+    """Meanwhile there is the device `FAR`. Tensors of inference mode have no storage that a view of
+    theirs could share here, so that it is no more than a mode without gradients."""
+    plain = patch.object(torch.inference_mode, "__enter__", _without_gradients)
+    with plain, _Literals(), _Operations():
         yield
+
+
+def _without_gradients(mode: Any) -> None:
+    mode._inference_mode_context = torch.no_grad()  # which its `__exit__` leaves
+    mode._inference_mode_context.__enter__()
 
 
 class _Literals(TorchFunctionMode):

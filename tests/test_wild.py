@@ -15,6 +15,7 @@ from seqlatent.data.wild import tame, tell_wild
 from seqlatent.distributions.tails import bend, bent_log_prob, unbend
 from seqlatent.models.registry import MODELS, build_model
 from seqlatent.nn.forgetting import forget
+from seqlatent.nn.layers import soft_clip
 from seqlatent.nn.scaling import ROW, Scaler
 from seqlatent.options import make
 from seqlatent.processes import AutoregressiveTwo
@@ -70,6 +71,17 @@ def test_tails_are_finite_in_single_precision():
     y = torch.tensor([-3e30, -1e12, 3e30], requires_grad=True)
     bent_log_prob(y).sum().backward()
     assert torch.isfinite(y.grad).all() and torch.isfinite(bend(torch.tensor([-50.0, 50.0]))).all()
+
+
+def test_features_are_the_values_and_their_logarithms_far_out():
+    """With the slope of one or the other everywhere, where they meet as well."""
+    x = torch.tensor([-1e6, -80, -8, -3, 0, 2.5, 8, 16], dtype=torch.float64, requires_grad=True)
+    y = soft_clip(x)
+    far = x.detach().abs() > 8
+    logarithm = x.detach().sign() * 8 * (1 + (x.detach().abs().clamp(min=8) / 8).log())
+    torch.testing.assert_close(y.detach(), torch.where(far, logarithm, x.detach()))
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    torch.testing.assert_close(slope, torch.where(far, 8 / x.detach().abs(), 1.0))
 
 
 # -- a wild value, scored -------------------------------------------------------------------------

@@ -83,7 +83,7 @@ class Streams:
         names, rows = self._named(rows)
         return self._update(names, rows)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _update(self, names: Sequence[str], rows: Sequence[Any] | np.ndarray) -> StreamedRows:
         before = self._series.before(names)
         parsed = self._rows.parse(rows, before)
@@ -114,7 +114,7 @@ class Streams:
             None if ends is None else self._maker.intervals(ends),
         )
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def predict(
         self, ids: Sequence[str] | None = None, num_samples: int = 500, seed: int = 0,
         known: Mapping[str, Any] | None = None,
@@ -140,7 +140,7 @@ class Streams:
         covariates = self._ahead(names, known or {})
         return self._drawn(self._series.at(names), covariates, num_samples, names, seed)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def predict_intervals(
         self, ids: Sequence[str] | None = None, known: Mapping[str, Any] | None = None
     ) -> Intervals:
@@ -329,7 +329,7 @@ class Streams:
             samples[places] = x.cpu().numpy()
         return samples
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _template(self) -> Any:
         """A state of one series after a step, by which a saved one is put together."""
         d = self.model.description
