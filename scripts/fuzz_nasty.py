@@ -184,8 +184,10 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger("seqlatent").setLevel(logging.CRITICAL)
-    counts, refusals, wrong, seconds = Counter(), Counter(), [], Counter()
-    cases = product(range(args.first, args.first + args.seeds), args.sets, args.models)
+    counts, refusals, wrong = Counter(), Counter(), []
+    seconds = dict.fromkeys(args.models, 0.0)
+    seeds = range(args.first, args.first + args.seeds)
+    cases: product[tuple[int, str, str]] = product(seeds, args.sets, args.models)
     for seed, kind, name in cases:
         if (begun := time.process_time()) > 60 * args.minutes:
             break
@@ -197,7 +199,7 @@ def main() -> int:
         if outcome == "wrong":
             wrong.append([seed, kind, name, word])
             print(f"{seed} {kind}, {name}: {word}", file=sys.stderr, flush=True)
-    rounded = {name: round(s) for name, s in seconds.most_common()}
+    rounded = {name: round(s) for name, s in seconds.items()}
     found = {**counts, "refusals": refusals, "wrong": wrong, "seconds": rounded}
     print(json.dumps(found, indent=1))
     return 1 if wrong else 0
