@@ -48,7 +48,10 @@ def changed(data: SequenceDataset, value: float) -> SequenceDataset:
 def nats(model: Model, data: SequenceDataset) -> np.ndarray:
     """(N, T) log densities of the steps, 0 of missing ones."""
     steps = model.score(data, num_particles=64, seed=0)[1]
-    return np.stack([g["log_prob"].to_numpy() for _, g in steps.groupby("unique_id", sort=False)])
+    found = np.zeros((SERIES, STEPS))
+    for row, (_, g) in zip(found, steps.groupby("unique_id", sort=False), strict=True):
+        row[g["ds"]] = g["log_prob"]
+    return found
 
 
 def row(label: str, model: Model, test: SequenceDataset, values: tuple[float, float]) -> str:
