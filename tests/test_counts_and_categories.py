@@ -11,6 +11,7 @@ from scipy.stats import nbinom
 import seqlatent as sl
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
+from seqlatent.distributions import counts
 from seqlatent.distributions.categorical import Categorical, Ordinal
 from seqlatent.distributions.choice import choose_emission
 from seqlatent.distributions.counts import (
@@ -64,18 +65,23 @@ def test_a_wild_count_costs_tens_of_nats(kind, level: float):
         assert float(mass) == pytest.approx(1 - RARE * level / (1e5 + level), abs=1e-7)
 
 
-def test_rare_counts_are_drawn_as_often_as_they_should_be():
-    """Of 4 million draws 200 are expected to be rare, and half of these at or above the level."""
+def test_rare_counts_are_drawn_as_often_as_they_should_be(monkeypatch):
+    """Within four standard errors: of a million draws 50 are rare; of rare ones alone a share
+    m / (x + m) is x or more."""
     data = SequenceDataset.from_arrays(np.random.default_rng(0).poisson(30.0, (20, 50)))
     family = Poisson(DataDescription.of(data).channels)
     level = float(family.level)
+    params = family.initial().expand(1_000_000, -1)
     torch.manual_seed(0)
-    x = family.sample(family.initial().expand(4_000_000, -1), TorchNoise())
-    for times in (3, 9, 99):  # Poisson counts do not reach them
-        expected = 200 / (1 + times)
-        seen = int((x >= times * level).sum())
-        assert abs(seen - expected) < 4 * expected**0.5, (times, seen)
+    x = family.sample(params, TorchNoise())
+    assert abs(int((x >= 3 * level).sum()) - 50 / 4) < 4 * (50 / 4) ** 0.5
+    monkeypatch.setattr(counts, "RARE", 1.0)
+    x = family.sample(params[:100_000], TorchNoise())
     assert torch.isfinite(x).all() and (x == x.floor()).all()
+    for least in (1, 10, 100, 3000):
+        share = level / (least + level)
+        error = (share * (1 - share) / 1e5) ** 0.5
+        assert abs(float((x >= least).double().mean()) - share) < 4 * error
 
 
 def test_ordinal_is_the_difference_of_two_sigmoids():
