@@ -105,7 +105,7 @@ MUTATIONS = [
              "if length <= span and _seen_twice", "if _seen_twice", ("calendar",)),
     Mutation("claims of dictionaries are not counted", "data/feather.py",
              "for field in (DICTIONARIES, RECORD_BATCHES):", "for field in (RECORD_BATCHES,):",
-             ("hostile",)),
+             ("feather",)),
     Mutation("rare counts are too large", "distributions/counts.py",
              "self.level * (1 - u) / u", "self.level / u", ("counts_and_categories",)),
 ]  # fmt: skip
