@@ -91,6 +91,23 @@ MUTATIONS = [
              "b[: 2 * H] + c[: 2 * H]", "b[: 2 * H]", ("laws_networks",)),
     Mutation("classes are drawn one too high", "distributions/noise.py",
              "u[..., 0] * total[-1]).sum(0)", "u[..., 0] * total[-1]).sum(0) + 1", ("laws_heads",)),
+    Mutation("a rest hides greater alarms", "tasks/following.py",
+             "self._left > 0 and score <= self._last + self.threshold", "self._left > 0",
+             ("following", "detecting")),
+    Mutation("nothing is rarer than once in all numbers", "tasks/recent.py",
+             "log(n + 1) + beyond / excess", "log(n + 1) + 0 * beyond / excess", ("following",)),
+    Mutation("blocks go on after a gap", "models/diffusion/blocks.py",
+             "(age % block == 0) | ~follows", "(age % block == 0)", ("diffusion_blocks",)),
+    Mutation("one way to place values is tried", "choosing/scaling.py",
+             "ways.setdefault(_way(t.scaling), [])", 'ways.setdefault("level", [])',
+             ("choosing_trials", "choosing")),
+    Mutation("a cycle that no series spans is used", "data/calendar.py",
+             "if length <= span and _seen_twice", "if _seen_twice", ("calendar",)),
+    Mutation("claims of dictionaries are not counted", "data/feather.py",
+             "for field in (DICTIONARIES, RECORD_BATCHES):", "for field in (RECORD_BATCHES,):",
+             ("feather",)),
+    Mutation("rare counts are too large", "distributions/counts.py",
+             "self.level * (1 - u) / u", "self.level / u", ("counts_and_categories",)),
 ]  # fmt: skip
 
 

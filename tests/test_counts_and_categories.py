@@ -11,9 +11,16 @@ from scipy.stats import nbinom
 import seqlatent as sl
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
+from seqlatent.distributions import counts
 from seqlatent.distributions.categorical import Categorical, Ordinal
 from seqlatent.distributions.choice import choose_emission
-from seqlatent.distributions.counts import NegativeBinomial, ZeroInflatedNegativeBinomial
+from seqlatent.distributions.counts import (
+    NegativeBinomial,
+    Poisson,
+    ZeroInflatedNegativeBinomial,
+)
+from seqlatent.distributions.noise import TorchNoise
+from seqlatent.distributions.tails import RARE
 from seqlatent.errors import InputError
 
 
@@ -31,9 +38,50 @@ def test_zero_inflated_is_scipy_s_negative_binomial_with_more_zeros():
     mean, r = (float(v) for v in plain._parts(params))
     x = np.arange(20)
     idle = 1 / (1 + np.exp(-0.4))
-    expected = (1 - idle) * nbinom.pmf(x, r, r / (r + mean)) + idle * (x == 0)
+    usual = (1 - idle) * nbinom.pmf(x, r, r / (r + mean)) + idle * (x == 0)
+    level = float(plain.level)
+    expected = (1 - RARE) * usual + RARE * level / ((x + level) * (x + level + 1))
     seen = inflated.log_prob(params.expand(20, 3), torch.from_numpy(x).float()).exp()
     np.testing.assert_allclose(seen, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("level", [0.02, 3.0, 1000.0])
+@pytest.mark.parametrize("kind", [Poisson, NegativeBinomial, ZeroInflatedNegativeBinomial])
+def test_a_wild_count_costs_tens_of_nats(kind, level: float):
+    """50 (500) times the mean, against the mean; where the family alone takes hundreds of nats."""
+    data = SequenceDataset.from_arrays(np.random.default_rng(0).poisson(level, (20, 50)))
+    family = kind(DataDescription.of(data).channels)
+    params = family.initial()
+    if len(params) > 1:
+        params[1] = 10.0  # as good as Poisson
+    mean = max(level, 0.1)
+    x = torch.tensor([1.0, 50.0, 500.0]).mul(mean).round()
+    usual, wild, wilder = family.log_prob(params.expand(3, -1), x).tolist()
+    assert usual - wild < 25 and usual - wilder < 40
+    if level == 3:
+        assert usual - float(family.usual_log_prob(params, x[1])) > 300
+        every = torch.arange(100_000.0)  # beyond, m / (100,000 + m) of the rare part is left
+        mass = family.log_prob(params.expand(len(every), -1), every).double().exp().sum()
+        assert float(mass) == pytest.approx(1 - RARE * level / (1e5 + level), abs=1e-7)
+
+
+def test_rare_counts_are_drawn_as_often_as_they_should_be(monkeypatch):
+    """Within four standard errors: of a million draws 50 are rare; of rare ones alone a share
+    m / (x + m) is x or more."""
+    data = SequenceDataset.from_arrays(np.random.default_rng(0).poisson(30.0, (20, 50)))
+    family = Poisson(DataDescription.of(data).channels)
+    level = float(family.level)
+    params = family.initial().expand(1_000_000, -1)
+    torch.manual_seed(0)
+    x = family.sample(params, TorchNoise())
+    assert abs(int((x >= 3 * level).sum()) - 50 / 4) < 4 * (50 / 4) ** 0.5
+    monkeypatch.setattr(counts, "RARE", 1.0)
+    x = family.sample(params[:100_000], TorchNoise())
+    assert torch.isfinite(x).all() and (x == x.floor()).all()
+    for least in (1, 10, 100, 3000):
+        share = level / (least + level)
+        error = (share * (1 - share) / 1e5) ** 0.5
+        assert abs(float((x >= least).double().mean()) - share) < 4 * error
 
 
 def test_ordinal_is_the_difference_of_two_sigmoids():

@@ -12,6 +12,8 @@ from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.wild import tame, tell_wild
+from seqlatent.distributions.families import StudentT
+from seqlatent.distributions.noise import TorchNoise
 from seqlatent.distributions.tails import bend, bent_log_prob, unbend
 from seqlatent.models.registry import MODELS, build_model
 from seqlatent.nn.forgetting import forget
@@ -102,6 +104,43 @@ def test_a_wild_value_is_forgotten(name: str, sd: float):
     torch.testing.assert_close(wild[21:], gap[21:], rtol=0, atol=1e-5)
     torch.testing.assert_close(wild[:20], clean[:20], rtol=0, atol=1e-5)
     assert float(clean[20] - wild[20]) < {50: 25, 500: 40}.get(sd, 80)
+
+
+@pytest.mark.parametrize("emission", ["normal", "student-t", "mixture", "sinh-arcsinh", "spline"])
+def test_a_wild_value_is_cheap_under_every_emission(emission: str):
+    data = series()
+    description = DataDescription.of(data)
+    options = make(MODELS["rnn"].Options, {"emission": emission, "scaling": "global"})
+    torch.manual_seed(0)
+    m = build_model("rnn", MODELS["rnn"].complete(options, description)[0], description).eval()
+    if emission == "student-t":
+        for p in m.head.parameters():  # 201 degrees of freedom
+            if p.shape == (3,):
+                p.data[2] = 20.0
+    scale = description.channels[0].scale
+    with torch.no_grad():
+        clean, *wild = (
+            float(m.log_prob(collate(changed(data, 20, v)))[0][0, 20])
+            for v in (data.sequences[0].x[20, 0], 50 * scale, 500 * scale)
+        )
+    assert clean - wild[0] < 25 and clean - wild[1] < 40
+
+
+def test_student_s_t_with_rare_values_is_what_it_draws():
+    """A density of mass 1, whose tail probabilities are those of 4 million draws: of 200 rare ones
+    a share 1 - 2 atan(y) / pi is beyond y scales."""
+    data = series()
+    family = StudentT(DataDescription.of(data).channels, [1.0])
+    params = torch.tensor([0.3, 0.5, 20.0], dtype=torch.float64)
+    y = torch.sinh(torch.linspace(-30, 30, 200_001, dtype=torch.float64))
+    density = family.log_prob(params.expand(len(y), -1), y).exp()
+    assert float(torch.trapezoid(density, y)) == pytest.approx(1, abs=1e-6)
+    torch.manual_seed(0)
+    x = family.sample(params.float().expand(4_000_000, -1), TorchNoise())
+    for far in (12.0, 100.0):
+        expected = 4e6 * float(family.tail(params, torch.tensor(far, dtype=torch.float64)))
+        beyond = int(((x - 0.3).abs() > far - 0.3).sum())
+        assert abs(beyond - expected) < 4 * expected**0.5, (far, beyond, expected)
 
 
 @pytest.mark.parametrize("chain", ["global", "increments", "running", "running+increments"])

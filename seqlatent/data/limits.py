@@ -1,6 +1,7 @@
 """How much a file may unfold to: refused before memory is taken for it, with the limit named.
 
-A file of a megabyte can claim terabytes (a header), or unpack to gigabytes (gzip, Parquet).
+A file of a megabyte can claim terabytes (a header), or unpack to gigabytes (gzip, Parquet,
+Feather).
 """
 
 import gzip
@@ -51,6 +52,17 @@ def require_cells(path: Path, rows: int, columns: int) -> int:
             f"of {size} bytes; if it is sound, split it, or load it in Python as a frame"
         )
     return limit
+
+
+def require_size(path: Path, size: int, columns: int) -> None:
+    """Refuse a table of Arrow that unfolds to this many bytes, eight for each of the cells that the
+    file may have."""
+    limit = 8 * require_cells(path, 0, columns)
+    if size > limit:
+        raise InputError(
+            f"{path} unfolds to more than {limit // 2**20} MiB, the most that is read of a "
+            "file of its size; if it is sound, split it, or load it in Python as a frame"
+        )
 
 
 def unpack(path: Path) -> bytes:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from seqlatent.data.limits import require_cells, require_file, unpack
+from seqlatent.data.feather import claimed_bytes
+from seqlatent.data.limits import require_cells, require_file, require_size, unpack
 from seqlatent.data.text_tables import parse
 from seqlatent.data.writing import replacing
 from seqlatent.errors import InputError
@@ -73,7 +74,7 @@ def read_table(path: str | os.PathLike[str], text_columns: Collection[str] = ())
         raise
     except RecursionError:
         raise InputError(f"{path} cannot be read: it is nested too deeply") from None
-    except MemoryError:  # Arrow believes the sizes that compressed columns claim
+    except MemoryError:  # Arrow believes the sizes that the columns of Parquet claim
         raise InputError(f"{path} cannot be read: it claims more memory than there is") from None
     except Exception as error:
         # pandas and Arrow raise errors of every kind about a broken file.
@@ -117,7 +118,9 @@ def _from_parquet(path: Path) -> pd.DataFrame:
 def _from_feather(path: Path) -> pd.DataFrame:
     import pyarrow
 
-    with pyarrow.OSFile(str(path)) as source, pyarrow.ipc.open_file(source) as file:
+    content = path.read_bytes()
+    with pyarrow.ipc.open_file(pyarrow.py_buffer(content)) as file:
+        require_size(path, sum(claimed_bytes(memoryview(content))), len(file.schema.names))
         batches = (file.get_batch(i) for i in range(file.num_record_batches))
         return _from_arrow(path, file.schema, batches)
 
@@ -129,12 +132,8 @@ def _from_arrow(path: Path, schema: Any, batches: Iterable[Any]) -> pd.DataFrame
     kept, rows, size = [], 0, 0
     for batch in batches:
         rows, size = rows + batch.num_rows, size + batch.nbytes
-        limit = 8 * require_cells(path, rows, len(schema.names))
-        if size > limit:
-            raise InputError(
-                f"{path} unfolds to more than {limit // 2**20} MiB, the most that is read of a "
-                "file of its size; if it is sound, split it, or load it in Python as a frame"
-            )
+        require_cells(path, rows, len(schema.names))
+        require_size(path, size, len(schema.names))
         kept.append(batch)
     table = pyarrow.Table.from_batches(kept, schema)
     table.validate(full=True)  # such as that text is UTF-8, or it would fail much later

@@ -21,6 +21,10 @@ full covariance. `flow` supports the emissions of real values that are invertibl
 order, each by a softmax over the channels above the last one, until "end" (`subset.py`). Scales
 have a floor tied to the grid on which values were recorded; see "grids" in `seqlatent.tasks`.
 
+A value far out costs tens of nats under every family of real values and of counts: the tails of
+normal parts bend (`tails.py`), and `student-t` and the families of counts expect one value in
+20,000 from a heavy tail (`families.py`, `counts.py`).
+
 A family has a `log_prob`, samples, and the features of a value that networks see (`families.py`). A
 head turns features into the parameters of all channels (`heads.py`). `emission.py` lists them by
 name.

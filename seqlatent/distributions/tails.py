@@ -18,6 +18,7 @@ from torch import Tensor
 
 BEND = 4.0  # c, in standard deviations
 INDEX = 0.5  # a
+RARE = 5e-5  # the share of values that other families expect far out
 FAR = 60.0  # logarithm of the greatest value, so that it is finite in single precision
 
 

@@ -81,7 +81,8 @@ A score is log p(x_{1:T}) of a sequence, in nats.
   A score has those of every step; `log p(future | past)` of `evaluate` those before its origin.
 - *Wild values*: a value more than ten scaled units out is scored by tails that bend, at tens of
   nats, and what follows is predicted as if it were missing. After three in a row the series counts
-  as moved. A notice names the first few that are far outside, and `worst_share` says how much of a
+  as moved. Counts far out are cheap too, but they are read: the next predictions are changed by
+  them. A notice names the first few that are far outside, and `worst_share` says how much of a
   sequence's surprise, beyond its median step's, its three worst steps make.
 - *Grids*: on values that are recorded on a grid, a density can become arbitrarily high. Therefore
   scales have a floor tied to the grid, and a warning says when it determines a likelihood.
