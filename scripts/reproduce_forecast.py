@@ -59,6 +59,7 @@ from seqlatent.data.calendar import with_calendar
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
 from seqlatent.errors import InputError
+from seqlatent.several.auto import Auto
 from seqlatent.training.clock import processor_time
 
 HERE = Path(__file__).resolve().parent
@@ -71,6 +72,7 @@ PACKAGES = {
 NAMES = {"ours": "ours", "seasonal-naive": "seasonal naive", "ets": "AutoETS",
          "arima": "AutoARIMA", "deepar": "DeepAR"}  # fmt: skip
 PATHS = 500  # of ours
+AUTO = "auto"  # the race of families
 UNDATED = datetime(2000, 1, 3)  # DeepAR's first step where the data have no dates
 
 
@@ -79,7 +81,7 @@ def main() -> int:
     torch.set_num_threads(1)
     try:
         for entry in args.models:
-            parse_model(entry)  # a misspelt option is refused before any fit
+            parse_entry(entry)  # a misspelt option is refused before any fit
         for name in args.sets:
             data = read(name, args.data)
             if args.select:
@@ -100,7 +102,8 @@ def arguments() -> argparse.Namespace:
         help=f"of {', '.join(SETS)}")  # fmt: skip
     add("--methods", nargs="+", default=list(NAMES), choices=list(NAMES), metavar="METHOD",
         help=f"of {', '.join(NAMES)}")  # fmt: skip
-    add("--models", nargs="+", default=["rnn"], help="ours: NAME:option=value,...")
+    add("--models", nargs="+", default=["rnn"],
+        help="ours: NAME:option=value,...; NAME may be auto, an option members")  # fmt: skip
     add("--calendar", nargs="+", default=[], help="ours: cycles as covariates, if there are dates")
     add("--select", action="store_true", help="forecast windows before the test; see none of it")
     add("--minutes", type=float, default=4, help="of training, processor time of one thread")
@@ -147,13 +150,13 @@ def ours(
     data: ForecastSet, entry: str, minutes: float, calendar: list[str], seed: int
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """(N, W, Q, H) quantiles of sample paths, and how training went."""
-    family, options, training = parse_model(entry)
+    family, options, training = parse_entry(entry)
     if "max_steps" not in training:
         training.setdefault("max_minutes", minutes)
-    model = CLASSES[family](**options)
+    model = Auto(**options) if family == AUTO else CLASSES[family](**options)
     start = time.process_time()
     with processor_time():
-        model.fit(histories(data, 0, calendar), seed=seed, device="cpu", **training)
+        model = model.fit(histories(data, 0, calendar), seed=seed, device="cpu", **training)
     assert model.result is not None
     quantiles = []
     for window in range(data.windows):
@@ -166,6 +169,19 @@ def ours(
         "steps": model.result.steps,
         "valid": model.result.valid_score,
     }
+
+
+def parse_entry(entry: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """A name, options of the model and of its fit. `auto` takes those of `rnn`; `members` is a
+    number, or auto."""
+    name, _, words = entry.partition(":")
+    mine = [word for word in words.split(",") if word.startswith("members=")]
+    others = ",".join(word for word in words.split(",") if not word.startswith("members="))
+    _, options, training = parse_model(f"{'rnn' if name == AUTO else name}:{others}")
+    for word in mine:
+        given = word.removeprefix("members=")
+        training["members"] = int(given) if given.isdecimal() else given
+    return name, options, training
 
 
 def histories(data: ForecastSet, window: int, calendar: list[str]) -> SequenceDataset:
