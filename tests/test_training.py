@@ -109,6 +109,24 @@ def test_the_moving_average_is_what_is_validated_and_kept(data):
     assert mean_log_prob(m, data[1], 8) == result.valid_score
 
 
+def test_held_out_data_choose_between_the_parameters_and_their_average(data):
+    """Noisy steps: the average is better. With few: the parameters are ahead of it. Either way what
+    is kept has the better score of both, and those with one of them alone."""
+    kept = {}
+    for steps, rate, what in ((60, 0.05, "average"), (8, 1e-4, "parameters")):
+        scores = {}
+        for average in (None, 0.0, 0.99):
+            m = model("rnn")
+            chosen = options(
+                average=average, max_steps=steps, eval_every=steps, learning_rate=rate, cooldown=0
+            )
+            scores[average] = fit(m, *data, chosen).valid_score
+            assert mean_log_prob(m, data[1], 8) == scores[average]
+        assert scores[None] == max(scores[0.0], scores[0.99])
+        kept[what] = scores[0.99] > scores[0.0]
+    assert kept == {"average": True, "parameters": False}
+
+
 def test_resume_refuses_other_data_or_options(data, tmp_path, monkeypatch):
     monkeypatch.setattr("seqlatent.training.fitting.CHECKPOINT_SECONDS", 0.0)
     fit(model("rnn"), *data, options(max_steps=5), run=tmp_path)

@@ -88,7 +88,8 @@ class SequenceModel(StepModel):
             capabilities say enough.
         composed: whether it is made of models that are fitted already.
         learning_rate: the default for training.
-        average: the default decay of the moving average of parameters; 0: none.
+        average: the default decay of the moving average of parameters that is kept; 0: none; None:
+            held-out data choose between the parameters and an average.
         reads_past: whether training needs the values before a window themselves, not only how they
             scale it.
         embedding_dim: F, the size of an embedded step.
@@ -101,7 +102,7 @@ class SequenceModel(StepModel):
     trained_by: ClassVar[str] = ""
     composed: ClassVar[bool] = False
     learning_rate: ClassVar[float] = 3e-3
-    average: ClassVar[float] = 0.0
+    average: ClassVar[float | None] = None
     reads_past: ClassVar[bool] = False
     options: Any
     parts: "tuple[SequenceModel, ...]" = ()

@@ -2,7 +2,9 @@
 
 All options of training are in `options.py`; `seqlatent models NAME` lists them beside those of the
 model. The budget is in steps (`max_steps`) or minutes (`max_minutes`). Training stops early when
-the held-out likelihood has stopped rising, and keeps the parameters that scored best.
+the held-out likelihood has stopped rising, and keeps the parameters that scored best, or a moving
+average of them, which is validated beside them: late in a fit it forecasts better than any of the
+parameters that it averages. `average=0.995` keeps the average alone, `average=0` does without.
 
 What is held out is a tenth (`valid`): whole series from ten series on, else the last steps of each
 (`valid_by`). Where the model is to forecast H steps, `prediction_length=H` holds out windows as
@@ -13,8 +15,7 @@ A batch has a sixteenth of the sequences, at least 8 and at most 64 (`batch_size
 cut into windows, each conditioned on the steps before it.
 
 Augmentation is random and off by default: `shift_channels` transposes piano rolls, `noise` adds
-noise to values, `hide` removes values, and `dropout` and `input_dropout` drop features. With
-`average=0.995` training keeps a moving average of the parameters.
+noise to values, `hide` removes values, and `dropout` and `input_dropout` drop features.
 
 An interrupted fit resumes with `resume` and ends as if it had not been interrupted, bit for bit if
 the budget is in steps. On a busy machine, one thread is often faster than several.

@@ -6,9 +6,9 @@ been interrupted (bit for bit if the budget is in steps and the number of proces
 
 The learning rate rises linearly, stays constant, is multiplied by a decay factor whenever the
 validation score has stopped improving, and falls to 1 % over the last part of the budget. The
-parameters with the best validation score are kept. With `average`, an exponential moving average of
-the parameters is validated and kept, which reduces the noise of single steps (Polyak and Juditsky
-1992).
+parameters with the best validation score are kept. A moving average of the parameters, which reduces
+the noise of single steps (Polyak and Juditsky 1992), is validated beside them, and kept where it is
+better; with `average` it alone is validated and kept.
 """
 
 import math
@@ -43,6 +43,8 @@ from seqlatent.training.parallel import (
     taken,
 )
 from seqlatent.training.selection import score_name, validation_score
+
+BESIDE = 0.99  # decay of the average that is validated beside the parameters
 
 # What a checkpoint keeps beside tensors and the time that training took.
 SCALARS = ("step", "decays", "stale", "best", "best_step", "curve", "loss_sum", "loss_count",
@@ -90,6 +92,9 @@ class Trainer:
         for group in self._groups():
             group["initial_lr"] = group["lr"]
         decay = model.average if options.average is None else options.average
+        # Where nothing is said, held-out data choose between the parameters and their average.
+        self.both = decay is None and not isinstance(model, OwnTraining | OwnSelection)
+        decay = BESIDE if self.both else decay
         self.average = averaged(model, decay) if decay else None
         steps_per_epoch = sum(1 for _ in self._first_epoch())
         self.eval_every = options.eval_every or int(np.clip(steps_per_epoch, 25, 100))
@@ -187,9 +192,12 @@ class Trainer:
     def validate(self, rate: float) -> None:
         """Score the held-out data, keep the best parameters, and count validations without
         improvement."""
-        model = self.average.module if self.average else self.model
-        assert isinstance(model, SequenceModel)
-        value = validation_score(model, self.valid, self.options.num_particles, self.seed)
+        candidates = [self.average.module if self.average else self.model]
+        if self.both:
+            candidates.insert(0, self.model)
+        particles = self.options.num_particles
+        scores = [validation_score(m, self.valid, particles, self.seed) for m in candidates]
+        value, model = max(zip(scores, candidates, strict=True), key=lambda pair: pair[0])
         if not math.isfinite(value):
             raise TrainingError(
                 f"at training step {self.step} the validation score is {value}; lower "
