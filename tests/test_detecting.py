@@ -161,7 +161,7 @@ def test_false_alarms_come_at_the_rate_that_was_asked_for(rate):
 def test_few_held_out_steps_do_not_make_many_alarms(num):
     """5 alarmed steps per thousand of independent surprise with half-life 8: the mean of 60
     calibrations on 180 or 500 steps is that within 5 and three of its standard errors, where the
-    tail of the few smoothed values alone has 25 (4) and 16 (2); and it is said that they are few."""
+    tail of the few smoothed values alone has 25 (4) and 16 (2); it is said that they are few."""
     rng = np.random.default_rng(3)
     fresh = np.sort(smooth(0.5 * rng.normal(size=200_000) ** 2, 8.0, 0.5))
     realised = []
