@@ -23,9 +23,10 @@ fitted by probability-weighted moments in closed form (Hosking and Wallis 1987).
 Smoothed values depend on those before. n of them tell as much of a mean as n a / (2 - a) that do
 not: of half-life 8, 180 steps as eight. Where these hold fewer than 5 alarms, the threshold is at
 least that of streams of independent draws from the unsmoothed surprise, of which all n tell, each
-stream with random weights of its own that stand for what n draws leave open (the Bayesian bootstrap, Rubin
-1981). That is right on average for a surprise without memory; for one whose steps depend on each
-other a short calibration is too low however it is done, and `Calibration.to_text` says so.
+stream with random weights of its own that stand for what n draws leave open (the Bayesian
+bootstrap, Rubin 1981). That is right on average for a surprise without memory; for one whose steps
+depend on each other a short calibration is too low however it is done, and `Calibration.to_text`
+says so.
 
 The rate is right on average where there is enough to calibrate on: for 1 alarmed step per thousand
 of an AR(1), thresholds from 20,000 steps gave 1.05 on fresh steps (standard deviation 0.36 between
