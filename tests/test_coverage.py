@@ -11,7 +11,16 @@ from exact import guided_chain, guided_last_value
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.inference.errors import jackknife, leave_one_out, log_normal, student_quantile, tails
 from seqlatent.inference.smc import Trace, particle_filter
-from seqlatent.inference.widening import SHARE, log_mixture, log_ratios, widen
+from seqlatent.inference.widening import (
+    SHARE,
+    is_from_prior,
+    log_mixture,
+    log_over_prior,
+    log_ratios,
+    num_from_prior,
+    widen,
+)
+from seqlatent.models.latent.network_guide import NetworkGuide
 from seqlatent.tasks.scoring import score
 
 GUIDES = {"good": (0.3, 0.9), "wide": (0.0, 2.0), "narrow": (0.0, 0.4)}
@@ -178,6 +187,45 @@ def test_widened_noise_keeps_the_mean_and_bounds_the_weights():
     few = torch.randn(15, 2, 1, 3)
     assert torch.equal(widen(few)[0], few)
     assert not log_mixture(log_ratios(few), 15).any()
+
+
+@pytest.mark.parametrize("size", [4, 8, 20, 64])
+def test_particles_of_the_prior_keep_the_mean_and_bound_the_weights(size: int):
+    """From a guide N(1, .5^2) of p = N(0, I): E[p / m] = 1 under the mixture m, E[z^2 p / m] = 1,
+    and no p / m exceeds 1 / b. Four particles are the guide's, where z^2 has no such mean."""
+    torch.manual_seed(0)
+    shift = torch.randint(size, (4_000, 1))
+    eps, wide = widen(torch.randn(size, 4_000, 1, 2, dtype=torch.float64), 5, shift)
+    prior = is_from_prior(size, shift)
+    assert (prior.sum(0) == num_from_prior(size)).all() and not (prior & wide).any()
+    z = torch.where(prior[..., None], eps, 1 + 0.5 * eps)
+    eps = (z - 1) / 0.5
+    log_ratio = (-0.5 * z**2 + 0.5 * eps**2 + math.log(0.5)).sum(-1)
+    weight = (-log_over_prior(eps, log_ratio, 5)).exp()
+    if size < 8:
+        torch.testing.assert_close(weight, log_ratio.exp())
+        return
+    assert weight.max() <= size / num_from_prior(size) + 1e-9
+    for value in (weight, weight * z[..., 0] ** 2):
+        means = value.mean((0, 2))
+        assert abs(means.mean() - 1) < 4 * means.std() / math.sqrt(4_000)
+
+
+@pytest.mark.parametrize("conditioning", ["latents", "noise"])
+@pytest.mark.parametrize("num_particles", [8, 64])
+def test_a_guide_hundreds_of_scales_away_costs_little(num_particles: int, conditioning: str):
+    """600 standard deviations of the posterior off, and a hundredth as wide: 180,000 nats of a step
+    by its own particles; by those of the prior less than 3, and less than .5 where these are 4."""
+    m, sample, log_prob = guided_chain(600.0, 0.01)
+    guide = m.guide_network
+    assert isinstance(guide, NetworkGuide)
+    guide.conditioning = conditioning
+    x = sample(20, 30, 0)
+    data = SequenceDataset.from_arrays(x[..., None])
+    frame, _ = score(m, data, num_particles=num_particles)
+    off = (log_prob(x) - frame["log_prob"].to_numpy()) / 30
+    assert (off > -0.1).all() and off.max() < (3 if num_particles == 8 else 0.5)
+    assert frame["std_error"].isna().mean() > 0.9
 
 
 def test_two_particles_can_be_resampled():

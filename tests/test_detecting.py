@@ -157,6 +157,25 @@ def test_false_alarms_come_at_the_rate_that_was_asked_for(rate):
     assert np.mean(realised) == pytest.approx(rate, abs=3 * error)
 
 
+@pytest.mark.parametrize("num", [180, 500])
+def test_few_held_out_steps_do_not_make_many_alarms(num):
+    """5 alarmed steps per thousand of independent surprise with half-life 8: the mean of 60
+    calibrations on 180 or 500 steps is that within 5 and three of its standard errors, where the
+    tail of the few smoothed values alone has 25 (4) and 16 (2); it is said that they are few."""
+    rng = np.random.default_rng(3)
+    fresh = np.sort(smooth(0.5 * rng.normal(size=200_000) ** 2, 8.0, 0.5))
+    realised = []
+    for _ in range(60):
+        c = calibration([0.5 * rng.normal(size=num) ** 2], 5.0, 8.0, "noise")
+        realised.append(1000 * (1 - np.searchsorted(fresh, c.threshold) / len(fresh)))
+        assert "too few to calibrate that rate" in c.to_text() and "4,6" in c.to_text()
+    error = np.std(realised) / np.sqrt(60)
+    assert error < 2.5
+    assert 5 - 3 * error < np.mean(realised) < 10 + 3 * error
+    many = calibration([0.5 * rng.normal(size=6_000) ** 2], 5.0, 8.0, "noise")
+    assert "too few" not in many.to_text()
+
+
 def test_false_alarms_of_a_fitted_model(fitted):
     """On 20,000 fresh steps. Alarms come in runs of about two, and a threshold from 5,000 steps has
     an error of its own: with both, the standard error is about 0.5 a thousand for a rate of 2."""

@@ -14,6 +14,7 @@ from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.distributions.noise import SequenceNoise, TorchNoise
+from seqlatent.distributions.tails import unbend
 from seqlatent.errors import InputError
 from seqlatent.models.diffusion import DiffusionModel, DiffusionOptions, solver
 from seqlatent.models.diffusion.denoiser import Denoiser
@@ -150,6 +151,7 @@ def test_the_trace_is_that_of_autograd(dim: int):
     for p in net.parameters():
         p.data.add_(0.3 * torch.randn_like(p))
     z, past = torch.randn(7, dim).double(), net.condition(torch.randn(7, 4).double())
+    z[4:, 0] = torch.tensor([4.3, -4.7, 5.2])  # where it fades, and beyond
     a = torch.rand(7).double()
     value, trace = net.with_trace(z, a, past)
     trace = trace.detach()
@@ -159,6 +161,23 @@ def test_the_trace_is_that_of_autograd(dim: int):
             lambda one, i=i: net(one, a[i], past[i]), z[i]
         )
         assert float(trace[i]) == pytest.approx(float(jacobian.diagonal().sum()), abs=1e-10)
+    assert value[:6].all() and trace[:6].all() and not value[6].any() and not trace[6]
+
+
+@pytest.mark.parametrize(("value", "most"), [(50.0, 25.0), (500.0, 40.0)])
+def test_a_network_does_not_make_wild_values_dearer(value: float, most: float):
+    """By one that multiplies by 2 or so what is far out: the bent tails take 18 and 22 nats of a
+    value, whose mean and scale are those of the map, and without fading it costs 40 or more."""
+    net = Denoiser(1, 4, 2).double()
+    for p in net.parameters():
+        p.data.zero_()
+    net.first.weight.data[:, 0] = torch.tensor([1.0, -1.0])
+    net.second.weight.data.copy_(torch.eye(2))
+    net.out.weight.data[0] = torch.tensor([0.5, -0.5])
+    z, log_slope = unbend(torch.tensor([[value]]).double())
+    past = net.condition(torch.zeros(1, 4).double())
+    log_prob = solver.log_prob(net, z, past, math.pi / 2, 100) + log_slope[:, 0]
+    assert -log_prob.item() < most
 
 
 def test_a_random_network_has_mass_one():

@@ -5,7 +5,8 @@ an estimated density, an exact posterior, regimes, invertible latents, filling o
 
     bounds.py        log p(x) from importance weights: ELBO, per step, joint
     smc.py           the same with resampling: sequential Monte Carlo
-    widening.py      wider noise for some particles, so that a guide too narrow shows
+    widening.py      wider noise for some particles, so that a guide too narrow shows, and the
+                     prior's latents for others, so that one far off costs little
     errors.py        standard errors and intervals, or that no error can be told
     estimating.py    the estimates of a batch and their errors, and the noise of each sequence
     marginals.py     the channels seen where others are missing, by draws of these

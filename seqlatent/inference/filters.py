@@ -16,7 +16,7 @@ from seqlatent.distributions.noise import SequenceNoise
 from seqlatent.inference.bounds import Estimate
 from seqlatent.inference.protocols import EstimatedDensity
 from seqlatent.inference.smc import Filtered, Particles, Trace, even, filter_step
-from seqlatent.inference.widening import log_mixture, log_ratios, widen
+from seqlatent.inference.widening import is_from_prior, log_over_prior, widen
 
 BLOCK = 1024  # particles of a filter, over all steps, whose noise is sampled at once
 
@@ -27,21 +27,22 @@ class FilterNoise(NamedTuple):
     Attributes:
         uniforms: (B N, T) in [0, 1), for resampling.
         eps: (K, B N, T, Z) widened normal noise.
-        wide: (K, B N, T) bool, which particles are wide.
-        mixed: (K, B N, T) the logarithm of the mixture's density over the standard normal one.
+        wide, from_prior: (K, B N, T) bool, which particles are wide, and which the prior's.
+        start: how many steps there were before, or (B N,) of each filter.
     """
 
     uniforms: Tensor
     eps: Tensor
     wide: Tensor
-    mixed: Tensor
+    from_prior: Tensor
+    start: int | Tensor
 
     def step(self, t: int) -> "FilterNoise":
         """That of step t."""
         now = slice(t, t + 1)
-        return FilterNoise(
-            self.uniforms[:, now], self.eps[:, :, now], self.wide[..., now], self.mixed[..., now]
-        )
+        wide, from_prior = self.wide[..., now], self.from_prior[..., now]
+        eps = self.eps[:, :, now]
+        return FilterNoise(self.uniforms[:, now], eps, wide, from_prior, self.start + t)
 
 
 def filter_noise(
@@ -74,8 +75,8 @@ def filter_noise(
     if isinstance(start, Tensor):
         start = start.repeat_interleave(num_filters)
     eps, wide = widen(eps, start, shift)
-    mixed = log_mixture(log_ratios(eps, start), num_particles)
-    return FilterNoise(choosing.flatten(0, 1), eps, wide, mixed)
+    from_prior = is_from_prior(num_particles, shift)
+    return FilterNoise(choosing.flatten(0, 1), eps, wide, from_prior, start)
 
 
 class FilterStep(NamedTuple):
@@ -83,7 +84,7 @@ class FilterStep(NamedTuple):
 
     Attributes:
         filtered: the step of B N filters.
-        bound: (B N,) log p(x_t | .) with one narrow particle, nats.
+        bound: (B N,) log p(x_t | .) with one particle of the guide's own, nats.
         z: (K, B N, Z) latents before resampling.
     """
 
@@ -104,12 +105,13 @@ def move_filters(
         noise: of that step.
     """
     now = reading.repeated(noise.eps.shape[1] // len(reading.inside))
-    sample, state = model.propose(now, noise.eps, particles.state)
-    weight = sample.log_weight[..., 0]
-    share = particles.log_weights.masked_fill(noise.wide[..., 0], -torch.inf).softmax(0)
+    sample, state = model.propose(now, noise.eps, particles.state, from_prior=noise.from_prior)
+    others = (noise.wide | noise.from_prior)[..., 0]
+    share = particles.log_weights.masked_fill(others, -torch.inf).softmax(0)
     inside = now.inside[:, 0]
-    bound = torch.where(inside, (share * weight).sum(0), 0.0)
-    weight = torch.where(inside, weight - noise.mixed[..., 0], 0.0)
+    bound = torch.where(inside, (share * sample.log_weight[..., 0]).sum(0), 0.0)
+    mixture = log_over_prior(sample.eps, sample.log_prior - sample.log_q, noise.start)
+    weight = torch.where(inside, (sample.log_x - mixture)[..., 0], 0.0)
     moved = filter_step(particles.log_weights, weight, state, noise.uniforms[:, 0])
     return FilterStep(moved, bound, sample.z[:, :, 0])
 

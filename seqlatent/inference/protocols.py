@@ -177,8 +177,7 @@ class DrawnMarginals(ExactDensity):
             noise: with a stream for each of the R steps, in the order of `rows.nonzero()`.
 
         Returns:
-            (N, R) log-weights in nats and data units, whose exponential has mean
-            p(seen channels | x_{<t}).
+            (N, R) log-weights in nats, data units: their exponential's mean is p(seen | x_{<t}).
         """
 
 
@@ -221,32 +220,34 @@ class EstimatedDensity(StepModel):
 
     @abstractmethod
     def propose(
-        self, r: Any, eps: Tensor, particles: Any = None, branched: bool = False
+        self,
+        r: Any,
+        eps: Tensor,
+        particles: Any = None,
+        branched: bool = False,
+        from_prior: Tensor | None = None,
     ) -> tuple[Any, Any]:
-        """Sample latents from the guide and compute their weights.
+        """Sample latents from the guide, or the prior, and compute their weights.
 
         Args:
             r: a reading.
             eps: (K, B, T, Z) standard normal noise.
             particles: states that an earlier call returned, to continue from.
-            branched: sample the K latents of a step given the past of the first particle; only
-                if the posterior factorises.
+            branched: sample a step's latents given the past of the first particle, if factorised.
+            from_prior: (K, B, 1) bool, of one step, which are the prior's; if not factorised.
 
         Returns:
-            the latents `z` with their (K, B, T) `log_weight` = log p(x_t | .) + log p(z_t | .)
-            - log q(z_t | .) in nats, and the particles' states.
-        """
+            the latents `z`, the noise `eps` by which the guide makes them, and their (K, B, T)
+            `log_weight` = `log_x` + `log_prior` - `log_q`, nats; and the particles' states."""
 
     @abstractmethod
     def paths(self, state: ModelState, particles: Any, chosen: Tensor) -> ModelState:
         """States of S paths of each of B sequences, (B * S, ...), those of a sequence side by side,
-        for `sample_steps` to go on from.
+        for `sample_steps` to go on from: from the `chosen` (S, B) of its particles.
 
         Args:
             state: of the sequences, without latents.
-            particles: their states, of (K, B) particles, as `propose` returned them.
-            chosen: (S, B) which particle each path goes on from.
-        """
+            particles: their states, of (K, B) particles, as `propose` returned them."""
 
     @abstractmethod
     def filtered_paths(

@@ -20,6 +20,14 @@ quantile,
 
 fitted by probability-weighted moments in closed form (Hosking and Wallis 1987).
 
+Smoothed values depend on those before. n of them tell as much of a mean as n a / (2 - a) that do
+not: of half-life 8, 180 steps as eight. Where these hold fewer than 5 alarms, the threshold is at
+least that of streams of independent draws from the unsmoothed surprise, of which all n tell, each
+stream with random weights of its own that stand for what n draws leave open (the Bayesian
+bootstrap, Rubin 1981). That is right on average for a surprise without memory; for one whose steps
+depend on each other a short calibration is too low however it is done, and `Calibration.to_text`
+says so.
+
 The rate is right on average where there is enough to calibrate on: for 1 alarmed step per thousand
 of an AR(1), thresholds from 20,000 steps gave 1.05 on fresh steps (standard deviation 0.36 between
 calibrations), thresholds from 2,000 steps 1.4 (1.5), because too low a threshold costs more alarms
@@ -42,6 +50,8 @@ TAIL = 0.05  # share of steps that the tail is fitted to
 FEWEST = 50  # steps to calibrate on
 FEWEST_EXCESSES = 20
 FEWEST_ALARMS = 10
+FEWEST_INDEPENDENT = 5.0  # alarms on held-out data, that a threshold may rest on these alone
+STREAMS, STREAM = 200, 500  # of draws, and their steps
 LONGEST_REST = 100  # steps
 # What is watched, and its unit: -log p(x_t | x_{<t}), or the error of a model without a density.
 UNITS = {"surprise": "nats", "error": "standard deviations"}
@@ -177,8 +187,12 @@ class Calibration:
             f"threshold {self.threshold:.3f} {UNITS[self.measure]}, for a rate of false alarms of "
             f"{self.false_alarms:g} per thousand steps; calibrated on {steps} of {self.source}"
         )
-        if self.num_steps * self.false_alarms < 1000:
-            text += ", too few to hold such an alarm: the threshold is extrapolated"
+        needed = np.ceil(1000 / self.false_alarms / independent_share(self.half_life))
+        if self.num_steps < needed:
+            text += (
+                ", too few to calibrate that rate: if surprise comes in clusters, alarms may come "
+                f"many times as often; give {needed:,.0f} steps (calibrate, --calibrate FILE)"
+            )
         return text
 
 
@@ -228,12 +242,32 @@ def calibration(
         threshold = first_threshold(score, rate, bool(channels))
     else:
         threshold, recent = tail.quantile(rate), np.zeros(0)
+        if half_life and len(seen) * rate * independent_share(half_life) < FEWEST_INDEPENDENT:
+            threshold = max(threshold, drawn_tail(seen, half_life).quantile(rate))
         above = HIGHEST * max(threshold - mean, 0.0) / weight_of(half_life)
         highest = max(mean + above, float(tail.values[-1])) if half_life else np.inf
     return Calibration(
         false_alarms, half_life, memory, threshold, mean, highest, len(seen), source, recent,
         channels, measure,
     )  # fmt: skip
+
+
+def independent_share(half_life: float) -> float:
+    """How many independent values tell as much of a mean as one smoothed value of many."""
+    return weight_of(half_life) / (2 - weight_of(half_life))
+
+
+def drawn_tail(surprise: np.ndarray, half_life: float) -> Tail:
+    """The law of smoothed surprise by streams of independent draws from (n,) unsmoothed values,
+    with Dirichlet weights for each stream."""
+    rng = np.random.default_rng(0)
+    begun = int(np.ceil(5 * half_life))  # steps, after which the first one weighs a thirtieth
+    values = np.sort(surprise)
+    weights = rng.dirichlet(np.ones(len(values)), STREAMS).cumsum(1)
+    places = [np.searchsorted(w, rng.random(begun + STREAM)) for w in weights]
+    drawn = values[np.minimum(places, len(values) - 1).T]
+    means = pd.DataFrame(drawn).ewm(alpha=weight_of(half_life), adjust=False).mean()
+    return Tail.of(means.to_numpy()[begun:].ravel())
 
 
 def scores(

@@ -13,12 +13,19 @@ as the network itself, for any number of channels:
 
     F = W3 silu(W2 (g silu(W1 z + k1)) + k2)
     tr dF/dz = silu'(.)^T (W2 * (W1 W3)^T) (g silu'(.))
+
+Beyond 4 standard deviations, where training has next to no values, F fades, and is 0 from 5 on.
+What is there stays where it is: a wild value costs what the bent tails (distributions/tails.py)
+take of it, and not also what the network makes of inputs that it has never seen. (F above is the
+network's; it is multiplied by a function of z, and the trace follows by the rule of products.)
 """
 
 import math
 
 import torch
 from torch import Tensor, nn
+
+from seqlatent.distributions.tails import BEND
 
 NARROW = 0.1  # sin(a) below which F is no longer rescaled: the width of the narrowest modes
 LEVEL_DIM = 5
@@ -88,13 +95,25 @@ class Denoiser(nn.Module):
         later_hidden = two * later_gate
         unit = (a.sin() ** 2 + NARROW**2).sqrt()
         value = nn.functional.linear(later_hidden, outward, self.out.bias[:n]) / unit[..., None]
+        near, falls = fade(z)
+        faded = near[..., None] * value
         if not traced:
-            return value, None
+            return faded, None
         slope = stretch * (gate + hidden * (1 - gate))
         later_slope = later_gate + later_hidden * (1 - later_gate)
         mixing = self.second.weight * (inward @ outward).mT
         trace = (later_slope * nn.functional.linear(slope, mixing)).sum(-1)
-        return value, trace / unit
+        return faded, near * trace / unit + (falls * value).sum(-1)
+
+
+def fade(z: Tensor) -> tuple[Tensor, Tensor]:
+    """(..., D) values -> (...) 1 where all are within 4, falling to 0 where one is beyond 5; and
+    its gradient (..., D)."""
+    far = (z.abs() - BEND).clamp(0, 1)
+    each = 1 - far.square() * (3 - 2 * far)
+    near = each.prod(-1)
+    rest = near[..., None] / each.clamp(min=1e-20)  # where `each` is 0, its slope is too
+    return near, -6 * torch.sign(z) * far * (1 - far) * rest
 
 
 def noised(z: Tensor, e: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:

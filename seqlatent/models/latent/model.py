@@ -30,6 +30,7 @@ from seqlatent.data.description import DataDescription
 from seqlatent.data.share import drawn, total
 from seqlatent.distributions.heads import StepDistribution
 from seqlatent.distributions.noise import Noise, TorchNoise
+from seqlatent.distributions.normal import DiagonalNormal
 from seqlatent.inference.bounds import (
     doubly_reparametrised,
     joint_importance,
@@ -167,23 +168,34 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         return self.scaler.from_scale(r.loc + y.to(r.loc) * r.scale)
 
     def propose(
-        self, r: Reading, eps: Tensor, particles: State = None, branched: bool = False
+        self,
+        r: Reading,
+        eps: Tensor,
+        particles: State = None,
+        branched: bool = False,
+        from_prior: Tensor | None = None,
     ) -> tuple[LatentSample, State]:
-        """Sample latents from the guide and compute their weights.
+        """Sample latents from the guide and compute their weights; see `EstimatedDensity.propose`.
 
         Args:
             r: of B sequences and T steps (all, or the next ones).
             eps: (K, B, T, Z) standard normal noise.
             particles: what an earlier call returned, to continue with the next steps.
-            branched: see `Guide.sample`; only where the posterior factorises.
 
         Returns:
             the sample with its densities, and the particles' states.
         """
         guide, prior = particles or (None, None)
-        z, log_q, guide = self.guide_network.sample(r.seen, eps, guide, branched)
+        if from_prior is None:
+            z, log_q, guide = self.guide_network.sample(r.seen, eps, guide, branched)
+        else:
+            p = self.prior(eps, r.prior, prior)[0]  # of one step: whatever its own latents
+            assert isinstance(p, DiagonalNormal)
+            z, log_q, eps, guide = self.guide_network.sample_or_prior(
+                r.seen, eps, guide, p, from_prior
+            )
         sample, prior = self._weigh(r, z, log_q, prior)
-        return sample, (guide, prior)
+        return sample._replace(eps=eps), (guide, prior)
 
     def _weigh(
         self, r: Reading, z: Tensor, log_q: Tensor, prior: State

@@ -18,6 +18,8 @@ from seqlatent.models.latent.guide_distribution import TransformedNormal
 from seqlatent.nn.causal import CausalNetwork, State
 from seqlatent.nn.layers import SOFTPLUS_ONE
 
+FURTHEST = 12.0  # of noise that is not the guide's own: what it makes of more is of no use
+
 
 class NetworkGuide(Guide):
     """A causal network over what is known of x_t and the previous z or eps.
@@ -88,6 +90,10 @@ class NetworkGuide(Guide):
         if self.conditioning == "noise":
             return self._pass(seen, eps, state)
         return self._walk(seen, eps, state, invert=False)
+
+    def went_on_with(self, state: State, z: Tensor, eps: Tensor) -> State:
+        noise = self.conditioning == "noise"
+        return state[0], eps.clamp(-FURTHEST, FURTHEST) if noise else z
 
     def given(
         self, seen: Tensor, z: Tensor, state: State = None

@@ -44,12 +44,14 @@ class Reading(NamedTuple):
 
 
 class LatentSample(NamedTuple):
-    """Latents from the guide, (K, B, T, Z), and (K, B, T) densities at them, nats, data units."""
+    """Latents from the guide, (K, B, T, Z), and (K, B, T) densities at them, nats, data units; and
+    the noise of the latents, if it is known."""
 
     z: Tensor
     log_x: Tensor
     log_prior: Tensor
     log_q: Tensor
+    eps: Tensor | None = None
 
     @property
     def log_weight(self) -> Tensor:

@@ -96,6 +96,9 @@ class PriorGuide(Guide):
             corrected.append(q)
         return TransformedNormal.cat(corrected), (network, last)
 
+    def went_on_with(self, state: State, z: Tensor, eps: Tensor) -> State:
+        return state[0], z
+
     def given(
         self, seen: Tensor, z: Tensor, state: State = None
     ) -> tuple[TransformedNormal, State]:
