@@ -334,6 +334,18 @@ def test_a_dependent_prior_by_quadrature(name: str):
         assert e.variance.sqrt() < 0.1
 
 
+@pytest.mark.parametrize("prior", ["independent", "mixture"])
+def test_filters_of_independent_latents_by_quadrature(prior: str):
+    """They need none of the prior's particles, whose density may be that of a mixture."""
+    data = dataset(num=1, steps=4)
+    m, batch = model("latent", "normal", data, latent_dim=1, prior=prior), collate(data.sequences)
+    with torch.no_grad():
+        total = quadrature(m, batch).sum()
+    e = estimate(m, batch, ["a"], num_particles=2_000, estimator="smc", seed=0)
+    assert abs(e.log_prob.sum() - total) < 4 * e.variance.sqrt() + 1e-3
+    assert e.variance.sqrt() < 0.05
+
+
 def test_the_term_of_an_unscored_step_goes_to_the_next_scored_one():
     """With a dependent prior, the distribution after a gap depends on the latents in it."""
     log_prob = torch.tensor([[1.0, 10.0, 100.0, 1000.0, 10000.0]])

@@ -105,12 +105,15 @@ def move_filters(
         noise: of that step.
     """
     now = reading.repeated(noise.eps.shape[1] // len(reading.inside))
-    sample, state = model.propose(now, noise.eps, particles.state, from_prior=noise.from_prior)
-    others = (noise.wide | noise.from_prior)[..., 0]
+    # The priors of latents that do not depend on each other are wide, and some are no normal.
+    from_prior = None if model.factorises else noise.from_prior
+    sample, state = model.propose(now, noise.eps, particles.state, from_prior=from_prior)
+    others = (noise.wide if from_prior is None else noise.wide | from_prior)[..., 0]
     share = particles.log_weights.masked_fill(others, -torch.inf).softmax(0)
     inside = now.inside[:, 0]
     bound = torch.where(inside, (share * sample.log_weight[..., 0]).sum(0), 0.0)
-    mixture = log_over_prior(sample.eps, sample.log_prior - sample.log_q, noise.start)
+    ratio = sample.log_prior - sample.log_q
+    mixture = log_over_prior(sample.eps, ratio, noise.start, from_prior is not None)
     weight = torch.where(inside, (sample.log_x - mixture)[..., 0], 0.0)
     moved = filter_step(particles.log_weights, weight, state, noise.uniforms[:, 0])
     return FilterStep(moved, bound, sample.z[:, :, 0])

@@ -13,8 +13,8 @@ wide particles find what the others missed, their weights are so large that the 
 (Hesterberg 1995, defensive importance sampling; Owen and Zhou 2000, with the number of particles of
 each kind fixed.) Fewer than sixteen particles are left as they are.
 
-In a filter a sixteenth of the particles, and one of eight or more, sample z_t from the prior. With
-b their share,
+In a filter of latents that depend on each other a sixteenth of the particles, and one of eight or
+more, sample z_t from the prior. With b their share,
 
     w = p(x_t | z_t) p(z_t | .) / (q(z_t | .) h(eps) / N(eps) + b p(z_t | .))
 
@@ -112,20 +112,23 @@ def log_mixture(ratios: Tensor, size: int) -> Tensor:
     return torch.cat([narrow, ratios + math.log(share)]).logsumexp(0)
 
 
-def log_over_prior(eps: Tensor, log_ratio: Tensor, start: int | Tensor = 0) -> Tensor:
+def log_over_prior(
+    eps: Tensor, log_ratio: Tensor, start: int | Tensor = 0, from_prior: bool = True
+) -> Tensor:
     """The log density of all that a filter's particles come from, less the prior's.
 
     Args:
         eps: (K, B, T, Z) noise by which the guide makes the latents.
         log_ratio: (K, B, T) log p(z_t | .) - log q(z_t | .).
         start: as in `widen`.
+        from_prior: whether some of the particles are the prior's.
 
     Returns:
         (K, B, T). Taken over the prior and not over q, it is exact to rounding where q all but
         vanishes.
     """
     size = len(eps)
-    wide, prior = size // SHARE / size, num_from_prior(size) / size
+    wide, prior = size // SHARE / size, num_from_prior(size) / size if from_prior else 0.0
     terms = [math.log1p(-2 * wide - prior) - log_ratio]
     if wide:
         terms.extend(log_ratios(eps, start) + math.log(wide) - log_ratio)
