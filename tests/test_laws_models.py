@@ -237,7 +237,8 @@ def test_one_step_forecast_is_the_predictive_distribution(name: str):
     points = 20 + 3 * np.linspace(-15, 15, 721)
     density = predictive(m, data.sequences[0].x, points, 1 if name in COMPUTED else 512)
     mass = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(points))])
-    assert mass[-1] == pytest.approx(1, abs=0.01)
+    # Of an estimate the mass varies by 0.005 from seed to seed.
+    assert mass[-1] == pytest.approx(1, abs=0.01 if name in COMPUTED else 0.02)
     num = 20_000
     samples = forecast(m, data, 1, num_samples=num)[0].samples[:, 0, 0]
     edges = np.interp(np.arange(1, 10) / 10 * mass[-1], mass, points)
