@@ -89,6 +89,7 @@ DATA: dict[str, Callable[[], SequenceDataset]] = {
     "zero-inflated": millimetres,
     "mixed": whole_weather,
 }
+QUICK = ("normal", "mixture", "negative-binomial", "categorical")  # the others are `slow`
 
 
 def simplest(train: np.ndarray, test: np.ndarray) -> np.ndarray:
@@ -109,7 +110,10 @@ def test_every_emission_has_an_application():
     assert set(DATA) == set(EMISSIONS) - {"laplace"}  # of another package
 
 
-@pytest.mark.parametrize("emission", DATA)
+@pytest.mark.parametrize(
+    "emission",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in DATA],
+)
 def test_held_out_data_are_likelier_than_under_the_simplest_distribution(emission: str):
     data = DATA[emission]()
     size = len(data)

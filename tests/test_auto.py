@@ -18,6 +18,7 @@ SMALL = (
 )
 
 
+@pytest.mark.slow
 def test_the_best_of_the_first_rounds_is_fitted_for_longest():
     data = PROCESSES["linear-gaussian"]().sample(40, 30, 0)
     model = sl.Auto(SMALL).fit(data, max_steps=300, seed=1)
@@ -45,6 +46,7 @@ def test_entries_that_do_not_suit_the_data_are_left_out():
         sl.Auto(SMALL[2:]).fit(counts, max_steps=5)
 
 
+@pytest.mark.slow
 def test_an_entry_may_have_the_density_of_a_solver():
     """One of blocks of steps is raced too, and not mixed with others of its kind."""
     data = PROCESSES["linear-gaussian"]().sample(20, 10, 0)

@@ -278,6 +278,7 @@ def test_the_density_of_codes_does_not_train_the_encoder():
     assert all((p.grad != 0).any() for p in m.head.parameters())
 
 
+@pytest.mark.slow
 def test_samples_have_the_moments_of_the_process():
     """Standard deviation within 10 %, correlations of the first two lags within 0.1 of those of
     long samples of the process, whose own errors are under 0.01."""

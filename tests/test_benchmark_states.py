@@ -90,6 +90,7 @@ def test_models_without_latents_are_passed_over_and_exact_ones_have_one_row(stat
     assert "rnn has no latents" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_guide_is_held_against_what_sees_the_same_values(states, capsys):
     models = ["latent:scaling=global", "dmm:scaling=global"]
     rows = list(states.run_states(arguments(models=models, posteriors=["guide"])))

@@ -132,6 +132,7 @@ def test_four_voices_are_what_their_script_makes(tmp_path):
     assert all((s.x.sum(1) == 4).all() for s in whole)
 
 
+@pytest.mark.slow
 def test_four_voices_are_read_as_sets_of_keys():
     train, test = (load_bundled("four-voices", part) for part in ("train", "test"))
     assert choose_emission(DataDescription.of(train))[0] == "subset"

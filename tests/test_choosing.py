@@ -139,6 +139,7 @@ def test_a_stationary_process_is_read_by_the_simplest_chain(seed: int):
     assert chosen(data, seed=seed).scaling == "global"
 
 
+@pytest.mark.slow
 def test_noise_is_read_by_the_simplest_chain_also_by_short_fits():
     data = arrays(np.random.default_rng(0).normal(7, 2, (40, 40)))
     assert chosen(data, season=1).scaling == "global"
@@ -267,6 +268,7 @@ def brief(monkeypatch) -> dict:
     return {"max_steps": 200, "patience": 100, "eval_every": 20, "progress": False}
 
 
+@pytest.mark.slow
 def test_steps_of_short_fits_are_taken_from_the_budget(brief):
     m = RNN(hidden_dim=8, emission="normal").fit(walks(), **brief)
     assert sum(t["by"] == "fit" for t in m.fitted["tried"]) == 3

@@ -69,6 +69,7 @@ def test_each_way_to_place_values_has_its_finalist():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_all_short_fits_have_the_steps_that_the_first_had_time_for(monkeypatch):
     asked, real = [], choosing.short_fit
 

@@ -60,6 +60,7 @@ def test_quiet_prints_one_line(run, rnn_run):
     assert err == ""
 
 
+@pytest.mark.slow
 def test_alarms_of_rolls_are_drawn(run, shared, place):
     assert run_command(["fit", "four-voices:train", "--out", "run", "--max-steps", "2", "--set",
                         "hidden_dim=4", "--quiet"]) == 0  # fmt: skip

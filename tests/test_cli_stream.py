@@ -166,6 +166,7 @@ def test_counts_have_whole_intervals_beside_a_covariate(piped, covariate_run, co
     assert (found[["y_lower90", "y_upper90"]] % 1 == 0).all(axis=None)
 
 
+@pytest.mark.slow
 def test_an_interrupted_pipe_has_said_and_kept_all(rnn_run, piped):
     """Lines come back one by one, before the next is sent; a signal while it waits saves the
     state."""

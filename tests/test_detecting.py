@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from cases import MODELS, dataset, model
+from cases import MODELS, dataset, first_quick, model
 from scipy.stats import genpareto
 
 import seqlatent as sl
@@ -140,7 +140,9 @@ def test_one_step_sounds_the_alarm_for_about_a_half_life():
 # -- false alarms ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rate", [0.5, 1.0, 10.0])
+@pytest.mark.parametrize(
+    "rate", [*(pytest.param(rate, marks=pytest.mark.slow) for rate in (0.5, 1.0)), 10.0]
+)
 def test_false_alarms_come_at_the_rate_that_was_asked_for(rate):
     """40 calibrations on 20,000 steps of the process itself and as many fresh steps: the mean of
     the realised rates is the asked one within three of its standard errors, each 8 % or less."""
@@ -230,7 +232,7 @@ ONLINE = [name for name in MODELS if isinstance(model(name), Density)]
 
 
 @pytest.mark.parametrize("memory", [0, 100])
-@pytest.mark.parametrize("name", ONLINE)
+@pytest.mark.parametrize("name", first_quick(ONLINE))
 def test_online_is_batch(name, memory):
     """Two channels with missing values, if the model reads any; state is carried along."""
     data = dataset(channels=2, num=4, steps=60)

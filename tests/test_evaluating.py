@@ -155,6 +155,7 @@ def test_missing_truth_is_skipped(pairs_rnn, pairs):
     assert evaluate(pairs_rnn, nothing, H, num_samples=4).summary["value"].isna().all()
 
 
+@pytest.mark.slow
 def test_a_model_of_its_own_data_is_calibrated():
     """Sequences of an rnn, forecast by itself, agree with their nominal coverage to within four
     standard errors, single values and whole paths; the simple forecasts do worse."""
