@@ -178,3 +178,70 @@ def test_the_more_series_the_closer_new_ones_keep_to_their_range(chain: str):
     top = (high + low) / 2 + widening(4000) * (high - low) / 2
     assert float(y) == pytest.approx(top, rel=1e-6)
     assert 1.3 < widening(4000) < 1.4 and widening(20_000) == 1.0
+
+
+# -- paths from a few values ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", [stationary, walk, heavy_walk, trend, growth])
+@pytest.mark.parametrize("read", [1, 10, 50])
+def test_what_limits_cost_young_series(values: Values, read: int):
+    """New series like 20 of training, continued to the same length: of 10,000 or more values, no
+    more are cut than of long histories."""
+    chain = "log+running+increments" if values is growth else "increments"
+    rng, beyond, count = np.random.default_rng(0), 0, 0
+    for _ in range(10):
+        x, new = (values(rng, 20)[:, :SEEN] for _ in range(2))
+        scaler = Scaler(DataDescription.of(SequenceDataset.from_arrays(x), 1), chain)
+        memory = scaler.scan(collate(SequenceDataset.from_arrays(new[:, :read]).sequences))[1]
+        for step in torch.from_numpy(new[:, read:, None, None]).unbind(1):
+            g = scaler.to_scale(step)
+            beyond += int((scaler.limits.keep(g, memory) != g).sum())
+            memory, count = scaler.after(memory, step), count + 20
+    assert beyond / count <= 1e-4
+
+
+def heavy_levels(num: int = 1000, length: int = 20) -> np.ndarray:
+    """(N, T) positive values that change by factors with heavy tails, as traded volumes do."""
+    rng = np.random.default_rng(0)
+    g, changes = rng.normal(size=(num, length)), 0.5 * rng.standard_t(5, (num, length))
+    for t in range(1, length):
+        g[:, t] = 0.7 * g[:, t - 1] + changes[:, t]
+    return np.exp(g)
+
+
+def test_paths_from_one_value_keep_near_what_training_knows():
+    """On a logarithmic scale the room alone let a path go to 377 times all values."""
+    x = heavy_levels()
+    fit = CLASSES["rnn"](hidden_dim=8, scaling="log+running+increments", emission="mixture")
+    m = fit.fit(SequenceDataset.from_arrays(x), max_steps=30, eval_every=30).module
+    paths = forecast(m, SequenceDataset.from_arrays(x[:200, :1]), 19, num_samples=20).samples
+    factor, ranges = widening(len(x)), x.max(1) - x.min(1)
+    widened = (x.max() + x.min()) / 2 + factor * (x.max() - x.min()) / 2
+    most = max(widened, x[:200, 0].max() + factor * ranges.max())
+    assert paths.max() < 1.5 * most  # one step of 20 on the way to the series' own room
+    assert (paths > x.max()).mean() < 0.01
+
+
+def test_a_series_goes_over_to_its_own_past():
+    """After one value the upper end is near what training knows, later nearer the room alone, and
+    there, bit for bit, with as many steps as training series had."""
+    x = heavy_levels()
+    scaler = Scaler(DataDescription.of(SequenceDataset.from_arrays(x), 1), "log+increments")
+    limits, tops = scaler.limits, []
+    for read in (1, 10, 20):
+        memory = scaler.scan(collate(SequenceDataset.from_arrays(x[:, :read]).sequences))[1]
+        tops.append((memory.centre + memory.room).mean())
+    assert tops[0] < tops[1] - 0.5 < tops[2] - 1.0
+    assert torch.equal(memory.room, limits.reach.expand_as(memory.room))
+    assert torch.equal(memory.centre, memory.level / memory.weight)
+
+
+def test_a_young_series_far_from_the_training_data_moves_by_its_own_size():
+    x = heavy_levels()
+    scaler = Scaler(DataDescription.of(SequenceDataset.from_arrays(x), 1), "log+increments")
+    far = torch.full((1, 1, 1), 50 * x.max(), dtype=torch.float64)
+    memory = scaler.limits.begin(scaler.after(scaler.begin(), far))
+    top, _ = scaler.inverse(torch.full((1, 1, 1), 1e9), memory, bounded=True)
+    widest = widening(len(x)) * (x.max(1) - x.min(1)).max() / x.max()
+    assert 1 + widest <= float(top / far) < 2 * (1 + widest)

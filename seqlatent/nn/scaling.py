@@ -128,7 +128,7 @@ class Scaler(nn.Module):
         logged = ["log" in words and not f for f in free]
         self.register_buffer("logged", torch.tensor(logged), persistent=False)
         self.any_free, self.any_logged = any(free), any(logged)
-        self.limits = Limits(description, spreads, self.to_scale)
+        self.limits = Limits(description, spreads, self.to_scale, self.from_scale)
         # Features describe the channels that have a size, on a scale of their own if unscaled.
         labels = list(labels) or [False] * D
         self.unscaled, self.labels = unscaled, labels
