@@ -192,9 +192,9 @@ class Trainer:
     def validate(self, rate: float) -> None:
         """Score the held-out data, keep the best parameters, and count validations without
         improvement."""
-        candidates = [self.average.module if self.average else self.model]
-        if self.both:
-            candidates.insert(0, self.model)
+        candidates = [self.model] if self.both or not self.average else []
+        if self.average:
+            candidates.append(_model_of(self.average))
         particles = self.options.num_particles
         scores = [validation_score(m, self.valid, particles, self.seed) for m in candidates]
         value, model = max(zip(scores, candidates, strict=True), key=lambda pair: pair[0])
@@ -317,6 +317,11 @@ def averaged(model: SequenceModel, decay: float) -> AveragedModel:
         return mean.lerp(now, max(1 - decay, 9 / (10 + int(count))))
 
     return AveragedModel(model, avg_fn=follow)
+
+
+def _model_of(average: AveragedModel) -> SequenceModel:
+    assert isinstance(average.module, SequenceModel)
+    return average.module
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
