@@ -41,6 +41,7 @@ from seqlatent.training.fitting import fit
 from seqlatent.training.options import TrainingOptions
 
 NAMES = sorted(MODELS)
+FIRST = {case.values[0] for case in first_quick(NAMES) if not case.marks}  # of each family
 REFUSE_MISSING = ["flow-latents", "flow-learned"]  # they condition on latents
 REFUSE_PARTLY_MISSING = [
     "flow-coupling",
@@ -115,8 +116,14 @@ def _given_latents(m, batch: SequenceBatch) -> torch.Tensor:
     return log_prob[0]
 
 
-@pytest.mark.parametrize("cut", [1, 3, 6])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "cut"),
+    [
+        pytest.param(n, cut, marks=[pytest.mark.slow] * (n not in FIRST and cut != 3))
+        for n in NAMES
+        for cut in (1, 3, 6)
+    ],
+)
 def test_chunks_equal_the_whole(
     name: str, cut: int, monkeypatch: pytest.MonkeyPatch, precise: None
 ):
@@ -182,8 +189,15 @@ def _fixed_weights(m, batch: SequenceBatch) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("name", "emission"),
-    # a case that has an emission of its own is built with no other
-    [(n, e) for n in NAMES for e in sorted(emissions(n)) if MODELS[n][1].get("emission", e) == e],
+    # A case that has an emission of its own is built with no other. With all of them: the first
+    # case of each family; its variants with one, or they are `slow`.
+    [
+        pytest.param(n, e, marks=[pytest.mark.slow] * (n not in FIRST and i > 0))
+        for n in NAMES
+        for i, e in enumerate(
+            e for e in sorted(emissions(n)) if MODELS[n][1].get("emission", e) == e
+        )
+    ],
 )
 def test_gradient_to_every_parameter(name: str, emission: str):
     data = dataset(EMISSIONS[emission], channels=2, num=20, steps=9)
@@ -272,8 +286,14 @@ def test_two_step_density_integrates_to_one_in_data_units(name: str):
     assert total == pytest.approx(1, abs=0.01 + 4 * cell * np.sqrt((error**2).sum()))
 
 
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        pytest.param(n, channels, marks=[pytest.mark.slow] * (n not in FIRST and channels == 1))
+        for n in NAMES
+        for channels in (1, 2)
+    ],
+)
 def test_other_units_move_the_score_by_the_log_jacobian(name: str, channels: int):
     """In other units, the score is lower by log |d new / d old| per value."""
     data = dataset(num=6, channels=channels)
