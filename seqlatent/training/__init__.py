@@ -2,9 +2,10 @@
 
 All options of training are in `options.py`; `seqlatent models NAME` lists them beside those of the
 model. The budget is in steps (`max_steps`) or minutes (`max_minutes`). Training stops early when
-the held-out likelihood has stopped rising, and keeps the parameters that scored best, or a moving
-average of them, which is validated beside them: late in a fit it forecasts better than any of the
-parameters that it averages. `average=0.995` keeps the average alone, `average=0` does without.
+the held-out likelihood has stopped rising, and keeps the parameters that scored best. Of models
+with a likelihood, a moving average of the parameters is validated beside them and kept where it
+scores better, as it often does late in a fit. `average=0.995` keeps the average alone, `average=0`
+does without.
 
 What is held out is a tenth (`valid`): whole series from ten series on, else the last steps of each
 (`valid_by`). Where the model is to forecast H steps, `prediction_length=H` holds out windows as

@@ -125,7 +125,8 @@ class TrainingOptions:
         metadata={
             "help": "decay of a moving average of the parameters, such as 0.995, which is then "
             "validated and kept in place of the parameters (0: no average; default: 0.99 for gan "
-            "and wgan; for others held-out data choose between the parameters and such an average)",
+            "and wgan, 0 for autoencoder; for models with a likelihood held-out data choose "
+            "between the parameters and such an average)",
             "min": 0,
             "below": 1,
         },

@@ -6,9 +6,9 @@ been interrupted (bit for bit if the budget is in steps and the number of proces
 
 The learning rate rises linearly, stays constant, is multiplied by a decay factor whenever the
 validation score has stopped improving, and falls to 1 % over the last part of the budget. The
-parameters with the best validation score are kept. A moving average of the parameters, which
-reduces the noise of single steps (Polyak and Juditsky 1992), is validated beside them, and kept
-where it is better; with `average` it alone is validated and kept.
+parameters with the best validation score are kept. Of models with a likelihood, a moving average
+of the parameters, which reduces the noise of single steps (Polyak and Juditsky 1992), is validated
+beside them, and kept where it is better; with `average` it alone is validated and kept.
 """
 
 import math
