@@ -18,6 +18,7 @@ from seqlatent.plots.figure import (
     format_dates,
     merge_axes,
     new_figure,
+    shorten,
 )
 
 if TYPE_CHECKING:
@@ -153,9 +154,9 @@ def _draw_windows(ax: "Axes", data: SequenceDataset, d: int, fans: list[Fan], le
     ax.plot(ds, x, color=INK, linewidth=0.9, marker=marker, markersize=3, label="what came")
     format_dates(ax, ds)
     target = data.targets[d]
-    name = data.name if len(data) == 1 else f"{data.name} {s.unique_id}"
+    name = shorten(data.name if len(data) == 1 else s.unique_id, 32)
     if data.num_channels > 1:
-        name += f" {target} (1 of {data.num_channels} channels)"
+        name += f" {shorten(target, 20)} (1 of {data.num_channels} channels)"
     ahead = f"{length} steps ahead" if length > 1 else "one step ahead"
     windows = "the last window" if len(fans) == 1 else f"the last {len(fans)} windows"
     ax.set_title(f"{name}: {windows}, {ahead}", fontsize=9, loc="left")
@@ -163,7 +164,7 @@ def _draw_windows(ax: "Axes", data: SequenceDataset, d: int, fans: list[Fan], le
     if ds.dtype.kind != "M":
         ax.set_xlabel("step", fontsize=8)
     if legend:
-        ax.legend(fontsize=7, frameon=False, ncols=5, loc="upper left")
+        ax.legend(fontsize=7, frameon=False, ncols=5, loc="upper left", columnspacing=1.0)
         low, high = ax.get_ylim()
         ax.set_ylim(low, high + 0.15 * (high - low))  # room for the legend
 
@@ -194,7 +195,7 @@ def _draw_coverage(ax: "Axes", calibrations: Mapping[str, Calibration]) -> None:
     low, high = np.quantile(model.coverage(model.counts_if_right), [0.025, 0.975], axis=0)
     ax.plot([0, 100], [0, 100], color=INK, linewidth=0.8)
     ax.fill_between(100 * model.levels, 100 * low, 100 * high, color=INK, alpha=0.18, lw=0,
-                    label="95 % band, were the model right")  # fmt: skip
+                    label="95 % band, were it right")  # fmt: skip
     for method, c in calibrations.items():
         color, name = COLORS[method], NAMES[method]
         ax.plot(100 * c.levels, 100 * c.coverage(c.counts), color=color, marker=".", linewidth=1.2,
@@ -202,11 +203,13 @@ def _draw_coverage(ax: "Axes", calibrations: Mapping[str, Calibration]) -> None:
         levels = 100 * np.array(list(c.joint))
         ax.scatter(levels, 100 * np.array(list(c.joint.values())), marker="D", s=18, zorder=3,
                    facecolor="none", edgecolor=color, label=f"{name}: whole paths")  # fmt: skip
-    ax.set(xlim=(0, 100), ylim=(0, 104))
+    # Shares end at 100; above them is room for the legend, which no line can reach.
+    ax.set(xlim=(0, 100), ylim=(0, 134), yticks=range(0, 101, 20))
     ax.set_title("Coverage: how many truths an interval holds", fontsize=9, loc="left")
     ax.set_xlabel("nominal level of the interval, %", fontsize=8)
     ax.set_ylabel("held, %", fontsize=8)
-    ax.legend(fontsize=6.5, frameon=False, loc="upper left")
+    ax.legend(fontsize=6.5, frameon=False, loc="upper left", ncols=2, borderaxespad=0.1,
+              columnspacing=0.8, handlelength=1.2, handletextpad=0.5)  # fmt: skip
 
 
 def _draw_crps(ax: "Axes", crps: Mapping[str, np.ndarray], num_channels: int) -> None:
@@ -216,6 +219,7 @@ def _draw_crps(ax: "Axes", crps: Mapping[str, np.ndarray], num_channels: int) ->
                 marker="." if len(values) < 60 else None)  # fmt: skip
     ax.set_title("CRPS by steps ahead: lower is better", fontsize=9, loc="left")
     ax.set_xlabel("steps ahead", fontsize=8)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     over = "" if num_channels == 1 else f" over {num_channels} channels"
     ax.set_ylabel(f"mean CRPS{over}, data units", fontsize=8)
     ax.set_ylim(bottom=0)

@@ -69,6 +69,14 @@ def finish(figure: "Figure", path: str | Path | None) -> "Figure":
     return figure
 
 
+def shorten(name: str, most: int) -> str:
+    """A name of at most so many characters, without its middle: ends tell names apart."""
+    if len(name) <= most:
+        return name
+    tail = most // 2
+    return f"{name[: most - tail - 1].rstrip()}…{name[-tail:].lstrip()}"
+
+
 def format_dates(ax: "Axes", ds: np.ndarray) -> None:
     """Short dates along an axis of timestamps; integers stay as they are."""
     if np.issubdtype(ds.dtype, np.datetime64):

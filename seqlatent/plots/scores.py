@@ -9,7 +9,16 @@ from numpy.typing import ArrayLike
 
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.sequence import Sequence
-from seqlatent.plots.figure import ALERT, INK, SOFT, finish, format_dates, merge_axes, new_figure
+from seqlatent.plots.figure import (
+    ALERT,
+    INK,
+    SOFT,
+    finish,
+    format_dates,
+    merge_axes,
+    new_figure,
+    shorten,
+)
 from seqlatent.plots.rolls import MAX_CURVES, channel_limits, draw_roll, mark_steps
 
 if TYPE_CHECKING:
@@ -69,7 +78,7 @@ def plot_scores(
                 color = ALERT if data.num_channels == 1 else None
                 ax.plot(s.x[:, d], color=color, linewidth=1.4, label=target)
                 ax.scatter(places, s.x[places, d], s=dots, color=INK, zorder=3)
-        ax.set_title(f"{unique_id}: {nats:.3f} nats per step", fontsize=9, loc="left")
+        ax.set_title(f"{shorten(str(unique_id), 30)}: {nats:.3f} nats per step", fontsize=9, loc="left")
         if stacked is not None:
             _against_alike(axes[row + 1, column], s, stacked, places, dots)
     for i in range(len(unusual), 3 * ((rows - 1) // detail)):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.plots.figure import ACCENT, ALERT, INK, finish, format_dates, new_figure
+from seqlatent.plots.figure import ACCENT, ALERT, INK, finish, format_dates, new_figure, shorten
 from seqlatent.plots.rolls import (
     MAX_CURVES,
     MAX_ROLLS,
@@ -185,7 +185,7 @@ def _name_panel(ax: "Axes", data: SequenceDataset, unique_id: str, d: int) -> No
     if target in data.categories:
         names = data.categories[target]
         ax.set_yticks(range(len(names)), names)
-    title = target if len(data) == 1 else f"{unique_id}: {target}"
+    title = target if len(data) == 1 else f"{shorten(unique_id, 40)}: {target}"
     ax.set_title(title, fontsize=9, loc="left")
 
 
