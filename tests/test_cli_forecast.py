@@ -8,6 +8,7 @@ import pytest
 from command_line import FORECAST, QUANTILES, TINY, check_picture, files
 
 import seqlatent
+from seqlatent.cli.app import run_command
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -48,6 +49,21 @@ def test_forecast_with_future_covariates(run, covariate_run, covariate_table):
     frame = pd.read_csv("f.csv")
     assert frame["unique_id"].tolist() == ["north"] * 3 + ["south"] * 3
     assert frame["ds"].iloc[0] == "2024-02-10"
+
+
+def test_the_steps_without_covariates_are_named(capsys, covariate_run, covariate_table):
+    """Of one day that lacks in the middle, that day; of a series that lacks, all its steps."""
+    days = pd.date_range("2024-02-10", periods=4)
+    parts = [pd.DataFrame({"unique_id": u, "ds": days, "promo": 1}) for u in ("north", "south")]
+    future = pd.concat(parts, ignore_index=True)
+    command = ["forecast", covariate_run, covariate_table, "--prediction-length", 4, "--future"]
+    for rows, words in (
+        ([2], "'north' are missing for the step 2024-02-12 00:00:00\n"),
+        ([4, 5, 6, 7], "'south' are missing for the steps 2024-02-10 00:00:00, 2024-02-11"),
+    ):
+        future.drop(rows).to_csv("future.csv", index=False)
+        assert run_command([str(a) for a in [*command, "future.csv"]]) == 2
+        assert words in capsys.readouterr().err
 
 
 def test_future_covariates_matter_and_belong_to_their_steps(run, covariate_run, covariate_table):

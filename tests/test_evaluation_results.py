@@ -1,5 +1,7 @@
 """What an evaluation holds: tables, averages with their errors, text, and a picture."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cases import H, model
@@ -143,3 +145,13 @@ def test_the_picture(num, rows, pairs_rnn, pairs, tmp_path):
     held = [100 * (np.abs(2 * pits - 1) <= level).mean() for level in np.arange(1, 10) / 10]
     np.testing.assert_allclose(lines["model: single values"], held)
     assert (figure.get_supxlabel() != "") == (num > 4)
+
+
+def test_it_says_where_the_naive_forecast_has_no_density(pairs_rnn, pairs, evaluation):
+    """Else its score and the difference would seem to be of the same windows as the model's."""
+    assert "windows: where" not in repr(evaluation)
+    first, *others = pairs
+    constant = replace(first, x=np.ones_like(first.x))
+    data = replace(pairs, sequences=(constant, *others))
+    result = evaluate(pairs_rnn, data, H, num_samples=4, season=2)
+    assert "exact; seasonal-naive and the difference are over 4 of 5 windows" in repr(result)

@@ -42,7 +42,7 @@ REFUSED = {
     "duration": ({"ds": pd.to_timedelta([1, 2, 1], unit="h")}, {}, "'ds' holds timedelta"),
     "same step": ({"ds": [2, 2, 1]}, {}, "series 'a' has step 2 in rows 1 and 2"),
     "same time": ({"ds": ["2024-01-01"] * 3}, {}, "step 2024-01-01 00:00:00 in rows 1 and 2"),
-    "bad cell": ({"y": ["1", "2", "3,5"]}, {}, "series 'b', column 'y', row 3: '3,5' is not a num"),
+    "bad cell": ({"y": ["1", "2", "3 kg"]}, {}, "series 'b', column 'y', row 3: '3 kg' is not a num"),
     "endless integer": (
         {"y": np.array([1.0, 10**400, 3], dtype=object)},
         {},
@@ -135,9 +135,12 @@ def test_two_columns_of_dates_need_a_choice():
         SequenceDataset.from_frame(frame)
 
 
-def test_decimal_commas_are_not_labels():
-    frame = pd.DataFrame({"ds": [1, 2], "y": ["3,5", "1.004,25"]})
-    with pytest.raises(
-        InputError, match=r"'3,5'.* has a decimal comma; write numbers with a point"
-    ):
+@pytest.mark.parametrize(
+    ("cells", "shown"), [(["3,5", "1.004,25"], "3,5"), (["950", "1,200"], "1,200")]
+)
+def test_numbers_with_commas_are_not_labels(cells: list[str], shown: str):
+    """A comma between thousands is no decimal one: no message may make 1.2 of 1,200."""
+    frame = pd.DataFrame({"ds": [1, 2], "y": cells})
+    message = rf"'{shown}' has a comma; write .* decimal point, and thousands without a separator"
+    with pytest.raises(InputError, match=message):
         SequenceDataset.from_frame(frame)

@@ -11,7 +11,8 @@ from pandas.api import types
 from seqlatent.errors import InputError, did_you_mean
 
 CODE = re.compile(r"0\d+")
-DECIMAL_COMMA = re.compile(r"[-+]?[\d.' ]*\d,\d+")
+# A decimal comma, or one between thousands: 1,200 may be either.
+COMMA = re.compile(r"[-+]?[\d.,' ]*\d,\d+(\.\d*)?")
 MISSING = ("", "NA", "NaN", "nan", "null", "None")
 MAX_LABELS = 1000
 # Squares and sums of squares of values up to this size stay finite in single precision's range
@@ -149,6 +150,7 @@ def target_values(
     missing = missing_cells(column)
     values, unreadable = _numbers(column, missing)
     if unreadable.any():
+        _refuse_commas(column, unreadable, rows)
         row = int(np.argmax(unreadable))
         raise InputError(
             f"{rows.quote(column, row)} is not a number; correct it, or leave "
@@ -188,6 +190,7 @@ def covariate_values(column: pd.Series, rows: Rows, gaps: bool = False) -> np.nd
         raise InputError(f"{rows.name}: covariate '{name}' holds {column.dtype}, not numbers")
     values, unreadable = _numbers(column, missing)
     if unreadable.any():
+        _refuse_commas(column, unreadable, rows)
         row = int(np.argmax(unreadable))
         raise InputError(f"{rows.quote(column, row)} is not a number; a covariate must be numeric")
     _require_moderate(values, name, rows)
@@ -243,11 +246,7 @@ def _label_codes(column: pd.Series, rows: Rows) -> tuple[np.ndarray, tuple[str, 
             f"{rows.name}: column '{column.name}' holds {column.dtype}, neither numbers nor "
             "labels; leave it out of the targets"
         )
-    if any(DECIMAL_COMMA.fullmatch(cell.strip()) for cell in cells[~missing][:100]):
-        row = int(np.argmax(~missing))
-        raise InputError(
-            f"{rows.quote(column, row)} has a decimal comma; write numbers with a point"
-        )
+    _refuse_commas(column, ~missing, rows)
     cells[missing] = None
     codes, labels = pd.factorize(cells, sort=True)
     if len(labels) > MAX_LABELS:
@@ -257,3 +256,13 @@ def _label_codes(column: pd.Series, rows: Rows) -> tuple[np.ndarray, tuple[str, 
         )
     values = np.where(codes < 0, np.nan, codes.astype(np.float64))
     return values, tuple(str(label) for label in labels)
+
+
+def _refuse_commas(column: pd.Series, among: np.ndarray, rows: Rows) -> None:
+    """Refuse numbers with commas, judged by the first 100 of some rows."""
+    for row in np.flatnonzero(among)[:100]:
+        if COMMA.fullmatch(str(column.iloc[row]).strip()):
+            raise InputError(
+                f"{rows.quote(column, int(row))} has a comma; write numbers with a decimal point, "
+                "and thousands without a separator"
+            )

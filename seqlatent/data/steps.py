@@ -17,6 +17,7 @@ MAX_STEP = 2**53
 FIRST_TIME, END_OF_TIME = pd.Timestamp("1678-01-01"), pd.Timestamp("2262-01-01")
 DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%b %Y", "%d %b %Y")
 TIMES = ("", " %H:%M", " %H:%M:%S")
+OFFSET = r":\d\d.*[-+](?!00:?00$)\d\d(?::?\d\d)?$"  # of a time zone other than UTC
 
 
 def read_steps(column: pd.Series, rows: Rows) -> np.ndarray:
@@ -77,6 +78,8 @@ def _from_text(column: pd.Series, rows: Rows) -> np.ndarray:
     text = text.mask(text.str.lower().isin(["now", "today"]), "not a time")
     times = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
     if not times.isna().any():
+        if text.str.contains(OFFSET).any():
+            logger.info("%s: times of column '%s' are taken in UTC", rows.name, column.name)
         return _nanoseconds(times.take(codes), column, rows)
     numbers = pd.Series(pd.to_numeric(text, errors="coerce"))
     if not numbers.isna().any():

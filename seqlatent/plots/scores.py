@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MAX_DOTS = 20  # of a sequence; more would hide it
 NUM_ALIKE = 30  # sequences that an unusual one is held against
 
 
@@ -78,7 +79,9 @@ def plot_scores(
                 color = ALERT if data.num_channels == 1 else None
                 ax.plot(s.x[:, d], color=color, linewidth=1.4, label=target)
                 ax.scatter(places, s.x[places, d], s=dots, color=INK, zorder=3)
-        ax.set_title(f"{shorten(str(unique_id), 30)}: {nats:.3f} nats per step", fontsize=9, loc="left")
+        ax.set_title(
+            f"{shorten(str(unique_id), 30)}: {nats:.3f} nats per step", fontsize=9, loc="left"
+        )
         if stacked is not None:
             _against_alike(axes[row + 1, column], s, stacked, places, dots)
     for i in range(len(unusual), 3 * ((rows - 1) // detail)):
@@ -86,7 +89,10 @@ def plot_scores(
             axes[1 + detail * (i // 3) + k, i % 3].set_visible(False)
     if 1 < data.num_channels <= MAX_CURVES:
         axes[1, 0].legend(fontsize=7, frameon=False)
-    note = "dots: steps at least a nat more surprising than usual at their place"
+    note = (
+        f"along: steps from the start; dots: the {MAX_DOTS} most surprising steps, where at least "
+        "a nat more so than usual at their place"
+    )
     if stacked is not None:
         note += (
             f"; grey: 90 % of all sequences; below each: its difference from the {NUM_ALIKE} most "
@@ -124,8 +130,9 @@ def _surprising_steps(steps: pd.DataFrame):
     excess = surprise - surprise.groupby(place).transform("median")
 
     def of(s: Sequence) -> tuple[np.ndarray, np.ndarray]:
-        mine = (steps["unique_id"] == s.unique_id) & (excess >= 1.0)
-        return np.searchsorted(s.ds, np.asarray(steps["ds"][mine])), np.asarray(excess[mine])
+        mine = excess[(steps["unique_id"] == s.unique_id) & (excess >= 1.0)].nlargest(MAX_DOTS)
+        ds = np.asarray(steps["ds"].loc[mine.index])
+        return np.searchsorted(s.ds, ds), np.asarray(mine)
 
     return of
 

@@ -59,10 +59,15 @@ def _covariates_ahead(
             "ahead (--future FILE)"
         )
     match = next((f for f in future if f.unique_id == s.unique_id), None)
-    if match is None or match.ds.dtype.kind != ds.dtype.kind or not np.isin(ds, match.ds).all():
+    if match is None or match.ds.dtype.kind != ds.dtype.kind:
+        lacking = ds
+    else:
+        lacking = ds[~np.isin(ds, match.ds)]
+    if match is None or len(lacking):
+        steps = shortened([show_step(step) for step in lacking])
         raise InputError(
-            f"{future.name}: covariates of series '{s.unique_id}' are missing for the steps "
-            f"{show_step(ds[0])} to {show_step(ds[-1])}"
+            f"{future.name}: covariates of series '{s.unique_id}' are missing for "
+            f"{'the step' if len(lacking) == 1 else 'the steps'} {steps}"
         )
     places = np.searchsorted(match.ds, ds)
     columns = []

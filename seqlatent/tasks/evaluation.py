@@ -228,7 +228,7 @@ class Evaluation(Summary):
             ("windows", f"{len(self)} of {counted(self.prediction_length, 'step')}, {span}"),
             ("samples", str(self.num_samples)),
             ("season", counted(self.season, "step") if self.season > 1 else "none"),
-            ("log score", self.kind or "none: the model has no likelihood"),
+            ("log score", self._log_score()),
             ("std. errors", f"over {self.clusters}"),
         ]
         if self.left_out:
@@ -237,6 +237,18 @@ class Evaluation(Summary):
         if self.refitted:
             facts.insert(2, ("refitted", "before each origin"))
         return f"Evaluation of forecasts of {self.data.name}", facts
+
+    def _log_score(self) -> str:
+        """Its kind, and where the naive one, and with it the difference, has fewer windows."""
+        if not self.kind:
+            return "none: the model has no likelihood"
+        mine, naive = (np.isfinite(self._ratios(m, "log_score")).all(1) for m in (MODEL, NAIVE))
+        if naive.sum() in (0, mine.sum()):
+            return self.kind
+        return (
+            f"{self.kind}; {NAIVE} and the difference are over {naive.sum()} of {mine.sum()} "
+            "windows: where a series repeats itself exactly, it has no density"
+        )
 
     def table(self) -> str:
         """The summary as aligned text: value ± standard error of every measure and method, and the
