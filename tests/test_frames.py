@@ -233,3 +233,19 @@ def test_a_column_of_dates_is_the_time_whatever_its_name(dates):
     data = SequenceDataset.from_frame(frame)
     assert data.targets == ("Gasoline",)
     np.testing.assert_array_equal(data.sequences[0].x[:2, 0], [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [
+        (["2024-03-31 01:00:00+01:00", "2024-03-31 03:00:00+02:00"], True),
+        (["2024-03-31T01:00:00+0100", "2024-03-31T03:00:00+0200"], True),
+        (["2024-03-31 00:00:00Z", "2024-03-31 01:00:00+00:00"], False),
+        (["2024-03-31", "2024-04-01"], False),
+        (["2024-03-31 00:00", "2024-03-31 01:00"], False),
+    ],
+)
+def test_it_is_told_that_times_of_a_zone_are_taken_in_utc(times: list[str], told: bool, caplog):
+    with caplog.at_level(logging.INFO, "seqlatent"):
+        SequenceDataset.from_frame(pd.DataFrame({"ds": times, "y": [1.0, 2.0]}))
+    assert ("column 'ds' are taken in UTC" in caplog.text) == told
