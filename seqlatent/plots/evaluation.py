@@ -219,7 +219,7 @@ def _draw_crps(ax: "Axes", crps: Mapping[str, np.ndarray], num_channels: int) ->
                 marker="." if len(values) < 60 else None)  # fmt: skip
     ax.set_title("CRPS by steps ahead: lower is better", fontsize=9, loc="left")
     ax.set_xlabel("steps ahead", fontsize=8)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     over = "" if num_channels == 1 else f" over {num_channels} channels"
     ax.set_ylabel(f"mean CRPS{over}, data units", fontsize=8)
     ax.set_ylim(bottom=0)

@@ -130,9 +130,10 @@ def _surprising_steps(steps: pd.DataFrame):
     excess = surprise - surprise.groupby(place).transform("median")
 
     def of(s: Sequence) -> tuple[np.ndarray, np.ndarray]:
-        mine = excess[(steps["unique_id"] == s.unique_id) & (excess >= 1.0)].nlargest(MAX_DOTS)
-        ds = np.asarray(steps["ds"].loc[mine.index])
-        return np.searchsorted(s.ds, ds), np.asarray(mine)
+        mine = np.flatnonzero((steps["unique_id"] == s.unique_id) & (excess >= 1.0))
+        values = np.asarray(excess)[mine]
+        most = np.sort(np.argsort(-values, kind="stable")[:MAX_DOTS])
+        return np.searchsorted(s.ds, np.asarray(steps["ds"])[mine[most]]), values[most]
 
     return of
 
