@@ -92,4 +92,7 @@ def chosen_paths(
         return map_state(lambda s: s.transpose(0, 1).flatten(0, 1), take(part, chosen))
 
     own = (network[0], side_by_side(prior))
-    return ModelState(memory, last, (*own, side_by_side(guide)) if filling else own)
+    if not filling:
+        return ModelState(memory, last, own)
+    # A guide that corrects the prior has the prior's state.
+    return ModelState(memory, last, (*own, own[1] if guide is None else side_by_side(guide)))
