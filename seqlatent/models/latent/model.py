@@ -29,7 +29,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.share import drawn, total
 from seqlatent.distributions.heads import StepDistribution
-from seqlatent.distributions.noise import Noise, TorchNoise
+from seqlatent.distributions.noise import Noise, SequenceNoise, TorchNoise
 from seqlatent.inference.bounds import (
     doubly_reparametrised,
     joint_importance,
@@ -312,7 +312,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
     # -- particles --------------------------------------------------------------------------------
 
     def filtered_paths(
-        self, batch: SequenceBatch, num_paths: int, noise: Noise, filling: bool = False
+        self, batch: SequenceBatch, num_paths: int, noise: SequenceNoise, filling: bool = False
     ) -> ModelState:
         return filtered_paths(self, batch, num_paths, noise, filling)
 
