@@ -32,6 +32,14 @@ class DiagonalNormal(NamedTuple):
     loc: Tensor
     scale: Tensor
 
+    @staticmethod
+    def cat(steps: "list[DiagonalNormal]") -> "DiagonalNormal":
+        """Join the distributions of consecutive steps, (..., T_i, Z) each."""
+        if len(steps) == 1:
+            return steps[0]
+        loc, scale = (torch.cat(parts, -2) for parts in zip(*steps, strict=True))
+        return DiagonalNormal(loc, scale)
+
     def log_prob(self, z: Tensor) -> Tensor:
         return _normal((z - self.loc) / self.scale, self.scale)
 

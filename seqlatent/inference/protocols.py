@@ -251,7 +251,7 @@ class EstimatedDensity(StepModel):
 
     @abstractmethod
     def filtered_paths(
-        self, batch: SequenceBatch, num_paths: int, noise: Noise, filling: bool = False
+        self, batch: SequenceBatch, num_paths: int, noise: SequenceNoise, filling: bool = False
     ) -> ModelState:
         """States of num_paths paths of each of B sequences without padding, with latents sampled
         given its values: (B * num_paths, ...), those of a sequence side by side; for `fill_step` to

@@ -44,6 +44,10 @@ class Particles(NamedTuple):
     state: State
     log_weights: Tensor
 
+    def sequences(self, some: slice) -> "Particles":
+        """Those of some of the sequences."""
+        return Particles(map_state(lambda s: s[:, some], self.state), self.log_weights[:, some])
+
 
 def even(num_particles: int, num_sequences: int, device: torch.device) -> Particles:
     """Particles before the first step: without a state, and of equal weight."""

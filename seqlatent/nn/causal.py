@@ -65,6 +65,17 @@ def join_states(states: list[State], sizes: list[int]) -> State:
     return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
 
 
+def join_particles(states: list[State]) -> State:
+    """Join the states (K, B_i, ...) of the particles of several batches: (K, B, ...)."""
+    first = states[0]
+    if first is None or len(states) == 1:
+        return first
+    if isinstance(first, Tensor):
+        return torch.cat(states, 1)
+    parts = [join_particles(list(part)) for part in zip(*states, strict=True)]
+    return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+
+
 def in_parts(
     function: Callable[[Tensor, State], tuple[Tensor, State]], u: Tensor, state: State
 ) -> tuple[Tensor, State]:

@@ -9,17 +9,18 @@ import torch
 from torch import Tensor
 
 from seqlatent.data.batch import SequenceBatch
-from seqlatent.distributions.noise import Noise
+from seqlatent.distributions.noise import Noise, SequenceNoise
 from seqlatent.inference.bounds import Estimate
 from seqlatent.inference.protocols import EstimatedDensity, ModelState
 from seqlatent.inference.smc import Particles, even, particle_filter, systematic, take
 from seqlatent.models.latent.parts import Reading
-from seqlatent.nn.causal import State, map_state, repeat_state
+from seqlatent.nn.causal import State, join_particles, map_state, repeat_state
 
 # Particles, at least, that filter the past before a forecast: of its last steps, and of those
-# before. What the few are wrong about is forgotten by the last steps; a long past costs a quarter.
-FILTER_PARTICLES, EARLY_PARTICLES = 256, 64
-LAST_STEPS = 32
+# before. What the few are wrong about is forgotten by the last steps.
+FILTER_PARTICLES, EARLY_PARTICLES = 64, 16
+LAST_STEPS = 8
+ROWS = 4_096  # particles of all sequences that move together: they fit in a processor's cache
 
 
 def filter_reading(
@@ -54,7 +55,11 @@ def filter_reading(
 
 
 def filtered_paths(
-    model: EstimatedDensity, batch: SequenceBatch, num_paths: int, noise: Noise, filling: bool
+    model: EstimatedDensity,
+    batch: SequenceBatch,
+    num_paths: int,
+    noise: SequenceNoise,
+    filling: bool,
 ) -> ModelState:
     """States of paths given the values of a batch; see `EstimatedDensity.filtered_paths`."""
     r = model.reading(batch)
@@ -66,19 +71,40 @@ def filtered_paths(
     else:
         size, early, begin = max(num_paths, FILTER_PARTICLES), max(0, T - LAST_STEPS), None
         if early:
-            uniforms = noise.uniform((B, early + 1), r.y)
-            begin = filter_reading(
-                model, r.steps(0, early), EARLY_PARTICLES, uniforms[:, :-1], noise
-            )[1]
-            chosen = systematic(begin.log_weights, uniforms[:, -1], size)
-            begin = even(size, B, r.y.device)._replace(state=take(begin.state, chosen))
-        uniforms = noise.uniform((B, T - early + 1), r.y)
-        _, (particles, log_weights) = filter_reading(
-            model, r.steps(early, T), size, uniforms[:, :-1], noise, begin=begin
-        )
-        chosen = systematic(log_weights, uniforms[:, -1], num_paths)
+            uniforms = noise.uniform((B, early), r.y)
+            begin = filter_reading(model, r.steps(0, early), EARLY_PARTICLES, uniforms, noise)[1]
+        found = []
+        most = max(1, ROWS // size)
+        for start in range(0, B, most):
+            some = slice(start, start + most)
+            found.append(
+                _last_steps(model, r.sequences(some).steps(early, T), size, num_paths,
+                            noise.sequences(some), begin and begin.sequences(some))
+            )  # fmt: skip
+        particles = join_particles(found)
+        chosen = torch.arange(num_paths, device=r.y.device)[:, None].expand(-1, B)
     after = r.after._replace(memory=model.remember(batch))
     return chosen_paths(after, particles, chosen, filling)
+
+
+def _last_steps(
+    model: EstimatedDensity,
+    r: Reading,
+    size: int,
+    num_paths: int,
+    noise: SequenceNoise,
+    begin: Particles | None,
+) -> State:
+    """States of num_paths particles after a reading, (S, B, ...), all of equal weight."""
+    B, T, _ = r.y.shape
+    uniforms = noise.uniform((B, T + 2), r.y)
+    if begin is not None:
+        chosen = systematic(begin.log_weights, uniforms[:, -2], size)
+        begin = even(size, B, r.y.device)._replace(state=take(begin.state, chosen))
+    _, (particles, log_weights) = filter_reading(
+        model, r, size, uniforms[:, :T], noise, begin=begin
+    )
+    return take(particles, systematic(log_weights, uniforms[:, -1], num_paths))
 
 
 def chosen_paths(
@@ -92,4 +118,7 @@ def chosen_paths(
         return map_state(lambda s: s.transpose(0, 1).flatten(0, 1), take(part, chosen))
 
     own = (network[0], side_by_side(prior))
-    return ModelState(memory, last, (*own, side_by_side(guide)) if filling else own)
+    if not filling:
+        return ModelState(memory, last, own)
+    # A guide that corrects the prior has the prior's state.
+    return ModelState(memory, last, (*own, own[1] if guide is None else side_by_side(guide)))

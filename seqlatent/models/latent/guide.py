@@ -115,24 +115,6 @@ class Guide(nn.Module, ABC):
         """The state after a step whose latents, (..., 1, Z), and the noise that yields them, are
         not those of `distributions`, which returned this state."""
 
-    def sample_or_prior(
-        self, seen: Tensor, eps: Tensor, state: State, prior: DiagonalNormal, from_prior: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, State]:
-        """Sample the z of one step, some of it from the prior.
-
-        Args:
-            seen, eps, state: see `distributions`, T = 1.
-            prior: p(z_t | z_{<t}, .) of each particle.
-            from_prior: (..., B, 1) bool, whose latents it yields.
-
-        Returns:
-            z; log q of it; the noise from which the guide would have made it; the state after.
-        """
-        q, state = self.distributions(seen, eps, state)
-        z = torch.where(from_prior[..., None], prior.loc + prior.scale * eps, q.z(eps))
-        eps = torch.where(from_prior[..., None], q.noise(z), eps)
-        return z, q.log_prob(z), eps, self.went_on_with(state, z, eps)
-
     def log_prob(self, seen: Tensor, z: Tensor) -> Tensor:
         """(..., B, T) log q(z_t | x_{1:t}, z_{<t}) of given latents (..., B, T, Z), in nats."""
         return self.given(seen, z)[0].log_prob(z)

@@ -45,6 +45,8 @@ class TransformedNormal(NamedTuple):
     @staticmethod
     def cat(distributions: "list[TransformedNormal]") -> "TransformedNormal":
         """Join the distributions of consecutive steps, (..., T_i, Z) each."""
+        if len(distributions) == 1:
+            return distributions[0]
         loc = torch.cat([distribution.loc for distribution in distributions], -2)
         scale = torch.cat([distribution.scale for distribution in distributions], -2)
         return TransformedNormal(
@@ -88,6 +90,22 @@ class TransformedNormal(NamedTuple):
         y = self.shape.inverse(self.params, eps)
         _, log_slope = self.shape.forward(self.params, y)
         return self.loc + self.scale * y, self._log_density(eps, log_slope).sum(-1)
+
+    def sample_or_prior(
+        self, eps: Tensor, prior: DiagonalNormal, from_prior: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents, of which some are the prior's.
+
+        Args:
+            eps: (..., Z) noise.
+            prior: p(z_t | z_{<t}, .) of each particle.
+            from_prior: (...) bool, whose latents it yields.
+
+        Returns:
+            z; log q of it; and the noise from which this distribution would have made it.
+        """
+        z = torch.where(from_prior[..., None], prior.loc + prior.scale * eps, self.z(eps))
+        return z, self.log_prob(z), torch.where(from_prior[..., None], self.noise(z), eps)
 
     def each_log_prob(self, z: Tensor) -> Tensor:
         """(..., Z) latents -> (..., Z) log density of each, in nats."""

@@ -29,8 +29,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.data.share import drawn, total
 from seqlatent.distributions.heads import StepDistribution
-from seqlatent.distributions.noise import Noise, TorchNoise
-from seqlatent.distributions.normal import DiagonalNormal
+from seqlatent.distributions.noise import Noise, SequenceNoise, TorchNoise
 from seqlatent.inference.bounds import (
     doubly_reparametrised,
     joint_importance,
@@ -45,6 +44,7 @@ from seqlatent.models.latent.guides import build_guide
 from seqlatent.models.latent.options import LatentOptions
 from seqlatent.models.latent.parts import LatentSample, Reading
 from seqlatent.models.latent.priors import PriorDistribution, SequentialPrior, build_prior
+from seqlatent.models.latent.proposing import propose
 from seqlatent.models.latent.ranges import met_range
 from seqlatent.models.latent.sites import Sites, register, sequences_and_steps, unchecked
 from seqlatent.nn.causal import State, map_state
@@ -185,31 +185,20 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         Returns:
             the sample with its densities, and the particles' states.
         """
-        guide, prior = particles or (None, None)
-        if from_prior is None:
-            z, log_q, guide = self.guide_network.sample(r.seen, eps, guide, branched)
-        else:
-            p = self.prior(eps, r.prior, prior)[0]  # of one step: whatever its own latents
-            assert isinstance(p, DiagonalNormal)
-            z, log_q, eps, guide = self.guide_network.sample_or_prior(
-                r.seen, eps, guide, p, from_prior
-            )
-        sample, prior = self._weigh(r, z, log_q, prior)
-        return sample._replace(eps=eps), (guide, prior)
+        return propose(self, r, eps, particles, branched, from_prior)
 
-    def _weigh(
-        self, r: Reading, z: Tensor, log_q: Tensor, prior: State
-    ) -> tuple[LatentSample, State]:
-        distribution, past, prior = self.prior(z, r.prior, prior)
+    def log_x(self, r: Reading, z: Tensor, past: Tensor | None) -> Tensor:
+        """(..., B, T) log p(x_t | history, z_t) at latents (..., B, T, Z), nats, data units, given
+        the prior's features."""
         emission = self._emission(r.emission, z, past, r.observed)
-        log_x = emission.log_prob(r.y.expand(*z.shape[:-1], -1)) - r.log_scale
-        return LatentSample(z, log_x, distribution.log_prob(z), log_q), prior
+        return emission.log_prob(r.y.expand(*z.shape[:-1], -1)) - r.log_scale
 
     def at(self, r: Reading, z: Tensor, log_q: Tensor | None = None) -> LatentSample:
         """The densities at given latents (..., B, T, Z), with log q if it is known already."""
         if log_q is None:
             log_q = self.guide_network.log_prob(r.seen, z)
-        return self._weigh(r, z, log_q, None)[0]
+        p, past, _ = self.prior(z, r.prior)
+        return LatentSample(z, self.log_x(r, z, past), p.log_prob(z), log_q)
 
     def reconstruct(self, r: Reading, z: Tensor, noise: Noise) -> Tensor:
         """(..., B, T, D) samples of p(x_t | history, z_t) at latents (..., B, T, Z), data units."""
@@ -323,7 +312,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
     # -- particles --------------------------------------------------------------------------------
 
     def filtered_paths(
-        self, batch: SequenceBatch, num_paths: int, noise: Noise, filling: bool = False
+        self, batch: SequenceBatch, num_paths: int, noise: SequenceNoise, filling: bool = False
     ) -> ModelState:
         return filtered_paths(self, batch, num_paths, noise, filling)
 

@@ -38,6 +38,11 @@ class Reading(NamedTuple):
         """Steps start..stop-1."""
         return Reading(*(part[:, start:stop] for part in self[:-1]), self.after)  # type: ignore[arg-type]
 
+    def sequences(self, some: slice) -> "Reading":
+        """Some of the sequences."""
+        parts = (part if len(part) == 1 else part[some] for part in self[:-1])
+        return Reading(*parts, self.after)  # type: ignore[arg-type]
+
     def repeated(self, num: int) -> "Reading":
         """Each sequence `num` times, side by side."""
         return Reading(*(part.repeat_interleave(num, 0) for part in self[:-1]), self.after)  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqlatent.distributions.normal import DiagonalNormal
 from seqlatent.models.latent.guide import Guide
 from seqlatent.models.latent.guide_distribution import TransformedNormal
 from seqlatent.models.latent.priors import SequentialPrior
@@ -74,7 +75,9 @@ class PriorGuide(Guide):
         """q(z_t | .) from the evidence (B, T, H), and the prior's loc and scale (..., B, T, Z)."""
         hidden = F.silu(evidence + self.from_loc(loc))
         Z, P = self.latent_dim, self.shape.num_params
-        innovation, logit, shape = self.out(hidden).split([Z, Z, P * Z], -1)
+        # Apart in memory: functions of short slices are not vectorised on a CPU.
+        parts = self.out(hidden).split([Z, Z, P * Z], -1)
+        innovation, logit, shape = (part.contiguous() for part in parts)
         gain = MAX_GAIN * torch.sigmoid(logit)
         loc = torch.addcmul(loc, gain, innovation)
         scale = scale * (1 - gain).sqrt()
@@ -84,17 +87,29 @@ class PriorGuide(Guide):
     def distributions(
         self, seen: Tensor, eps: Tensor, state: State = None
     ) -> tuple[TransformedNormal, State]:
+        q, _, _, state = self.beside_prior(seen, eps, state)
+        return q, state
+
+    def beside_prior(
+        self, seen: Tensor, eps: Tensor, state: State = None
+    ) -> tuple[TransformedNormal, DiagonalNormal, Tensor | None, State]:
+        """`distributions` and, of the same steps, the prior's with its features: the guide has to
+        compute them, and the model need not do so again. The state is that of both."""
         evidence, context = self._parts(seen)
         prepared = self.prior.transition.prepare(context)
         network, last = state or self.prior.start(eps.shape[:-1])
         steps = zip(*(part.split(1, -2) for part in (evidence, prepared, eps)), strict=True)
-        corrected = []
+        corrected, priors, features = [], [], []
         for now, known, noise in steps:
-            p, _, network = self.prior.after(last, known, network)
+            p, past, network = self.prior.after(last, known, network)
             q = self._correct(now, p.loc, p.scale)
             last = q.z(noise)
             corrected.append(q)
-        return TransformedNormal.cat(corrected), (network, last)
+            priors.append(p)
+            features.append(past)
+        past = None if features[0] is None else torch.cat(features, -2)
+        q, p = TransformedNormal.cat(corrected), DiagonalNormal.cat(priors)
+        return q, p, past, (network, last)
 
     def went_on_with(self, state: State, z: Tensor, eps: Tensor) -> State:
         return state[0], z

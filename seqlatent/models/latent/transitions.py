@@ -95,7 +95,8 @@ class GatedTransition(nn.Module):
         """z_{t-1} (..., B, T, Z), prepared c_t -> loc and scale (..., B, T, Z), None, None."""
         before = before.clamp(self.low, self.high)
         hidden = F.silu(self.from_latents(before) + prepared)
-        gate, move, raw = self.out(hidden).chunk(3, -1)
+        # Apart in memory: functions of short slices are not vectorised on a CPU.
+        gate, move, raw = (part.contiguous() for part in self.out(hidden).chunk(3, -1))
         loc = torch.lerp(self.linear(before), move, gate.sigmoid())
         return loc, FLOOR + F.softplus(raw), None, None
 
