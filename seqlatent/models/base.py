@@ -20,7 +20,8 @@ from seqlatent.errors import InputError
 from seqlatent.inference.protocols import ModelState, StepModel
 from seqlatent.nn.covariates import CovariateScaler
 from seqlatent.nn.layers import soft_clip
-from seqlatent.nn.scaling import MANY, Memory, Scaled, Scaler
+from seqlatent.nn.past import usual_lags
+from seqlatent.nn.scaling import Memory, Scaled, Scaler
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class ModelOptions:
         default="auto",
         metadata={
             "help": "earlier values that networks see besides the last one, in steps, such as "
-            "24,168; none; auto: those of one season ago"
+            "24,168; none; auto: those of one and of two seasons ago, and those beside the first"
         },
     )
     context_length: int = field(
@@ -178,8 +179,7 @@ class SequenceModel(StepModel):
             InputError: where the option is no list of whole numbers.
         """
         if self.options.lags == "auto":
-            few = description.num_channels <= MANY
-            return description.seasons if few else ()
+            return usual_lags(description)
         if self.options.lags == "none":
             return ()
         try:

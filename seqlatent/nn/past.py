@@ -5,8 +5,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqlatent.data.description import DataDescription
 from seqlatent.nn.layers import soft_clip
 from seqlatent.nn.memory import Before, Memory
+
+MANY = 16  # channels above which networks see no features of the past: they would be too many
+FEW = 8  # channels above which they see those of one season ago alone
+
+
+def usual_lags(description: DataDescription) -> tuple[int, ...]:
+    """The lags, in steps, of the earlier values that suit data with seasons m, m', ...: m - 1, m,
+    m + 1 and 2 m of the shortest, and the others. A recurrent state forgets what is m steps ago,
+    and one value is a noisy witness of a season."""
+    seasons = description.seasons
+    if not seasons or description.num_channels > MANY:
+        return ()
+    if description.num_channels > FEW:
+        return seasons
+    m = seasons[0]
+    return tuple(sorted({lag for lag in (m - 1, m, m + 1, 2 * m) if lag > 1} | set(seasons)))
 
 
 def past_features(scaler: Any, m: Memory | Before, loc: Tensor, scale: Tensor) -> Tensor:

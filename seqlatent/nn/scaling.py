@@ -30,10 +30,9 @@ from seqlatent.nn.chains import MOVING, base_scale, parse_chain, spread_of
 from seqlatent.nn.layers import OUTLIER
 from seqlatent.nn.limits import Limits
 from seqlatent.nn.memory import Before, Memory, Scaled, carried, discounted, shifted
-from seqlatent.nn.past import past_features
+from seqlatent.nn.past import MANY, past_features
 
 WINDOW = 50  # steps after which a value's weight in running means has fallen to 1/e, at least
-MANY = 16  # channels above which networks see no features of the past: they would be too many
 ROW = 3  # wild values in a row, after which a series is followed
 NEW = 32  # values of paths that are kept apart from the values before them
 DOUBLE = torch.float64
