@@ -264,3 +264,26 @@ def test_unused_regimes_are_warned_of(caplog: pytest.LogCaptureFixture):
         _warn_of_unused(used)
     assert "1 regime of 3" in caplog.text
     assert "num_states=2" in caplog.text
+
+
+def test_the_start_of_regimes_ends_when_it_is_late():
+    """However early that is, the model is left whole; and what it had by then is kept."""
+    data = dataset()
+    calls = []
+
+    def late_after(most: int) -> float:
+        def late() -> bool:
+            calls.append(0)
+            return len(calls) > most
+
+        calls.clear()
+        torch.manual_seed(0)
+        m = model("switching", data=data, num_states=2, emission="normal")
+        m.start(data, late)
+        assert all(bool(p.isfinite().all()) for p in m.parameters())
+        with torch.no_grad():
+            return float(m.log_prob(collate(data.sequences))[0].sum())
+
+    values = [late_after(most) for most in (0, 60, 10_000)]
+    assert values[0] < values[1] < values[2]
+    assert len(calls) < 10_000

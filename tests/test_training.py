@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -182,6 +183,22 @@ def test_minutes_are_a_budget(data):
     assert 1.0 < result.seconds < 5.0
     assert result.stopped == "the budget was spent"
     assert result.curve[-1]["learning_rate"] < 0.1 * 3e-3
+
+
+def test_a_start_takes_its_share_of_the_minutes(data, monkeypatch):
+    """It is told when that is over, what it took counts, and a step follows however long it was."""
+    told = []
+
+    def start(self, data, late) -> None:
+        told.append(late())
+        time.sleep(0.5)
+        told.append(late())
+
+    monkeypatch.setattr(type(model("rnn")), "start", start)
+    result = fit(model("rnn"), *data, options(max_steps=None, max_minutes=0.2 / 60))
+    assert told == [False, True]
+    assert (result.steps, len(result.curve)) == (1, 1)
+    assert 0.5 < result.seconds < 3.0
 
 
 @pytest.mark.parametrize("penalty", ["l1", "l2"])

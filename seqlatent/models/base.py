@@ -5,7 +5,7 @@ and samples values in data units. Whether it has a likelihood or latents or can 
 it is trained and selected, are capabilities that it declares (`seqlatent.inference.protocols`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -200,9 +200,10 @@ class SequenceModel(StepModel):
             InputError: naming the series or the channel.
         """
 
-    def start(self, data: SequenceDataset) -> None:
+    def start(self, data: SequenceDataset, late: Callable[[], bool]) -> None:
         """Set the first parameters by the training data, where random ones would not do; called
-        before training, with torch's global generator seeded."""
+        before training, with torch's global generator seeded. Once it is `late`, what is left of
+        the budget belongs to training."""
 
     def finish(self, data: SequenceDataset) -> bool:
         """Set what depends on the trained parameters, by the training data; called after training,

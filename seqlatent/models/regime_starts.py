@@ -13,10 +13,13 @@ From each of them a few rounds of expectation and maximisation follow (Dempster,
 is taken, and its likelihood raised by all parameters but those of a network. As in training, a few
 values are forgotten, so that regimes know what to do after a missing one. Regimes are numbered by
 the mean of the first channel's values.
+
+With many channels or regimes all this takes longer than a short budget has. Whenever it is `late`,
+the best so far is kept.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -30,13 +33,14 @@ from seqlatent.inference.chains import FLOOR, Chain
 from seqlatent.nn.forgetting import forget
 
 STEPS, WINDOW = 8192, 128  # of the training data's steps, at most so many, in windows
-MOST, ITERATIONS = 32768, 50  # steps for the last fit of the start, and its iterations
+MOST = 32768  # steps for the last fit of the start
+ITERATIONS, TIMES = 10, 5  # of the last fit: so many, so often
 ROUNDS, UPDATES, FIRST = 6, 8, 40  # of expectation; of gradient steps in each, and before them
 RATE = 0.05  # of gradient steps
 NEAR = 5  # steps over which sizes are averaged
 
 
-def start_regimes(model: Any, data: SequenceDataset) -> None:
+def start_regimes(model: Any, data: SequenceDataset, late: Callable[[], bool]) -> None:
     """Set the heads and the transitions of a switching model by training data."""
     y, g, observed = _windows_of(model, data)
     if int(observed.any(-1).sum()) < 2 * model.num_regimes:
@@ -49,14 +53,19 @@ def start_regimes(model: Any, data: SequenceDataset) -> None:
         shares = y.new_zeros(*y.shape[:2], model.num_regimes)
         shares[observed.any(-1)] = F.one_hot(labels, model.num_regimes).to(y)
         shares = shares[..., _by_level(y, observed, shares)]
-        value = _fit(model, y, g, observed, shares)
+        value = _fit(model, y, g, observed, shares, late)
         if value > best:
             best, kept = value, copy.deepcopy(model.state_dict())
+        if late():
+            break
     model.load_state_dict(kept)
-    _raise_likelihood(model, *_windows_of(model, data, MOST))
+    if not late():
+        _raise_likelihood(model, *_windows_of(model, data, MOST), late)
 
 
-def _raise_likelihood(model: Any, y: Tensor, g: Tensor, observed: Tensor) -> None:
+def _raise_likelihood(
+    model: Any, y: Tensor, g: Tensor, observed: Tensor, late: Callable[[], bool]
+) -> None:
     """Raise the likelihood of whole windows, by a quasi-Newton method with all of them at once
     (Liu and Nocedal 1989); where numbers overflow, leave the model as it is."""
     before = copy.deepcopy(model.state_dict())
@@ -83,7 +92,10 @@ def _raise_likelihood(model: Any, y: Tensor, g: Tensor, observed: Tensor) -> Non
         value.backward()
         return value
 
-    optimizer.step(loss)  # pyright: ignore[reportArgumentType]
+    for _ in range(TIMES):
+        if late():
+            break
+        optimizer.step(loss)  # pyright: ignore[reportArgumentType]
     if not all(p.isfinite().all() for p in model.parameters()):
         model.load_state_dict(before)
     model.zero_grad(set_to_none=True)
@@ -153,7 +165,14 @@ def _by_level(y: Tensor, observed: Tensor, shares: Tensor) -> Tensor:
     return ((weights * y[..., :1]).sum((0, 1)) / weights.sum((0, 1)).clamp(min=1)).argsort()
 
 
-def _fit(model: Any, y: Tensor, g: Tensor, observed: Tensor, shares: Tensor) -> float:
+def _fit(
+    model: Any,
+    y: Tensor,
+    g: Tensor,
+    observed: Tensor,
+    shares: Tensor,
+    late: Callable[[], bool],
+) -> float:
     """Fit heads and transitions from the (N, W, K) shares of regimes in each step; the
     log-likelihood that they reach."""
     heads = model.regime_heads()
@@ -164,6 +183,8 @@ def _fit(model: Any, y: Tensor, g: Tensor, observed: Tensor, shares: Tensor) -> 
 
     def update(times: int) -> None:
         for _ in range(times):
+            if late():
+                break
             optimizer.zero_grad()
             (-(emission() * shares).sum() / shares.sum()).backward()
             optimizer.step()
@@ -183,6 +204,8 @@ def _fit(model: Any, y: Tensor, g: Tensor, observed: Tensor, shares: Tensor) -> 
         shares = torch.where(observed.any(-1, keepdim=True), found.grad.to(y), 0.0)
         with torch.no_grad():
             model.log_transition.copy_((moves.grad.sum((0, 1)) + 1).log())
+        if late():
+            break
         update(UPDATES)
     model.zero_grad(set_to_none=True)
     return float(value.detach())

@@ -13,6 +13,7 @@ the least of the past that does not cost likelihood, and its real values are nor
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -147,8 +148,8 @@ class SwitchingModel(EmissionModel, DrawnMarginals, Regimes, Fillable):
     def sees_past(self) -> bool:
         return self.options.history != "none"
 
-    def start(self, data: SequenceDataset) -> None:
-        start_regimes(self, data)
+    def start(self, data: SequenceDataset, late: Callable[[], bool]) -> None:
+        start_regimes(self, data, late)
 
     # -- the chain --------------------------------------------------------------------------------
 

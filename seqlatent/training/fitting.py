@@ -1,6 +1,7 @@
 """The training loop around a `Trainer`, with checkpoints and the choice of the best parameters."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from seqlatent.inference.training_protocols import OwnTraining
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.devices import find_device
 from seqlatent.text import Summary
+from seqlatent.training import clock
 from seqlatent.training.augmentation import check_augmentation
 from seqlatent.training.checkpoint import fingerprint, load_state
 from seqlatent.training.interruption import Interruption
@@ -26,6 +28,7 @@ from seqlatent.training.trainer import Trainer
 logger = logging.getLogger("seqlatent")
 
 CHECKPOINT_SECONDS = 60.0
+START_SHARE = 0.33  # of the minutes, for a model's first parameters, at the most
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,8 +114,9 @@ def fit(
     }
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model.start(train)
+        spent = _start(model, train, options)
         trainer = Trainer(model, train, valid, options, seed, device)
+        trainer.seconds = spent
         saved = load_state(Path(run)) if run is not None and resume else None
         if resume and not saved:
             logger.info("%s: there is no checkpoint, so that training starts anew", run)
@@ -142,6 +146,14 @@ def fit(
     )
 
 
+def _start(model: SequenceModel, train: SequenceDataset, options: TrainingOptions) -> float:
+    """Give a model its first parameters; seconds that it took, which are of the budget."""
+    began = clock.seconds()
+    most = math.inf if options.max_minutes is None else START_SHARE * 60 * options.max_minutes
+    model.start(train, lambda: clock.seconds() - began >= most)
+    return clock.seconds() - began
+
+
 def _train(
     trainer: Trainer,
     run: Path | None,
@@ -159,7 +171,7 @@ def _train(
     with Interruption(enabled=run is not None and alone) as interruption:
         while True:
             progress = trainer.progress()
-            if progress >= 1:
+            if progress >= 1 and trainer.step > 0:
                 stopped = "the budget was spent"
             elif trainer.decays > trainer.options.max_decays:
                 stopped = "the validation score had stopped rising"

@@ -22,6 +22,7 @@ codes as they are: its gradient does not reach the encoder. It is a density of c
 and no likelihood of them.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -152,7 +153,7 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
     def unused_options(cls, options: AutoencoderOptions) -> dict[str, str]:
         return {} if options.num_layers else {"activation": "num_layers above 0"}
 
-    def start(self, data: SequenceDataset) -> None:
+    def start(self, data: SequenceDataset, late: Callable[[], bool] = lambda: False) -> None:
         """Begin at the principal components of the training data's windows.
 
         Raises:
