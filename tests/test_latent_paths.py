@@ -52,3 +52,17 @@ def test_few_particles_long_ago_do_not_matter(name: str, monkeypatch: pytest.Mon
     fourth = ((many - many.mean(1, keepdims=True)) ** 4).mean(1) / spread**4
     allowed = 4 * np.sqrt(2 * (fourth - 1) / 4 / num)
     assert (np.abs(np.log(few.std(1) / spread)) < allowed).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_blocks_of_sequences_have_the_same_paths(name: str, monkeypatch: pytest.MonkeyPatch):
+    """The last steps of many sequences are filtered some at a time."""
+    data = dataset(num=5, steps=12)
+    m = model(name, data=data)
+
+    def paths() -> np.ndarray:
+        return np.stack([f.samples for f in forecast(m, data, 3, num_samples=70, seed=0)])
+
+    together = paths()
+    monkeypatch.setattr(filtering, "ROWS", 2 * 70)
+    np.testing.assert_allclose(paths(), together, atol=1e-5)
