@@ -49,7 +49,8 @@ class ModelOptions:
         default="auto",
         metadata={
             "help": "earlier values that networks see besides the last one, in steps, such as "
-            "24,168; none; auto: those of one and of two seasons ago, and those beside the first"
+            "24,168; none; auto: those of one season ago and, with 20,000 values or more, the two "
+            "beside that of the shortest season"
         },
     )
     context_length: int = field(

@@ -10,20 +10,23 @@ from seqlatent.nn.layers import soft_clip
 from seqlatent.nn.memory import Before, Memory
 
 MANY = 16  # channels above which networks see no features of the past: they would be too many
-FEW = 8  # channels above which they see those of one season ago alone
+FEW = 8  # channels above which they see the lags of seasons alone
+PLENTY = 20_000  # observed values from which on further lags pay: with fewer, networks overfit
 
 
 def usual_lags(description: DataDescription) -> tuple[int, ...]:
-    """The lags, in steps, of the earlier values that suit data with seasons m, m', ...: m - 1, m,
-    m + 1 and 2 m of the shortest, and the others. A recurrent state forgets what is m steps ago,
-    and one value is a noisy witness of a season."""
+    """The lags, in steps, of the earlier values that suit data with seasons m, m', ...: these and,
+    where data are plenty, m - 1 and m + 1 of the shortest. What came before and after the value a
+    season ago says how the season goes on; networks fitted for minutes learn little of that by
+    memory."""
     seasons = description.seasons
     if not seasons or description.num_channels > MANY:
         return ()
-    if description.num_channels > FEW:
+    values = max(c.num_observed for c in description.channels)
+    if description.num_channels > FEW or values < PLENTY:
         return seasons
     m = seasons[0]
-    return tuple(sorted({lag for lag in (m - 1, m, m + 1, 2 * m) if lag > 1} | set(seasons)))
+    return tuple(sorted({lag for lag in (m - 1, m + 1) if lag > 1} | set(seasons)))
 
 
 def past_features(scaler: Any, m: Memory | Before, loc: Tensor, scale: Tensor) -> Tensor:

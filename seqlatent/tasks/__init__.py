@@ -68,9 +68,9 @@ A score is log p(x_{1:T}) of a sequence, in nats.
   first with linear models, then, where the budget allows, with short fits of the model, which take
   at most 30 % of it. Of the chains that are about as good as the best, it takes the simplest.
 - *Known in advance*: where the steps have a frequency, the phases of the day, week, month and year
-  that the data have seen twice are covariates (`calendar`), and networks see the values of one and
-  two seasons ago, and those beside the first (`season`, `lags`). Such a model needs timestamps; one
-  that was fitted with `calendar=none` does not.
+  that the data have seen twice are covariates (`calendar`), and networks see the value a season ago
+  and, with 20,000 values or more, the two beside it (`season`, `lags`). Such a model needs
+  timestamps; one that was fitted with `calendar=none` does not.
 - *Static features*: columns with one value for each series (`static`) are seen at every step, the
   first one too. Numbers are scaled as covariates are; texts, and `unique_id` on request, are
   categories, each with a vector that is learnt. In training, 5 % of the categories drawn count as
