@@ -8,7 +8,7 @@ from torch import Tensor
 
 from seqlatent.data.batch import SequenceBatch, collate
 from seqlatent.data.sequence import Sequence
-from seqlatent.distributions.noise import Noise
+from seqlatent.distributions.noise import Noise, SequenceNoise
 from seqlatent.errors import InputError
 from seqlatent.inference.estimating import CHUNK
 from seqlatent.inference.paths import MAX_NUMBERS, MAX_ROWS
@@ -78,7 +78,7 @@ def given_some(
     history: Sequence,
     ahead: Sequence,
     num_samples: int,
-    noise: Noise,
+    noise: SequenceNoise,
 ) -> Filled:
     """Sample the missing values of the steps after a sequence, given its values and those of these
     steps that are known.

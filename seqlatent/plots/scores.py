@@ -90,12 +90,12 @@ def plot_scores(
     if 1 < data.num_channels <= MAX_CURVES:
         axes[1, 0].legend(fontsize=7, frameon=False)
     note = (
-        f"along: steps from the start; dots: the {MAX_DOTS} most surprising steps, where at least "
-        "a nat more so than usual at their place"
+        f"along: steps from the start; dots: at most {MAX_DOTS} steps, at least a nat more "
+        "surprising than usual at their place"
     )
     if stacked is not None:
         note += (
-            f"; grey: 90 % of all sequences; below each: its difference from the {NUM_ALIKE} most "
+            f"\ngrey: 90 % of all sequences; below each: its difference from the {NUM_ALIKE} most "
             "like it, and theirs"
         )
     figure.supxlabel(note, fontsize=8)
