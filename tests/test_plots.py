@@ -137,4 +137,4 @@ def test_dots_do_not_hide_an_unusual_sequence():
     figure = plots.plot_scores(data, scores, steps)
     dots = np.asarray(figure.axes[0].collections[0].get_offsets())
     assert len(dots) == 20 and dots[:, 0].min() > 270
-    assert "20 most surprising" in figure.get_supxlabel()
+    assert "at most 20 steps" in figure.get_supxlabel()
