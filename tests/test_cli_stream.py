@@ -43,6 +43,9 @@ def test_a_pipe_is_the_batch(run, piped, covariate_run, covariate_table):
     lines = interleaved(covariate_table)
     status, out, err = piped("".join(lines), covariate_run, "--quiet")
     assert (status, err) == (0, "")
+    assert piped("".join(lines[:5]), covariate_run)[2].count("--tail-draws 200 estimates it") == 1
+    drawn = piped("".join(lines[:5]), covariate_run, "--tail-draws", "9")
+    assert "tail_probability" not in drawn[2] and frame(drawn[1])["tail_probability"].notna().all()
     found = frame(out)
     assert list(found) == ["unique_id", "ds", "log_prob", "kind", "tail_probability"]
     run("score", covariate_run, covariate_table, "--steps-out", "s.csv")

@@ -1,6 +1,7 @@
 """`seqlatent stream`."""
 
 import csv
+import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from seqlatent.cli.common import (
     set_up,
 )
 from seqlatent.errors import InputError, Interrupted
+
+logger = logging.getLogger("seqlatent")
 
 QUANTILES = (0.05, 0.5, 0.95)  # of the next step's samples
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}  # exit statuses
@@ -296,6 +299,7 @@ class _Writer:
         self.streams, self.samples, self.described = streams, samples, described
         self._out = csv.writer(sys.stdout, lineterminator="\n")
         self._begun = False
+        self._told = False
 
     def write(self, unique_id: str, step: str | None, found: Any) -> None:
         columns = found.columns()
@@ -307,6 +311,13 @@ class _Writer:
         if not self._begun:
             self._out.writerow(columns)
             self._begun = True
+        if not self._told and columns["log_prob"] == columns["log_prob"]:  # it is a number
+            self._told = True
+            if columns["tail_probability"] != columns["tail_probability"]:
+                why = "it has no closed form here; --tail-draws 200 estimates it"
+                if columns["kind"] != "exact":
+                    why = "streams of estimated likelihoods have none"
+                logger.info("tail_probability stays empty: %s", why)
         self._out.writerow("" if value != value else value for value in columns.values())
         sys.stdout.flush()
 
