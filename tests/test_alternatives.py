@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import seqlatent as sl
+from seqlatent.choosing import alternatives
 from seqlatent.choosing.alternatives import (
     ENOUGH_STEPS,
     Chosen,
@@ -49,6 +50,25 @@ def chosen(data: SequenceDataset, max_steps: int, **given) -> Chosen:
         held_out,
         make(TrainingOptions, {"max_steps": max_steps}),
     )
+
+
+def test_short_fits_of_an_option_have_equal_steps(monkeypatch):
+    """As many as the first had time for, and time enough to take them."""
+    asked, parts = [], (np.zeros(3), np.ones(3))
+
+    def short(model, train, held_out, trial, enough, **common):
+        asked.append(trial)
+        return min(ENOUGH_STEPS + 5, trial.max_steps), parts
+
+    monkeypatch.setattr(alternatives, "short_fit", short)
+    train, held_out = split(levels(2), 0.2, "series", 0)
+    limits = make(TrainingOptions, {"max_minutes": 10.0})
+    options = {"a": Alternatives((1, 2, 3), 1), "b": Alternatives(("x", "y"), "x")}
+    found = choose_alternatives(lambda values: None, options, train, held_out, limits)
+    assert [t.max_steps for t in asked] == [300, *[ENOUGH_STEPS + 5] * 2, 300, ENOUGH_STEPS + 5]
+    assert asked[1].max_minutes == asked[2].max_minutes == 2 * asked[0].max_minutes
+    assert asked[3] == asked[0]
+    assert found.steps == 5 * (ENOUGH_STEPS + 5)
 
 
 def budget(num: int) -> int:

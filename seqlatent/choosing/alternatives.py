@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from seqlatent.choosing.comparing import Parts, compare
-from seqlatent.choosing.trials import short_fit, trial_options
+from seqlatent.choosing.trials import as_long, short_fit, trial_options
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.models.base import Alternatives, SequenceModel
 from seqlatent.training import clock
@@ -109,16 +109,19 @@ def choose_alternatives(
     steps = 0
     for name, each in alternatives.items():
         results: dict[Any, Parts] = {}
+        alike = trial
         for value in each.values if trial else ():
-            assert trial is not None
+            assert alike is not None
             model = build({**values, name: value})
             taken, parts = short_fit(
-                model, train, held_out, trial, ENOUGH_STEPS, seed=seed, device=device
+                model, train, held_out, alike, ENOUGH_STEPS, seed=seed, device=device
             )
             steps += taken
             if parts is None:
                 results, trial = {}, None
                 break
+            if not results:
+                alike = as_long(alike, taken)
             results[value] = parts
             if _declining(results):
                 break
