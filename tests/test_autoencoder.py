@@ -75,7 +75,7 @@ def linear(data: SequenceDataset, **options) -> AutoencoderModel:
 def test_it_starts_at_the_principal_components(encoder: str):
     data = factors()
     m = linear(data, encoder=encoder)
-    m.start(data)
+    m.start(data, lambda: False)
     assert window_error(m, data) == pytest.approx(component_error(data, P, Z), rel=1e-4)
     z = m.codes(collate(data.sequences))[:, m.before : 60 - m.after].flatten(0, 1)
     torch.testing.assert_close(torch.cov(z.T), torch.eye(Z), atol=1e-3, rtol=0)
@@ -114,7 +114,7 @@ def test_hidden_layers_learn_a_curve_that_no_line_does():
     chosen = AutoencoderOptions(window=1, latent_dim=1, scaling="global", hidden_dim=16)
     torch.manual_seed(0)
     m = AutoencoderModel(chosen, DataDescription.of(data))
-    m.start(data)
+    m.start(data, lambda: False)
     minimise(m, data)
     assert window_error(m, data) < 0.25 * component_error(data, 1, 1)
 

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import math
 import signal
 import sys
 from collections.abc import Iterator
@@ -80,8 +81,8 @@ def stream(
     tail_draws: Annotated[
         int | None,
         typer.Option(
-            help="Draws of each step, such as 200, to estimate its tail probability where that has "
-            "no closed form. (default: 0, none)"
+            help="Draws of each step, such as 200, to estimate its tail probability where the "
+            "likelihood is exact and that has no closed form. (default: 0, none)"
         ),
     ] = None,
     num_particles: Annotated[
@@ -311,13 +312,15 @@ class _Writer:
         if not self._begun:
             self._out.writerow(columns)
             self._begun = True
-        if not self._told and columns["log_prob"] == columns["log_prob"]:  # it is a number
+        if not self._told and not math.isnan(found.log_prob[0]):
             self._told = True
-            if columns["tail_probability"] != columns["tail_probability"]:
-                why = "it has no closed form here; --tail-draws 200 estimates it"
-                if columns["kind"] != "exact":
-                    why = "streams of estimated likelihoods have none"
-                logger.info("tail_probability stays empty: %s", why)
+            if math.isnan(found.tail_probability[0]):
+                exact = columns["kind"] == "exact"
+                logger.info(
+                    "tail_probability stays empty: %s",
+                    "it has no closed form here; --tail-draws 200 estimates it" if exact
+                    else "it is not worked out where the likelihood is an estimate",
+                )  # fmt: skip
         self._out.writerow("" if value != value else value for value in columns.values())
         sys.stdout.flush()
 

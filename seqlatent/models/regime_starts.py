@@ -34,7 +34,7 @@ from seqlatent.nn.forgetting import forget
 
 STEPS, WINDOW = 8192, 128  # of the training data's steps, at most so many, in windows
 MOST = 32768  # steps for the last fit of the start
-ITERATIONS, TIMES = 10, 5  # of the last fit: so many, so often
+ITERATIONS, TIMES = 10, 5  # of the last fit, between two looks at the clock; and how often
 ROUNDS, UPDATES, FIRST = 6, 8, 40  # of expectation; of gradient steps in each, and before them
 RATE = 0.05  # of gradient steps
 NEAR = 5  # steps over which sizes are averaged

@@ -11,14 +11,13 @@ from seqlatent.nn.memory import Before, Memory
 
 MANY = 16  # channels above which networks see no features of the past: they would be too many
 FEW = 8  # channels above which they see the lags of seasons alone
-PLENTY = 20_000  # observed values from which on further lags pay: with fewer, networks overfit
+PLENTY = 20_000  # observed values; with fewer, further lags made networks overfit
 
 
 def usual_lags(description: DataDescription) -> tuple[int, ...]:
     """The lags, in steps, of the earlier values that suit data with seasons m, m', ...: these and,
-    where data are plenty, m - 1 and m + 1 of the shortest. What came before and after the value a
-    season ago says how the season goes on; networks fitted for minutes learn little of that by
-    memory."""
+    where data are plenty, m - 1 and m + 1 of the shortest: what came before and after the value a
+    season ago says how the season goes on."""
     seasons = description.seasons
     if not seasons or description.num_channels > MANY:
         return ()

@@ -153,7 +153,7 @@ class AutoencoderModel(SequenceModel, LossTraining, OwnSelection, DeterministicC
     def unused_options(cls, options: AutoencoderOptions) -> dict[str, str]:
         return {} if options.num_layers else {"activation": "num_layers above 0"}
 
-    def start(self, data: SequenceDataset, late: Callable[[], bool] = lambda: False) -> None:
+    def start(self, data: SequenceDataset, late: Callable[[], bool]) -> None:
         """Begin at the principal components of the training data's windows.
 
         Raises:

@@ -81,8 +81,8 @@ def filtered_paths(
                 _last_steps(model, r.sequences(some).steps(early, T), size, num_paths,
                             noise.sequences(some), begin and begin.sequences(some))
             )  # fmt: skip
-        particles = join_particles(found)
-        chosen = torch.arange(num_paths, device=r.y.device)[:, None].expand(-1, B)
+        particles = join_particles([state for state, _ in found])
+        chosen = torch.cat([each for _, each in found], 1)
     after = r.after._replace(memory=model.remember(batch))
     return chosen_paths(after, particles, chosen, filling)
 
@@ -94,8 +94,9 @@ def _last_steps(
     num_paths: int,
     noise: SequenceNoise,
     begin: Particles | None,
-) -> State:
-    """States of num_paths particles after a reading, (S, B, ...), all of equal weight."""
+) -> tuple[State, Tensor]:
+    """States of `size` particles after a reading, (K, B, ...), and which of them num_paths paths of
+    equal weight go on from, (S, B)."""
     B, T, _ = r.y.shape
     uniforms = noise.uniform((B, T + 2), r.y)
     if begin is not None:
@@ -104,7 +105,7 @@ def _last_steps(
     _, (particles, log_weights) = filter_reading(
         model, r, size, uniforms[:, :T], noise, begin=begin
     )
-    return take(particles, systematic(log_weights, uniforms[:, -1], num_paths))
+    return particles, systematic(log_weights, uniforms[:, -1], num_paths)
 
 
 def chosen_paths(
