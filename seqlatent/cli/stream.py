@@ -319,7 +319,7 @@ class _Writer:
                 logger.info(
                     "tail_probability stays empty: %s",
                     "it has no closed form here; --tail-draws 200 estimates it" if exact
-                    else "it is not worked out where the likelihood is an estimate",
+                    else "it is worked out for exact likelihoods alone",
                 )  # fmt: skip
         self._out.writerow("" if value != value else value for value in columns.values())
         sys.stdout.flush()
