@@ -57,6 +57,11 @@ class SequenceBatch(Summary):
         return (step >= self.context[:, None]) & self.observed.any(-1)
 
     @property
+    def read(self) -> Tensor:
+        """(B, T, D) bool: the values that networks read."""
+        return self.observed if self.unread is None else self.observed & ~self.unread
+
+    @property
     def num_scored(self) -> Tensor:
         """() how many steps are scored, at least 1: in training, of the whole batch, of which this
         may be one process's share."""
@@ -154,6 +159,11 @@ def collate(sequences: Iterable[Sequence]) -> SequenceBatch:
         scaled = tuple(_padded(part, steps, i == 1) for i, part in enumerate(parts))
         if sequences[0].scaled:
             past, past_lengths = past[:, :0], past_lengths * 0  # what it was needed for is done
+    unread = None
+    if any(s.unread is not None for s in sequences):
+        unread = np.zeros(x.shape, dtype=bool)
+        for i, s in enumerate(sequences):
+            unread[i, : len(s)] = False if s.unread is None else s.unread
     return SequenceBatch(
         torch.from_numpy(x),
         torch.from_numpy(observed),
@@ -163,6 +173,7 @@ def collate(sequences: Iterable[Sequence]) -> SequenceBatch:
         torch.from_numpy(past),
         torch.from_numpy(past_lengths),
         scaled,
+        None if unread is None else torch.from_numpy(unread),
     )
 
 

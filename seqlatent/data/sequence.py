@@ -28,6 +28,8 @@ class Sequence(Summary):
             rows, which a piece keeps.
         absent: (T,) bool, the steps that the table did not have and that were filled in as missing;
             None where there are none.
+        unread: (T, D) bool, values that have densities, but that networks read as missing; None
+            where there are none.
     """
 
     unique_id: str
@@ -40,6 +42,7 @@ class Sequence(Summary):
     absent: np.ndarray | None = None
     static: np.ndarray | None = None
     lagged: np.ndarray | None = None
+    unread: np.ndarray | None = None
 
     def _facts(self) -> Facts:
         return sequence_facts(self)
@@ -82,6 +85,7 @@ class Sequence(Summary):
             scaled=None if self.scaled is None else tuple(a[part] for a in self.scaled),
             absent=None if self.absent is None else self.absent[part],
             lagged=None if self.lagged is None else self.lagged[start : min(stop, len(self)) + 1],
+            unread=None if self.unread is None else self.unread[part],
         )
 
     def as_of(self, start: int) -> "Sequence":

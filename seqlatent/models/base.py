@@ -262,8 +262,7 @@ class SequenceModel(StepModel):
         state = state or self.begin(batch)
         scaled = self.scaler(batch)
         y = self.scaler.scale_values(batch.x, scaled)
-        read = batch.observed if batch.unread is None else batch.observed & ~batch.unread
-        embedding = self.embed(y, read, scaled.limit)
+        embedding = self.embed(y, batch.read, scaled.limit)
         last = state.last.expand(len(y), -1, -1)
         before = torch.cat([last, embedding[:, :-1]], 1)
         return y, embedding, torch.cat([before, self.known(batch.covariates, scaled)], -1)

@@ -1,29 +1,45 @@
-"""Values that networks read as missing in training, though they have densities."""
+"""Values that networks read as missing in training, as they will read gaps and wild values."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
+import numpy as np
 
-from seqlatent.data.batch import SequenceBatch
+from seqlatent.data.sequence import Sequence as Series
+from seqlatent.nn.prepared import prepare
 from seqlatent.nn.scaling import Scaler
 
 FORGOTTEN = 0.03  # of the values: enough for networks to learn what to do after one
 
 
-def forget(batch: SequenceBatch, scaler: Scaler) -> SequenceBatch:
-    """Let networks read a few values as missing, as they will read wild ones (`scaling.py`). The
-    values keep their densities: nothing is lost of them."""
-    can_be_wild = scaler.limit.isfinite()
-    # A season later the value would be measured from the one that was not read, which never happens
-    # with wild ones: forecasts of tourism (quarterly) were worse by 6 % (s.e. 4 %, three seeds).
-    if not bool(can_be_wild.any()) or "seasonal" in scaler.words:
-        return batch
-    unread = (torch.rand(batch.x.shape) < FORGOTTEN) & can_be_wild.cpu()
-    unread[:, :1] = False
-    unread[:, 1:] &= ~unread[:, :-1]
-    if batch.scaled is not None and "increments" in scaler.words:
-        # The next value is scaled as after a missing one: from the last value that was read.
-        loc, *rest = batch.scaled
-        carried = torch.where(unread[:, :-1], loc[:, :-1], loc[:, 1:])
-        batch = replace(batch, scaled=(torch.cat([loc[:, :1], carried], 1), *rest))
-    return replace(batch, unread=unread)
+def forget(
+    sequences: Sequence[Series],
+    rngs: Sequence[np.random.Generator],
+    scaler: Scaler,
+    hide: float = 0.0,
+) -> tuple[Series, ...]:
+    """Sequences of which networks read a few values as missing, as they will read wild ones, and
+    gaps in data to come.
+
+    What comes after such a value is scaled and described as after a missing one: a network that has
+    always seen the level of a series with all of its values is lost where one is missing. The
+    values keep their densities: nothing is lost of them, unless they are hidden.
+
+    Args:
+        sequences: with their scaling, if it has been computed, which is then computed anew.
+        rngs: a generator for each.
+        scaler: of the model that is trained.
+        hide: share of the values that become missing, and have no density either.
+    """
+    can_be_wild = scaler.limit.isfinite().cpu().numpy()
+    if not can_be_wild.any() and not hide:
+        return tuple(sequences)
+    changed = []
+    for s, rng in zip(sequences, rngs, strict=True):
+        unread = (rng.random(s.x.shape) < FORGOTTEN) & can_be_wild
+        unread[:1] = False
+        x = np.where(rng.random(s.x.shape) < hide, np.nan, s.x) if hide else s.x
+        changed.append(replace(s, x=x, unread=unread))
+    if all(s.scaled is not None for s in sequences):
+        return prepare(scaler, changed)
+    return tuple(changed)

@@ -246,7 +246,7 @@ class Scaler(nn.Module):
         """The scaling of every step of a batch, and the memory after the last one, which means
         something only for a batch without padding."""
         num_past = batch.past.shape[1]
-        x = torch.cat([batch.past, torch.where(batch.observed, batch.x, torch.nan)], 1)
+        x = torch.cat([batch.past, torch.where(batch.read, batch.x, torch.nan)], 1)
         B, T, D = x.shape
         if T == 0:
             none = self.loc.new_ones(B, 0, D)

@@ -3,12 +3,14 @@
 Each is a function of the batch and of torch's global generator, which the trainer seeds for every
 step. Validation and scores use unchanged data.
 
-A few values are read as missing, as wild ones will be. Where the data have them, past covariates
-are missing from a random step on in some sequences, as in forecasts of several steps, and some
-categories are replaced by "not seen in training".
+Where the data have them, past covariates are missing from a random step on in some sequences, as in
+forecasts of several steps, and some categories are replaced by "not seen in training". Values that
+are hidden, or that networks read as missing, are chosen before (`seqlatent.nn.forgetting`): the
+scaling of later steps depends on them.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -18,6 +20,7 @@ from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.emission_model import EmissionModel
 from seqlatent.nn.forgetting import forget
+from seqlatent.training.batches import Change
 from seqlatent.training.options import TrainingOptions
 
 UNKNOWN = 0.05  # share of the categories that count as not seen
@@ -55,14 +58,20 @@ def check_augmentation(model: SequenceModel, options: TrainingOptions) -> None:
         )
 
 
+def changing(model: SequenceModel, options: TrainingOptions) -> Change | None:
+    """What changes the sequences of training before they are batches; None if nothing does."""
+    if model.reads_past and not options.hide:  # its steps take the values themselves
+        return None
+    return partial(forget, scaler=model.scaler, hide=options.hide)
+
+
 def augment(batch: SequenceBatch, options: TrainingOptions, model: SequenceModel) -> SequenceBatch:
-    """The batch with channels shifted, noise added and values hidden, according to the options, and
-    a few values unread."""
+    """The batch with channels shifted and noise added, according to the options, and with a few
+    known things missing."""
     batch = shift_channels(batch, options.shift_channels)
     scales = [c.scale for c in model.description.channels]
-    batch = hide(add_noise(batch, options.noise, torch.tensor(scales)), options.hide)
-    batch = end_past_covariates(forget_categories(batch, model), model)
-    return forget(batch, model.scaler)
+    batch = add_noise(batch, options.noise, torch.tensor(scales))
+    return end_past_covariates(forget_categories(batch, model), model)
 
 
 def shift_channels(batch: SequenceBatch, most: int) -> SequenceBatch:
@@ -91,14 +100,6 @@ def add_noise(batch: SequenceBatch, size: float, scales: torch.Tensor) -> Sequen
         return batch
     x = batch.x + size * scales * torch.randn(batch.x.shape)
     return replace(batch, x=torch.where(batch.observed, x, 0.0))
-
-
-def hide(batch: SequenceBatch, share: float) -> SequenceBatch:
-    """Mark a random share of the values as missing, so that the model learns to read gaps."""
-    if share == 0:
-        return batch
-    kept = batch.observed & (torch.rand(batch.x.shape) >= share)
-    return replace(batch, x=torch.where(kept, batch.x, 0.0), observed=kept)
 
 
 def forget_categories(batch: SequenceBatch, model: SequenceModel) -> SequenceBatch:

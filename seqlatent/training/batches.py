@@ -1,6 +1,8 @@
 """The batches of training."""
 
 import itertools
+from collections.abc import Callable
+from collections.abc import Sequence as Seq
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +13,7 @@ from seqlatent.data.splits import windows
 
 # Which sequence, from which step to which, and how many of them are context.
 Piece = tuple[int, int, int, int]
+Change = Callable[[Seq[Sequence], Seq[np.random.Generator]], Seq[Sequence]]
 
 
 class TrainingBatches:
@@ -30,6 +33,8 @@ class TrainingBatches:
         batch_size: sequences or windows in a batch.
         window: (scored steps, context steps) of a window, or None for whole sequences.
         seed: of cuts and order.
+        change: of sequences, each by a generator of random numbers of its own, new in every epoch;
+            their numbers of steps stay.
     """
 
     def __init__(
@@ -38,8 +43,11 @@ class TrainingBatches:
         batch_size: int,
         window: tuple[int, int] | None = None,
         seed: int = 0,
+        change: Change | None = None,
     ):
         self.data, self.batch_size, self.window, self.seed = data, batch_size, window, seed
+        self._change = change
+        self._changed: tuple[int, dict[int, Sequence]] = (-1, {})  # of one epoch
         self._lengths, self._contexts = data.lengths.tolist(), data.contexts.tolist()
         self._epoch: tuple[int, int, list[list[Piece]]] = (-1, 0, [])
         # Sequences that are not in memory are read while the step before is taken.
@@ -70,21 +78,36 @@ class TrainingBatches:
     def sequences(self, step: int) -> list[Sequence]:
         """The sequences of training step `step` = 0, 1, ...; fast if called in order."""
         if self._reader is None:
-            return self._read(self._pieces(step))
+            return self._read(self._pieces(step), step, self.epoch(step))
         if self._ahead is None or self._ahead[0] != step:
-            found = self._read(self._pieces(step))
+            found = self._read(self._pieces(step), step, self.epoch(step))
         else:
             found = self._ahead[1].result()
-        self._ahead = (step + 1, self._reader.submit(self._read, self._pieces(step + 1)))
+        after = step + 1
+        pieces = self._pieces(after)
+        self._ahead = (after, self._reader.submit(self._read, pieces, after, self.epoch(after)))
         return found
 
-    def _read(self, pieces: list[Piece]) -> list[Sequence]:
-        found = []
-        for i, start, stop, context in pieces:
-            s = self.data.sequences[i]
-            whole = (start, stop, context) == (0, len(s), s.context)
-            found.append(s if whole else s.slice(start, stop, context))
-        return found
+    def _read(self, pieces: list[Piece], step: int, epoch: int) -> list[Sequence]:
+        if self._change is None or self.data.lazy:
+            found = [_cut(self.data.sequences[i], *cut) for i, *cut in pieces]
+            if self._change is None:
+                return found
+            return list(self._change(found, [self._rng(step, k) for k in range(len(found))]))
+        # The pieces of a series are cut from the same one, as long as an epoch lasts.
+        if self.window is None or self._changed[0] != epoch:
+            self._changed = (epoch, {})
+        known = self._changed[1]
+        new = sorted({i for i, *_ in pieces} - set(known))
+        if new:
+            changed = self._change(
+                [self.data.sequences[i] for i in new], [self._rng(epoch, i) for i in new]
+            )
+            known.update(zip(new, changed, strict=True))
+        return [_cut(known[i], *cut) for i, *cut in pieces]
+
+    def _rng(self, *places: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, 1, *places])  # 1: not those of the order
 
     def _pieces(self, step: int) -> list[Piece]:
         epoch, first, batches = self._epoch
@@ -100,3 +123,8 @@ class TrainingBatches:
         """The epoch that a step belongs to."""
         self._pieces(step)
         return self._epoch[0]
+
+
+def _cut(s: Sequence, start: int, stop: int, context: int) -> Sequence:
+    whole = (start, stop, context) == (0, len(s), s.context)
+    return s if whole else s.slice(start, stop, context)

@@ -30,7 +30,7 @@ from seqlatent.inference.training_protocols import LossTraining, OwnSelection, O
 from seqlatent.models.base import SequenceModel
 from seqlatent.nn.devices import find_device
 from seqlatent.training import clock
-from seqlatent.training.augmentation import augment
+from seqlatent.training.augmentation import augment, changing
 from seqlatent.training.batches import TrainingBatches
 from seqlatent.training.checkpoint import save_state
 from seqlatent.training.options import TrainingOptions, choose_batch_size, choose_window
@@ -72,7 +72,7 @@ class Trainer:
         )
         window = choose_window(train, options)
         size = choose_batch_size(train, options, window)
-        self.batches = TrainingBatches(train, size, window, seed)
+        self.batches = TrainingBatches(train, size, window, seed, changing(model, options))
         self.highest_rate = options.learning_rate or model.learning_rate
         if isinstance(model, OwnTraining):
             self.wrapped, named = (
