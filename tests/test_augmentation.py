@@ -12,7 +12,6 @@ from seqlatent.options import make
 from seqlatent.training.augmentation import (
     add_noise,
     check_augmentation,
-    hide,
     shift_channels,
 )
 from seqlatent.training.options import TrainingOptions
@@ -73,12 +72,3 @@ def test_augmentation_that_does_not_suit_the_data_is_refused():
         m = model("rnn", emission, dataset(kind, channels=2))
         with pytest.raises(InputError, match=words):
             check_augmentation(m, make(TrainingOptions, options))
-
-
-def test_hidden_values_are_marked_as_missing():
-    torch.manual_seed(0)
-    batch = collate(SequenceDataset.from_arrays(np.ones((400, 5, 2))).sequences)
-    hidden = hide(batch, 0.3)
-    gone = batch.observed & ~hidden.observed
-    assert abs(gone.double().mean() - 0.3) < 4 * (0.3 * 0.7 / gone.numel()) ** 0.5
-    assert torch.equal(hidden.x == 0, gone)

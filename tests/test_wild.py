@@ -16,7 +16,6 @@ from seqlatent.distributions.families import StudentT
 from seqlatent.distributions.noise import TorchNoise
 from seqlatent.distributions.tails import bend, bent_log_prob, unbend
 from seqlatent.models.registry import MODELS, build_model
-from seqlatent.nn.forgetting import forget
 from seqlatent.nn.layers import soft_clip
 from seqlatent.nn.scaling import ROW, Scaler
 from seqlatent.options import make
@@ -203,16 +202,6 @@ def test_a_notice_names_series_step_and_value(caplog: pytest.LogCaptureFixture):
     name = data.sequences[0].unique_id
     assert f"series {name}, {data.targets[0]} at step 20: 1e+12" in caplog.text
     assert f"series {name}, {data.targets[0]} at step 25: -777" in caplog.text
-
-
-def test_networks_are_trained_to_read_gaps_and_lose_no_value():
-    data = series()
-    m = built("rnn", data, "increments")
-    batch = collate(data)
-    torch.manual_seed(0)
-    forgotten = forget(batch, m.scaler)
-    assert forgotten.unread is not None and 0 < forgotten.unread.double().mean() < 0.1
-    assert (forgotten.observed == batch.observed).all() and (forgotten.x == batch.x).all()
 
 
 def test_the_share_of_the_three_worst_steps():

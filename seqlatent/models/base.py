@@ -94,6 +94,8 @@ class SequenceModel(StepModel):
             held-out data choose between the parameters and an average.
         reads_past: whether training needs the values before a window themselves, not only how they
             scale it.
+        learns_gaps: whether it has to learn what follows a missing value, so that networks read a
+            few values as missing in training.
         embedding_dim: F, the size of an embedded step.
         num_known: C + E, features of a step's covariates and of the past.
         input_dim: F + C + E, the size of a network's input for one step.
@@ -106,6 +108,7 @@ class SequenceModel(StepModel):
     learning_rate: ClassVar[float] = 3e-3
     average: ClassVar[float | None] = None
     reads_past: ClassVar[bool] = False
+    learns_gaps: ClassVar[bool] = True
     options: Any
     parts: "tuple[SequenceModel, ...]" = ()
 

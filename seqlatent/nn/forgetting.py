@@ -16,6 +16,7 @@ def forget(
     sequences: Sequence[Series],
     rngs: Sequence[np.random.Generator],
     scaler: Scaler,
+    share: float = FORGOTTEN,
     hide: float = 0.0,
 ) -> tuple[Series, ...]:
     """Sequences of which networks read a few values as missing, as they will read wild ones, and
@@ -29,14 +30,15 @@ def forget(
         sequences: with their scaling, if it has been computed, which is then computed anew.
         rngs: a generator for each.
         scaler: of the model that is trained.
-        hide: share of the values that become missing, and have no density either.
+        share: of the values.
+        hide: share of those that become missing, and have no density either.
     """
     can_be_wild = scaler.limit.isfinite().cpu().numpy()
-    if not can_be_wild.any() and not hide:
+    if not (share and can_be_wild.any()) and not hide:
         return tuple(sequences)
     changed = []
     for s, rng in zip(sequences, rngs, strict=True):
-        unread = (rng.random(s.x.shape) < FORGOTTEN) & can_be_wild
+        unread = (rng.random(s.x.shape) < share) & can_be_wild
         unread[:1] = False
         x = np.where(rng.random(s.x.shape) < hide, np.nan, s.x) if hide else s.x
         changed.append(replace(s, x=x, unread=unread))
