@@ -15,7 +15,7 @@ from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
 from seqlatent.inference.protocols import Density
 from seqlatent.models.registry import MODELS, build_model
-from seqlatent.nn.forgetting import FORGOTTEN, forget
+from seqlatent.nn.forgetting import GAPS, MEAN_LENGTH, forget
 from seqlatent.nn.prepared import prepare
 from seqlatent.nn.scaling import Scaler
 from seqlatent.options import make
@@ -56,14 +56,19 @@ def test_later_steps_are_scaled_as_after_a_missing_value(chain: str):
 
 
 def test_a_share_of_the_values_is_unread_and_hidden_ones_are_missing():
-    data = series(200)
+    data = series(2000)
     scaler = scaler_of(data, "running")
     forgotten = forget(data.sequences, rngs(data), scaler, hide=0.2)
     batch, before = collate(forgotten), collate(data)
     assert batch.unread is not None and not batch.unread[:, 0].any()
-    num = batch.unread[:, 1:].numel()
-    for part, share in ((batch.unread[:, 1:], FORGOTTEN), (~batch.observed, 0.2)):
-        assert abs(part.double().mean() - share) < 4 * (share * (1 - share) / num) ** 0.5
+    share = batch.unread[:, 10:].double().mean()  # where gaps have had time to begin
+    assert share == pytest.approx(GAPS * MEAN_LENGTH, rel=0.15)
+    both = batch.unread.all(-1).double().mean()
+    assert both == pytest.approx(GAPS * MEAN_LENGTH / 2, rel=0.25), "half of the gaps are in all"
+    begun = (batch.unread[:, 1:] & ~batch.unread[:, :-1]).double().mean()
+    assert begun == pytest.approx(GAPS, rel=0.15)
+    num = batch.observed.numel()
+    assert abs((~batch.observed).double().mean() - 0.2) < 4 * (0.2 * 0.8 / num) ** 0.5
     assert torch.equal(batch.x[batch.observed], before.x[batch.observed])
     assert torch.equal(batch.read, batch.observed & ~batch.unread)
     later = collate([s.slice(20, 40) for s in forgotten])

@@ -94,8 +94,8 @@ class SequenceModel(StepModel):
             held-out data choose between the parameters and an average.
         reads_past: whether training needs the values before a window themselves, not only how they
             scale it.
-        learns_gaps: whether it has to learn what follows a missing value, so that networks read a
-            few values as missing in training.
+        learns_gaps: whether it has to learn what follows a missing value, so that networks read
+            some values as missing in training.
         embedding_dim: F, the size of an embedded step.
         num_known: C + E, features of a step's covariates and of the past.
         input_dim: F + C + E, the size of a network's input for one step.

@@ -9,14 +9,15 @@ from seqlatent.data.sequence import Sequence as Series
 from seqlatent.nn.prepared import prepare
 from seqlatent.nn.scaling import Scaler
 
-FORGOTTEN = 0.03  # of the values: enough for networks to learn what to do after one
+GAPS = 0.015  # of the values begin a gap: enough for networks to learn what to do after one
+MEAN_LENGTH = 3.0  # steps of a gap, on average
 
 
 def forget(
     sequences: Sequence[Series],
     rngs: Sequence[np.random.Generator],
     scaler: Scaler,
-    share: float = FORGOTTEN,
+    gaps: float = GAPS,
     hide: float = 0.0,
 ) -> tuple[Series, ...]:
     """Sequences of which networks read a few values as missing, as they will read wild ones, and
@@ -30,18 +31,32 @@ def forget(
         sequences: with their scaling, if it has been computed, which is then computed anew.
         rngs: a generator for each.
         scaler: of the model that is trained.
-        share: of the values.
-        hide: share of those that become missing, and have no density either.
+        gaps: share of the values that begin a gap.
+        hide: share of the values that become missing, and have no density either.
     """
     can_be_wild = scaler.limit.isfinite().cpu().numpy()
-    if not (share and can_be_wild.any()) and not hide:
+    if not (gaps and can_be_wild.any()) and not hide:
         return tuple(sequences)
     changed = []
     for s, rng in zip(sequences, rngs, strict=True):
-        unread = (rng.random(s.x.shape) < share) & can_be_wild
+        unread = _gaps(s.x.shape, gaps, rng) & can_be_wild
         unread[:1] = False
         x = np.where(rng.random(s.x.shape) < hide, np.nan, s.x) if hide else s.x
         changed.append(replace(s, x=x, unread=unread))
     if all(s.scaled is not None for s in sequences):
         return prepare(scaler, changed)
     return tuple(changed)
+
+
+def _gaps(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> np.ndarray:
+    """(T, D) bool: gaps, half of them in one channel and half in all, of geometric length."""
+    steps, channels = shape
+    inside = np.zeros(shape, dtype=bool)
+    for width in (1, channels):
+        begins, places = np.nonzero(rng.random((steps, width)) < share / 2)
+        ends = np.minimum(begins + rng.geometric(1 / MEAN_LENGTH, len(begins)), steps)
+        change = np.zeros((steps + 1, width), dtype=np.int64)
+        np.add.at(change, (begins, places), 1)
+        np.add.at(change, (ends, places), -1)
+        inside |= change[:-1].cumsum(0) > 0
+    return inside

@@ -19,7 +19,7 @@ from seqlatent.distributions.emission import EMISSIONS
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.emission_model import EmissionModel
-from seqlatent.nn.forgetting import FORGOTTEN, forget
+from seqlatent.nn.forgetting import GAPS, forget
 from seqlatent.training.batches import Change
 from seqlatent.training.options import TrainingOptions
 
@@ -60,10 +60,10 @@ def check_augmentation(model: SequenceModel, options: TrainingOptions) -> None:
 
 def changing(model: SequenceModel, options: TrainingOptions) -> Change | None:
     """What changes the sequences of training before they are batches; None if nothing does."""
-    share = FORGOTTEN if model.learns_gaps else 0.0
-    if not share and not options.hide:
+    gaps = GAPS if model.learns_gaps else 0.0
+    if not gaps and not options.hide:
         return None
-    return partial(forget, scaler=model.scaler, share=share, hide=options.hide)
+    return partial(forget, scaler=model.scaler, gaps=gaps, hide=options.hide)
 
 
 def augment(batch: SequenceBatch, options: TrainingOptions, model: SequenceModel) -> SequenceBatch:
