@@ -50,14 +50,17 @@ def test_a_channel_without_any_value_is_not_refused():
 
 
 def test_gaps_that_training_did_not_have_are_warned_of(caplog: pytest.LogCaptureFixture):
-    data = dataset(num=3)
-    m = model("rnn", data=data)
-    with caplog.at_level(logging.WARNING, "seqlatent"):
-        score(m, data)
-        assert not caplog.records
-        data.sequences[0].x[2] = np.nan
-        score(m, data)
-    assert "has missing values and the training data had none" in caplog.text
+    """Of real values, training reads some as missing."""
+    for kind, emission in (("real", "normal"), ("binary", "bernoulli")):
+        data = dataset(kind, num=3)
+        m = model("rnn", emission, data)
+        with caplog.at_level(logging.WARNING, "seqlatent"):
+            score(m, data)
+            assert not caplog.records
+            data.sequences[0].x[2] = np.nan
+            score(m, data)
+        warned = "has missing values and the training data had none" in caplog.text
+        assert warned == (emission == "bernoulli")
 
 
 def test_names_of_columns_are_remembered(tmp_path):

@@ -149,7 +149,9 @@ def test_training_raises_the_likelihood_and_the_seed_decides(name: str):
     results = []
     # A few moving averages learn slowly: their loss falls after fifty steps. So do these latents,
     # whose KL has its whole weight after a hundred.
-    slow = {"smoother": (100, 0.03)} | dict.fromkeys(SLOW_LATENTS, (100, 0.01))
+    slow = {"smoother": (100, 0.03), "switching": (60, 0.01)} | dict.fromkeys(
+        SLOW_LATENTS, (100, 0.01)
+    )
     steps, rate = slow.get(name, (30, 0.01))
     for seed in (0, 0, 1):
         m = model(name, data=data[0])

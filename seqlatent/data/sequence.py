@@ -136,7 +136,11 @@ class Sequence(Summary):
         )
 
     def _values_before(self, start: int) -> np.ndarray | None:
-        """(P + start, D) the series' values before one of the steps; a view where it can be."""
+        """(P + start, D) the series' values before one of the steps, as networks read them; a view
+        where it can be."""
+        x = self.x[:start]
+        if self.unread is not None:
+            x = np.where(self.unread[:start], np.nan, x)
         if self.past is None:
-            return self.x[:start] if start else None
-        return np.concatenate([self.past, self.x[:start]])
+            return x if start else None
+        return np.concatenate([self.past, x])

@@ -22,6 +22,7 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -108,7 +109,9 @@ def _windows_of(
     """Scaled values, what regimes see, and which values are observed, of (N, WINDOW) steps."""
     usual = max(1, round(most / max(1.0, float(data.lengths.mean()))))
     every = -(-len(data) // usual)
-    batch = forget(collate(data.sequences[::every]).steps(0, most), model.scaler)
+    cut = [s.slice(0, most, s.context) for s in data.sequences[::every]]
+    rngs = np.random.default_rng(int(torch.randint(2**31, ()))).spawn(len(cut))
+    batch = collate(forget(cut, rngs, model.scaler))
     y, _, u = model.inputs(batch, None)
     g, _ = model.summary(u, None)
     parts = (_cut(part) for part in (y.to(g), g, batch.observed & _within(batch)))

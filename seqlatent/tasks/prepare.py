@@ -45,7 +45,7 @@ def check_data(
         )
     data = check_covariates(recode(data, description), description)
     data = with_frequency(data, description.frequency)
-    if reads_gaps and not description.had_gaps and any(np.isnan(s.x).any() for s in data):
+    if reads_gaps and not description.had_gaps and _has_new_gaps(model, data):
         logger.warning(
             "%s has missing values and the training data had none, so the model has "
             "not learnt to read them; fit it with hide=0.05 (--set hide=0.05)",
@@ -54,6 +54,14 @@ def check_data(
     check_values(model, data)
     data = with_context(data, model.options.context_length)
     return replace(data, sequences=prepare(model.scaler, data.sequences))
+
+
+def _has_new_gaps(model: SequenceModel, data: SequenceDataset) -> bool:
+    """Whether values are missing in channels of which training always read all."""
+    always_read = model.scaler.limit.isinf().cpu().numpy()  # counts and labels
+    if not model.learns_gaps:
+        always_read = np.full_like(always_read, model.reads_past)
+    return any(np.isnan(s.x[:, always_read]).any() for s in data)
 
 
 def check_values(model: SequenceModel, data: SequenceDataset) -> None:

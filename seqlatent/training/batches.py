@@ -78,36 +78,29 @@ class TrainingBatches:
     def sequences(self, step: int) -> list[Sequence]:
         """The sequences of training step `step` = 0, 1, ...; fast if called in order."""
         if self._reader is None:
-            return self._read(self._pieces(step), step, self.epoch(step))
+            return self._read(self._pieces(step), self.epoch(step))
         if self._ahead is None or self._ahead[0] != step:
-            found = self._read(self._pieces(step), step, self.epoch(step))
+            found = self._read(self._pieces(step), self.epoch(step))
         else:
             found = self._ahead[1].result()
         after = step + 1
         pieces = self._pieces(after)
-        self._ahead = (after, self._reader.submit(self._read, pieces, after, self.epoch(after)))
+        self._ahead = (after, self._reader.submit(self._read, pieces, self.epoch(after)))
         return found
 
-    def _read(self, pieces: list[Piece], step: int, epoch: int) -> list[Sequence]:
-        if self._change is None or self.data.lazy:
-            found = [_cut(self.data.sequences[i], *cut) for i, *cut in pieces]
-            if self._change is None:
-                return found
-            return list(self._change(found, [self._rng(step, k) for k in range(len(found))]))
-        # The pieces of a series are cut from the same one, as long as an epoch lasts.
-        if self.window is None or self._changed[0] != epoch:
+    def _read(self, pieces: list[Piece], epoch: int) -> list[Sequence]:
+        if self._change is None:
+            return [_cut(self.data.sequences[i], *cut) for i, *cut in pieces]
+        # Windows of a series are cut from the same one for an epoch; memory permitting, it is kept.
+        if self.window is None or self.data.lazy or self._changed[0] != epoch:
             self._changed = (epoch, {})
         known = self._changed[1]
         new = sorted({i for i, *_ in pieces} - set(known))
         if new:
-            changed = self._change(
-                [self.data.sequences[i] for i in new], [self._rng(epoch, i) for i in new]
-            )
+            rngs = [np.random.default_rng([self.seed, epoch, 1, i]) for i in new]
+            changed = self._change([self.data.sequences[i] for i in new], rngs)
             known.update(zip(new, changed, strict=True))
         return [_cut(known[i], *cut) for i, *cut in pieces]
-
-    def _rng(self, *places: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, 1, *places])  # 1: not those of the order
 
     def _pieces(self, step: int) -> list[Piece]:
         epoch, first, batches = self._epoch
