@@ -7,6 +7,7 @@ estimates with their standard errors.
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from cases import (
@@ -142,13 +143,16 @@ def test_chunks_equal_the_whole(
 def test_a_score_does_not_depend_on_the_other_sequences(name: str, precise: None):
     """Alone, padded beside longer sequences, and in any order."""
     m, data = model(name), dataset(num=7, steps=9)
-    together = score(m, data)[0].set_index("unique_id")["log_prob"]
-    shuffled = score(m, data[[4, 2, 6, 0, 5, 1, 3]])[0].set_index("unique_id")["log_prob"]
-    for s in data:
-        alone = score(m, data[[int(s.unique_id)]])[0]["log_prob"][0]
-        assert together[s.unique_id] == pytest.approx(alone, abs=2e-5)
-        assert shuffled[s.unique_id] == pytest.approx(alone, abs=2e-5)
-    assert list(score(m, data[[3, 1]])[0]["unique_id"]) == ["3", "1"]
+
+    def scores(places: list[int]) -> pd.Series:
+        frame = score(m, data[places], num_particles=16)[0]
+        assert list(frame["unique_id"]) == [str(i) for i in places]
+        return frame.set_index("unique_id")["log_prob"]
+
+    alone = pd.concat([scores([i]) for i in range(7)])
+    for order in ([0, 1, 2, 3, 4, 5, 6], [4, 2, 6, 0, 5, 1, 3]):
+        together = scores(order)[alone.index]
+        np.testing.assert_allclose(together, alone, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -248,10 +252,10 @@ def predictive(m: SequenceModel, x: np.ndarray, points: np.ndarray, particles: i
 def test_one_step_forecast_is_the_predictive_distribution(name: str):
     """The share of samples in each tenth of the predictive distribution, by quadrature."""
     m, data = model(name), dataset(num=1, steps=6)
-    points = 20 + 3 * np.linspace(-15, 15, 721)
+    points = 20 + 3 * np.linspace(-15, 15, 721 if name in COMPUTED else 361)
     density = predictive(m, data.sequences[0].x, points, 1 if name in COMPUTED else 512)
     mass = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(points))])
-    # Of an estimate the mass varies by 0.005 from seed to seed.
+    # Of an estimate the mass varies by 0.007 from seed to seed.
     assert mass[-1] == pytest.approx(1, abs=0.01 if name in COMPUTED else 0.02)
     num = 20_000
     samples = forecast(m, data, 1, num_samples=num)[0].samples[:, 0, 0]
@@ -278,12 +282,21 @@ def two_step_density(m: SequenceModel) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 @pytest.mark.parametrize("name", first_quick(DENSITIES))
-def test_two_step_density_integrates_to_one_in_data_units(name: str):
-    points, density, error = two_step_density(model(name))
-    total = np.trapezoid(np.trapezoid(density, points), points)
+def test_two_step_density_integrates_to_one_and_is_that_of_samples(name: str):
+    """In data units, and the first two steps of samples without a history have its moments."""
+    m = model(name)
+    points, density, error = two_step_density(m)
     # Estimates are unbiased point by point, with errors that average out over the grid.
-    cell = (points[1] - points[0]) ** 2
-    assert total == pytest.approx(1, abs=0.01 + 4 * cell * np.sqrt((error**2).sum()))
+    noise = 4 * (points[1] - points[0]) ** 2 * np.sqrt((error**2).sum())
+    total = np.trapezoid(np.trapezoid(density, points), points)
+    assert total == pytest.approx(1, abs=0.01 + noise)
+    first, second = np.tanh((points - 20) / 3)[:, None], np.tanh((points - 20) / 3)[None]
+    num = 20_000
+    paths = sample_paths(m, m.begin(None), np.zeros((1, 2, 0)), num, SequenceNoise(["a"], 0))[0]
+    a, b = np.tanh((paths[:, 0, 0] - 20) / 3), np.tanh((paths[:, 1, 0] - 20) / 3)
+    for value, seen in ((first + 0 * second, a), (second + 0 * first, b), (first * second, a * b)):
+        mean = np.trapezoid(np.trapezoid(density * value, points), points)
+        assert abs(seen.mean() - mean) < 4 * seen.std() / np.sqrt(num) + noise + 0.003
 
 
 @pytest.mark.parametrize(
@@ -370,21 +383,6 @@ def test_finite_at_the_edges(name: str):
         assert all(torch.isfinite(p.grad).all() for p in m.parameters() if p.grad is not None)
         paths = forecast(m, SequenceDataset.from_list([x]), 3, num_samples=5).samples
         assert np.isfinite(paths).all()
-
-
-@pytest.mark.parametrize("name", first_quick(DENSITIES))
-def test_sample_moments(name: str):
-    """The first two steps of samples without a history have the moments of the density."""
-    m = model(name)
-    points, density, error = two_step_density(m)
-    noise = 4 * (points[1] - points[0]) ** 2 * np.sqrt((error**2).sum())
-    first, second = np.tanh((points - 20) / 3)[:, None], np.tanh((points - 20) / 3)[None]
-    num = 20_000
-    paths = sample_paths(m, m.begin(None), np.zeros((1, 2, 0)), num, SequenceNoise(["a"], 0))[0]
-    a, b = np.tanh((paths[:, 0, 0] - 20) / 3), np.tanh((paths[:, 1, 0] - 20) / 3)
-    for value, seen in ((first + 0 * second, a), (second + 0 * first, b), (first * second, a * b)):
-        mean = np.trapezoid(np.trapezoid(density * value, points), points)
-        assert abs(seen.mean() - mean) < 4 * seen.std() / np.sqrt(num) + noise + 0.003
 
 
 @pytest.mark.parametrize("name", NAMES)
