@@ -306,7 +306,9 @@ def test_gaps_are_read_and_gradients_are_finite(name: str, chain: str):
     assert np.isfinite(score(m, data, num_particles=3)[0]["log_prob"]).all()
 
 
-@pytest.mark.parametrize("chain", ["increments", "log+running+increments"])
+@pytest.mark.parametrize(
+    "chain", ["increments", pytest.param("log+running+increments", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", ["rnn", pytest.param("latent", marks=pytest.mark.slow)])
 def test_a_missing_value_between_two_is_near_them(name: str, chain: str):
     """A random walk's gap, imputed: the paths on both sides meet (the exact answer is a bridge)."""
@@ -365,7 +367,7 @@ def test_paths_do_not_run_away(name: str):
     for part in m.parts or [m]:
         for p in part.head.parameters() if hasattr(part, "head") else part.parameters():
             p.data.add_(3.0)
-    paths = forecast(m, data, 200, num_samples=20).samples
+    paths = forecast(m, data, 100, num_samples=20).samples
     c = (m.parts or [m])[0].scaler.offset.numpy()
     logs = [np.arcsinh(s.x / (2 * c)) for s in data]
     levels = np.stack([x.mean(0) for x in logs])[:, None, None]
