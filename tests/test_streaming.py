@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cases import MODELS, dataset, model
+from cases import MODELS, dataset, first_quick, model
 from safetensors.torch import save
 
 import seqlatent as sl
@@ -66,7 +66,7 @@ def streamed(stream: Stream, rows: np.ndarray) -> list[sl.tasks.Streamed]:
 
 
 @pytest.mark.usefixtures("exact_digits")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", first_quick(NAMES))
 def test_a_stream_is_the_batch(name: str, tmp_path):
     """Of every model: row by row, saved and restored on the way, and many at once, the log-density
     is that of `score`; an estimate is by the same particles."""
