@@ -69,8 +69,8 @@ def features(*shape: int) -> torch.Tensor:
 
 @torch.no_grad()
 def test_sums_to_one_and_samples_have_its_moments(case):
-    """One channel after several histories; and means of a bounded function of each channel and of their
-    product, against quadrature."""
+    """One channel after several histories; and means of a bounded function of each channel and of
+    their product, against quadrature."""
     head, channels, kind, _ = case
     points, weight = support(kind)
     bounded = torch.tanh if kind == "real" else torch.log1p
