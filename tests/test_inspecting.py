@@ -4,14 +4,14 @@ import math
 
 import numpy as np
 import pytest
-from cases import EMISSIONS, MODELS, dataset, model
+from cases import EMISSIONS, MODELS, dataset, example, model
 from exact import LOADING, NOISE, SLOPE, UNIT, last_value, linear_guide
 
 from seqlatent.errors import InputError
 from seqlatent.models.latent.model import LatentModel
 from seqlatent.tasks.inspecting import inspect, reconstruct
 
-LATENT = sorted(n for n in MODELS if isinstance(model(n), LatentModel))
+LATENT = sorted(n for n in MODELS if isinstance(example(n), LatentModel))
 # One of each family, and of the options that an inspection depends on; the others are `slow`.
 QUICK = ("latent", "latent-mixture", "latent-smoothing", "latent-all", "vrnn-bent", "srnn", "dmm")
 TOTAL = LOADING**2 + NOISE**2

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from cases import MODELS, dataset, first_quick, model, without_gradient
+from cases import MODELS, dataset, example, first_quick, model, without_gradient
 from pyro import poutine
 from pyro.infer import Trace_ELBO
 from torch.distributions import Categorical, MixtureSameFamily, Normal, kl_divergence
@@ -19,8 +19,8 @@ from seqlatent.models.latent.transitions import TRANSITIONS
 from seqlatent.options import make
 from seqlatent.tasks.scoring import score
 
-LATENT = sorted(n for n in MODELS if isinstance(model(n), LatentModel))
-ELBO = [n for n in LATENT if model(n).options.bound == "elbo"]
+LATENT = sorted(n for n in MODELS if isinstance(example(n), LatentModel))
+ELBO = [n for n in LATENT if example(n).options.bound == "elbo"]
 
 
 def weights(m, batch, particles: int, branched: bool = False) -> torch.Tensor:

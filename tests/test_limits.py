@@ -107,8 +107,17 @@ def distances(m: SequenceModel, data: SequenceDataset, far: SequenceDataset) -> 
     return np.abs(to_scale(paths) - levels) / sd
 
 
-@pytest.mark.parametrize("outlier", ["none", "middle", "last"])
-@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize(
+    ("chain", "outlier"),
+    # Everything about one chain, the others with one outlier, or they are `slow`.
+    [
+        pytest.param(
+            chain, outlier, marks=[pytest.mark.slow] * (chain != CHAINS[-1] and outlier != "middle")
+        )
+        for chain in CHAINS
+        for outlier in ("none", "middle", "last")
+    ],
+)
 def test_no_path_runs_away_however_wrong_the_model(chain: str, outlier: str):
     """Every step of this model goes three scales up. The room is some 14 standard deviations within
     a series, the root of 2 more by the end of the paths, and up to twice that with `running`."""

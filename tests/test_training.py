@@ -204,15 +204,16 @@ def test_a_start_takes_its_share_of_the_minutes(data, monkeypatch):
     assert 0.5 < result.seconds < 3.0
 
 
-@pytest.mark.parametrize("penalty", ["l1", "l2"])
-def test_penalties_shrink_weights(penalty: str, data):
-    def size(strength: float) -> float:
+def test_penalties_shrink_weights(data):
+    def size(**penalty: float) -> float:
         m = model("rnn")
-        result = fit(m, *data, options(max_steps=60, valid_by="series", **{penalty: strength}))
+        result = fit(m, *data, options(max_steps=60, valid_by="series", **penalty))
         assert np.isfinite(result.curve[-1]["train_loss"])
         return sum(float(p.detach().abs().sum()) for p in m.parameters() if p.dim() > 1)
 
-    assert size(0.1) < 0.9 * size(0.0)
+    without = size()
+    assert size(l1=0.1) < 0.9 * without
+    assert size(l2=0.1) < 0.9 * without
 
 
 def test_a_loss_that_is_not_finite_is_located(data):
