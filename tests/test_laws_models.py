@@ -57,12 +57,7 @@ REFUSE_PARTLY_MISSING = [
 COMPUTED = [n for n in NAMES if isinstance(example(n), Density)]
 # The other cases differ from one of these only in their training or their guide.
 DENSITIES = [
-    # These families are `latent` with other options, and `slow` as its variants are.
-    pytest.param(case.values[0], marks=pytest.mark.slow)
-    if case.values[0] in ("srnn", "dmm")
-    else case
-    for case in first_quick(NAMES)
-    if case.values[0] not in ("latent-elbo", "vrnn-fivo", "vrnn-ancestral", "latent-ancestral")
+    n for n in NAMES if n not in ("latent-elbo", "vrnn-fivo", "vrnn-ancestral", "latent-ancestral")
 ]
 
 
@@ -257,7 +252,7 @@ def predictive(m: SequenceModel, x: np.ndarray, points: np.ndarray, particles: i
         return log_prob[:, -1].exp().double().numpy()
 
 
-@pytest.mark.parametrize("name", DENSITIES)
+@pytest.mark.parametrize("name", first_quick(DENSITIES))
 def test_one_step_forecast_is_the_predictive_distribution(name: str):
     """The share of samples in each tenth of the predictive distribution, by quadrature."""
     m, data = model(name), dataset(num=1, steps=6)
@@ -290,7 +285,7 @@ def two_step_density(m: SequenceModel) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return points, density, density * error
 
 
-@pytest.mark.parametrize("name", DENSITIES)
+@pytest.mark.parametrize("name", first_quick(DENSITIES))
 def test_two_step_density_integrates_to_one_and_is_that_of_samples(name: str):
     """In data units, and the first two steps of samples without a history have its moments."""
     m = model(name)
@@ -326,7 +321,13 @@ def test_other_units_move_the_score_by_the_log_jacobian(name: str, channels: int
     np.testing.assert_allclose(moved, a["num_observed"] * np.log(2.54), rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=[pytest.mark.slow] * (n not in (*FIRST, *REFUSE_MISSING)))
+        for n in NAMES
+    ],
+)
 def test_missing_values(name: str):
     """Missing steps are not scored, missing channels are left out, and scores are finite."""
     data = dataset(num=4, channels=2, steps=8)

@@ -68,7 +68,7 @@ def streamed(stream: Stream, rows: np.ndarray) -> list[sl.tasks.Streamed]:
 @pytest.mark.usefixtures("exact_digits")
 @pytest.mark.parametrize("name", first_quick(NAMES))
 def test_a_stream_is_the_batch(name: str, tmp_path):
-    """Of every model: row by row, saved and restored on the way, and many at once, the log-density
+    """Of every family: row by row, saved and restored on the way, and many at once, the log-density
     is that of `score`; an estimate is by the same particles."""
     data = pieces(name)
     m, settings = model(name, data=data), Settings(PARTICLES)

@@ -38,7 +38,13 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", ["rnn", "flow", "latent", "latent-ancestral", "linear-gaussian"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("rnn", "flow", "latent", "linear-gaussian"),
+        pytest.param("latent-ancestral", marks=pytest.mark.slow),  # close to latent
+    ],
+)
 def test_a_killed_fit_resumes_as_if_it_had_not_been_killed(
     name: str, data, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
