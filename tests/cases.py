@@ -3,6 +3,7 @@
 A new network, emission or model needs one line here.
 """
 
+import functools
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -234,6 +235,12 @@ def model(name: str, emission: str = "", data: SequenceDataset | None = None, **
             for p in built.head.parameters():
                 p.data.mul_(0.5)
     return built.eval()
+
+
+@functools.cache
+def example(name: str) -> SequenceModel:
+    """A case of `MODELS` that nobody changes, to see what it can do."""
+    return model(name)
 
 
 def unscored(name: str, data: SequenceDataset | None = None, **options) -> SequenceModel:

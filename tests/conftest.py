@@ -1,6 +1,7 @@
 """What several files of tests share: data and fitted models, which nobody writes to, and a place to
 run commands in."""
 
+import gc
 import logging
 import signal
 from collections.abc import Callable, Iterator
@@ -36,6 +37,13 @@ settings.register_profile(
 )
 settings.register_profile("many", max_examples=2000, deadline=None, suppress_health_check=SLOW)
 settings.load_profile("few")
+
+
+def pytest_collection_finish() -> None:
+    """Modules and collected tests stay until the end: the garbage collector, which walks what it
+    has not freed again and again, leaves them out."""
+    gc.collect()
+    gc.freeze()
 
 
 def fitted(folder: Path, data: str, *options: str) -> Path:

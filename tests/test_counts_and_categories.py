@@ -104,7 +104,7 @@ def test_zero_inflated_fits_intermittent_demand_better_than_a_negative_binomial(
     scores = {}
     for emission in ("poisson", "negative-binomial", "zero-inflated"):
         model = sl.RNN(hidden_dim=8, emission=emission)
-        model.fit(train, max_steps=150, learning_rate=0.01, seed=0)
+        model.fit(train, max_steps=80, learning_rate=0.02, seed=0)
         scores[emission] = model.log_prob(test)["nats_per_step"].mean()
     assert scores["poisson"] + 0.3 < scores["negative-binomial"] < scores["zero-inflated"] - 0.01
 
@@ -124,7 +124,7 @@ def test_ratings_are_ordered_and_learnt_from_little():
     for emission in ("ordinal", "categorical"):
         plain = {"hidden_input": False, "hidden_head": False}
         model = sl.RNN(hidden_dim=8, emission=emission, **plain)
-        model.fit(train, max_steps=150, seed=0)
+        model.fit(train, max_steps=100, seed=0)
         scores.append(model.log_prob(test)["nats_per_step"].mean())
     assert scores[0] > scores[1] + 0.01
     outside = SequenceDataset.from_arrays(np.array([[0.0, 5.0, 1.0]]))

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from cases import MODELS, dataset, first_quick, model
+from cases import MODELS, dataset, example, first_quick, model
 from scipy.stats import genpareto
 
 import seqlatent as sl
@@ -159,7 +159,7 @@ def test_false_alarms_come_at_the_rate_that_was_asked_for(rate):
     assert np.mean(realised) == pytest.approx(rate, abs=3 * error)
 
 
-@pytest.mark.parametrize("num", [180, 500])
+@pytest.mark.parametrize("num", [180, pytest.param(500, marks=pytest.mark.slow)])
 def test_few_held_out_steps_do_not_make_many_alarms(num):
     """5 alarmed steps per thousand of independent surprise with half-life 8: the mean of 60
     calibrations on 180 or 500 steps is that within 5 and three of its standard errors, where the
@@ -228,7 +228,7 @@ def test_missing_values_are_no_alarm(fitted):
 
 # -- online ----------------------------------------------------------------------------------------
 
-ONLINE = [name for name in MODELS if isinstance(model(name), Density)]
+ONLINE = [name for name in MODELS if isinstance(example(name), Density)]
 
 
 @pytest.mark.parametrize("memory", [0, 100])

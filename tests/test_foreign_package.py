@@ -131,11 +131,14 @@ def test_a_package_that_cannot_be_loaded_is_named(site, tmp_path):
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-models\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[seqlatent.models]\nbroken = broken_module:Model\n")
-    done = python(broken, tmp_path, "-m", "seqlatent", "fit", "nile", "--max-steps", "1", "--model",
-                  "broken", "--out", "run")  # fmt: skip
-    assert done.returncode == 2
-    assert "model 'broken' of package 'broken-models' cannot be loaded" in done.stderr
-    done = python(broken, tmp_path, "-m", "seqlatent", "models")
+    text = (
+        "from seqlatent.cli.app import run_command\n"
+        "fit = ['fit', 'nile', '--max-steps', '1', '--model', 'broken', '--out', 'run']\n"
+        "assert run_command(fit) == 2\n"
+        "assert run_command(['models']) == 0\n"
+    )
+    done = python(broken, tmp_path, "-c", text)
     assert done.returncode == 0, done.stderr
+    assert "model 'broken' of package 'broken-models' cannot be loaded" in done.stderr
     assert "rnn" in done.stdout
     assert "broken" in done.stdout

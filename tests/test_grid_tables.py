@@ -60,7 +60,9 @@ def one_table(seed: int) -> list[np.ndarray]:
     ]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=[pytest.mark.slow] * (seed >= 6)) for seed in range(12)]
+)
 def test_a_table_is_its_series_one_by_one(seed):
     series = one_table(seed)
     steps, lengths = np.concatenate(series), np.array([len(s) for s in series])

@@ -4,14 +4,16 @@ import math
 
 import numpy as np
 import pytest
-from cases import EMISSIONS, MODELS, dataset, model
+from cases import EMISSIONS, MODELS, dataset, example, model
 from exact import LOADING, NOISE, SLOPE, UNIT, last_value, linear_guide
 
 from seqlatent.errors import InputError
 from seqlatent.models.latent.model import LatentModel
 from seqlatent.tasks.inspecting import inspect, reconstruct
 
-LATENT = sorted(n for n in MODELS if isinstance(model(n), LatentModel))
+LATENT = sorted(n for n in MODELS if isinstance(example(n), LatentModel))
+# One of each family, and of the options that an inspection depends on; the others are `slow`.
+QUICK = ("latent", "latent-mixture", "latent-smoothing", "latent-all", "vrnn-bent", "srnn", "dmm")
 TOTAL = LOADING**2 + NOISE**2
 POSTERIOR = NOISE / math.sqrt(TOTAL)  # its standard deviation, whatever the values
 
@@ -111,7 +113,9 @@ def test_reconstruction(posterior: str):
         assert scale == pytest.approx(np.concatenate([s.x for s in UNIT]).std())
 
 
-@pytest.mark.parametrize("name", LATENT)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in LATENT]
+)
 def test_every_latent_model_is_inspected(name: str):
     data = dataset(num=3, channels=2)
     data.sequences[1].x[2] = np.nan

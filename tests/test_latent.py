@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from cases import MODELS, dataset, first_quick, model, without_gradient
+from cases import MODELS, dataset, example, first_quick, model, without_gradient
 from pyro import poutine
 from pyro.infer import Trace_ELBO
 from torch.distributions import Categorical, MixtureSameFamily, Normal, kl_divergence
@@ -19,8 +19,8 @@ from seqlatent.models.latent.transitions import TRANSITIONS
 from seqlatent.options import make
 from seqlatent.tasks.scoring import score
 
-LATENT = sorted(n for n in MODELS if isinstance(model(n), LatentModel))
-ELBO = [n for n in LATENT if model(n).options.bound == "elbo"]
+LATENT = sorted(n for n in MODELS if isinstance(example(n), LatentModel))
+ELBO = [n for n in LATENT if example(n).options.bound == "elbo"]
 
 
 def weights(m, batch, particles: int, branched: bool = False) -> torch.Tensor:
@@ -43,11 +43,12 @@ def test_pyro_s_elbo_is_ours(name: str):
     sampled = Trace_ELBO().differentiable_loss(m.model, m.guide, batch) + m.log_scale(batch).sum()
     torch.manual_seed(3)
     assert sampled.item() == pytest.approx(-weights(m, batch, 1).sum().item(), rel=1e-5)
-    num = 400
+    num, copies = 20, 20  # a loss of many copies is a mean of as many losses
+    many = collate(data.sequences * copies)
     with torch.no_grad():
-        exact = np.array([(m.loss(batch) * batch.scored.sum()).item() for _ in range(num)])
-        estimated = -weights(m, batch, 4 * num).sum((1, 2)).numpy()
-    error = math.hypot(exact.std() / math.sqrt(num), estimated.std() / math.sqrt(4 * num))
+        exact = np.array([(m.loss(many) * batch.scored.sum()).item() for _ in range(num)])
+        estimated = -weights(m, batch, 1600).sum((1, 2)).numpy()
+    error = math.hypot(exact.std() / math.sqrt(num), estimated.std() / math.sqrt(1600))
     assert abs(exact.mean() - estimated.mean()) < 4 * error
     assert m.terms(batch)["kl"].shape == batch.x.shape[:2]
 

@@ -1,5 +1,6 @@
 """Laws that hold for every emission head, of one channel and of several."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -30,6 +31,11 @@ CASES = [
 ]
 
 
+@functools.cache
+def description(kind: str, channels: int) -> DataDescription:
+    return DataDescription.of(dataset(kind, channels, num=20))
+
+
 @pytest.fixture(params=CASES, ids=lambda c: "-".join(c))
 def case(request: pytest.FixtureRequest):
     """A head with features of size 4, its number of channels and the kind of its data."""
@@ -38,8 +44,7 @@ def case(request: pytest.FixtureRequest):
     kind = EMISSIONS[emission]
     torch.manual_seed(0)
     options = EmissionOptions(emission, num_components=3, channels=form, channel_dim=5)
-    data = dataset(kind, channels, num=20)
-    family = build_family(DataDescription.of(data), options, [1.0] * channels)
+    family = build_family(description(kind, channels), options, [1.0] * channels)
     head = build_head(family, channels, options, 4)
     # Coupling layers multiply, and the grid must cover all of the mass.
     stir(head, 0.1 if form == "coupling" else 0.3)
@@ -53,30 +58,43 @@ def support(kind: str) -> tuple[torch.Tensor, float]:
     return torch.arange({"binary": 2, "category": 4, "count": 400}[kind]).float(), 1.0
 
 
-def integrate(log_density: torch.Tensor, points: torch.Tensor, weight: float) -> torch.Tensor:
+def integrate(density: torch.Tensor, points: torch.Tensor, weight: float) -> torch.Tensor:
     """Sum or trapezoid rule over the last dimension."""
-    if weight:
-        return log_density.exp().sum(-1)
-    return torch.trapezoid(log_density.exp(), points, dim=-1)
+    return density.sum(-1) if weight else torch.trapezoid(density, points, dim=-1)
 
 
 def features(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, 4, generator=torch.Generator().manual_seed(3))
 
 
-def test_sums_to_one(case):
+@torch.no_grad()
+def test_sums_to_one_and_samples_have_its_moments(case):
+    """One channel after several histories; and means of a bounded function of each channel and of
+    their product, against quadrature."""
     head, channels, kind, _ = case
     points, weight = support(kind)
+    bounded = torch.tanh if kind == "real" else torch.log1p
+    num = 40_000
+    h = features(5)
+    samples = head(h[:1].expand(num, 4)).sample(noise=SequenceNoise(["a"], 5))
+    seen = bounded(samples).prod(-1)
     if channels == 1:
-        step = head(features(5).unsqueeze(1).expand(5, len(points), 4))
-        total = integrate(step.log_prob(points[None, :, None].expand(5, -1, 1)), points, weight)
+        step = head(h[:, None].expand(5, len(points), 4))
+        density = step.log_prob(points[None, :, None].expand(5, -1, 1)).exp()
+        total = integrate(density, points, weight)
+        mean = integrate(density[0] * bounded(points), points, weight)
     else:
         coarse = points[::10] if kind == "real" else points[:150]
         n = len(coarse)
-        step = head(features(1)[:, None].expand(n, n, 4))
+        step = head(h[:1, None].expand(n, n, 4))
         grid = torch.stack(torch.meshgrid(coarse, coarse, indexing="ij"), -1)
-        total = integrate(integrate(step.log_prob(grid), coarse, weight).log(), coarse, weight)
+        density = step.log_prob(grid).exp()
+        total = integrate(integrate(density, coarse, weight), coarse, weight)
+        value = density * bounded(grid).prod(-1)
+        mean = integrate(integrate(value, coarse, weight), coarse, weight)
     torch.testing.assert_close(total, torch.ones_like(total), rtol=0, atol=0.01)
+    error = float(seen.std() / np.sqrt(num))
+    assert abs(float(seen.mean() - mean)) < 4 * error + 2e-3
 
 
 def test_an_unobserved_channel_is_summed_out(case):
@@ -96,40 +114,8 @@ def test_an_unobserved_channel_is_summed_out(case):
     points, weight = support(kind)
     step = head(features(1)[:, None].expand(1, len(points), 4))
     grid = torch.stack([torch.ones_like(points), points], -1)[None]
-    marginal = integrate(step.log_prob(grid), points, weight).log()
+    marginal = integrate(step.log_prob(grid).exp(), points, weight).log()
     torch.testing.assert_close(head(features(1), observed).log_prob(x), marginal, rtol=0, atol=0.01)
-
-
-@torch.no_grad()
-def test_samples_have_the_moments_of_the_distribution(case):
-    """Means of a bounded function of each channel and of their product, against quadrature."""
-    head, channels, kind, _ = case
-    points, weight = support(kind)
-    num = 40_000
-    noise = SequenceNoise(["a"], 5)
-    samples = head(features(1).expand(num, 4)).sample(noise=noise)
-    bounded = torch.tanh if kind == "real" else torch.log1p
-    if channels == 1:
-        step = head(features(1)[:, None].expand(1, len(points), 4))
-        density = step.log_prob(points[None, :, None])[0]
-        mean = _expect(density, bounded(points), points, weight)
-        seen = bounded(samples[:, 0])
-    else:
-        coarse = points[::10] if kind == "real" else points[:150]
-        n = len(coarse)
-        step = head(features(1)[:, None].expand(n, n, 4))
-        grid = torch.stack(torch.meshgrid(coarse, coarse, indexing="ij"), -1)
-        value = bounded(grid[..., 0]) * bounded(grid[..., 1])
-        inner = _expect(step.log_prob(grid), value, coarse, weight)
-        mean = inner.sum() if weight else torch.trapezoid(inner, coarse)
-        seen = bounded(samples[:, 0]) * bounded(samples[:, 1])
-    error = float(seen.std() / np.sqrt(num))
-    assert abs(float(seen.mean() - mean)) < 4 * error + 2e-3
-
-
-def _expect(log_density, value, points, weight):
-    product = log_density.exp() * value
-    return product.sum(-1) if weight else torch.trapezoid(product, points, dim=-1)
 
 
 def test_samples_lie_in_the_support_and_follow_the_seed(case):

@@ -67,7 +67,9 @@ def test_what_limits_cost_many_series(values: Values):
     assert share_beyond(chain, values, 20, 5) == 0  # of 10,000 values
 
 
-@pytest.mark.parametrize("values", [stationary, walk, trend])
+@pytest.mark.parametrize(
+    "values", [walk, *(pytest.param(v, marks=pytest.mark.slow) for v in (stationary, trend))]
+)
 def test_what_limits_cost_a_single_series(values: Values):
     assert share_beyond("increments", values, 1, 100) <= 1e-4  # of 10,000 values
 
@@ -105,8 +107,17 @@ def distances(m: SequenceModel, data: SequenceDataset, far: SequenceDataset) -> 
     return np.abs(to_scale(paths) - levels) / sd
 
 
-@pytest.mark.parametrize("outlier", ["none", "middle", "last"])
-@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize(
+    ("chain", "outlier"),
+    # Everything about one chain, the others with one outlier, or they are `slow`.
+    [
+        pytest.param(
+            chain, outlier, marks=[pytest.mark.slow] * (chain != CHAINS[-1] and outlier != "middle")
+        )
+        for chain in CHAINS
+        for outlier in ("none", "middle", "last")
+    ],
+)
 def test_no_path_runs_away_however_wrong_the_model(chain: str, outlier: str):
     """Every step of this model goes three scales up. The room is some 14 standard deviations within
     a series, the root of 2 more by the end of the paths, and up to twice that with `running`."""
@@ -119,7 +130,9 @@ def test_no_path_runs_away_however_wrong_the_model(chain: str, outlier: str):
     assert np.median(found[:, :, -1]) > 15  # it is the limit that holds them
 
 
-@pytest.mark.parametrize("chain", ["running", "increments", "log+running"])
+@pytest.mark.parametrize(
+    "chain", ["running", "increments", pytest.param("log+running", marks=pytest.mark.slow)]
+)
 def test_paths_of_a_fitted_model_are_as_wide_as_the_data(chain: str):
     data, far = histories(chain, "middle")
     m = CLASSES["rnn"](hidden_dim=8, scaling=chain).fit(data, max_steps=50, eval_every=50).module
@@ -183,8 +196,15 @@ def test_the_more_series_the_closer_new_ones_keep_to_their_range(chain: str):
 # -- paths from a few values ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("values", [stationary, walk, heavy_walk, trend, growth])
-@pytest.mark.parametrize("read", [1, 10, 50])
+@pytest.mark.parametrize(
+    ("values", "read"),
+    # Of every kind after one value; later a walk alone, and the others are `slow`.
+    [
+        pytest.param(v, read, marks=[pytest.mark.slow] * (read > 1 and v is not walk))
+        for v in (stationary, walk, heavy_walk, trend, growth)
+        for read in (1, 10, 50)
+    ],
+)
 def test_what_limits_cost_young_series(values: Values, read: int):
     """New series like 20 of training, continued to the same length: of 10,000 or more values, no
     more are cut than of long histories."""

@@ -210,7 +210,7 @@ def test_em_climbs_to_the_maximum():
 def test_weights_are_those_of_the_data():
     """A member that is the process has all the weight; moving weights are at least as good."""
     data = PROCESSES["ar2"]().sample(20, 30, seed=0)
-    fitted = sl.LinearGaussian().fit(data, max_steps=150, progress=False).module
+    fitted = sl.LinearGaussian().fit(data, max_steps=80, progress=False).module
     worse = sl.LinearGaussian().fit(data, max_steps=1, progress=False).module
     held_out = PROCESSES["ar2"]().sample(20, 30, seed=1)
     scores = {}

@@ -50,7 +50,7 @@ def fitted(data) -> dict[str, sl.Latent]:
         "vrnn": sl.VRNN(**sizes),
         "dmm": sl.DMM(**sizes),
     }
-    return {name: m.fit(data, max_steps=60) for name, m in models.items()}
+    return {name: m.fit(data, max_steps=30) for name, m in models.items()}
 
 
 def near(a: torch.Tensor, b: torch.Tensor, error: torch.Tensor) -> bool:

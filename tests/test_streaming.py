@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cases import MODELS, dataset, model
+from cases import MODELS, dataset, example, first_quick, model
 from safetensors.torch import save
 
 import seqlatent as sl
@@ -23,9 +23,9 @@ from seqlatent.tasks.single_stream import Stream
 from seqlatent.tasks.streamed import Settings
 from seqlatent.tasks.streaming import Streams
 
-SMOOTHING = [n for n in MODELS if getattr(model(n), "smoothing", False)]
+SMOOTHING = [n for n in MODELS if getattr(example(n), "smoothing", False)]
 NAMES = [n for n in MODELS if n not in SMOOTHING]
-ESTIMATED = [n for n in NAMES if isinstance(model(n), EstimatedDensity)]
+ESTIMATED = [n for n in NAMES if isinstance(example(n), EstimatedDensity)]
 WHOLE = ("flow-latents", "flow-learned")  # refuse any missing value
 # refuse steps that are partly missing
 TOGETHER = ("flow-coupling", "diffusion", "diffusion-cnn", "diffusion-blocks")
@@ -66,9 +66,9 @@ def streamed(stream: Stream, rows: np.ndarray) -> list[sl.tasks.Streamed]:
 
 
 @pytest.mark.usefixtures("exact_digits")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", first_quick(NAMES))
 def test_a_stream_is_the_batch(name: str, tmp_path):
-    """Of every model: row by row, saved and restored on the way, and many at once, the log-density
+    """Of every family: row by row, saved and restored on the way, and many at once, the log-density
     is that of `score`; an estimate is by the same particles."""
     data = pieces(name)
     m, settings = model(name, data=data), Settings(PARTICLES)

@@ -4,8 +4,10 @@ Heavy libraries are imported only by the command that needs them, so that `--hel
 Bad input ends with one sentence on standard error and exit status 2, failed training with status 1.
 """
 
+import functools
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -57,10 +59,17 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(run_command(arguments))
 
 
+@functools.cache
+def _command() -> Callable[..., Any]:
+    """The command line. Building it takes as long as a short command, which a process may run many
+    of."""
+    return typer.main.get_command(app)
+
+
 def run_command(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit status."""
     try:
-        status = int(app(args=arguments, standalone_mode=False) or 0)
+        status = int(_command()(args=arguments, standalone_mode=False) or 0)
         return _interrupted() if status == INTERRUPTED else status  # typer caught it
     except InputError as error:
         return _fail(str(error), 2)

@@ -50,14 +50,14 @@ def spread(columns: Iterable[np.ndarray], season: int) -> Spread:
     columns = [c for c in columns if np.isfinite(c).any()]
     if not columns:
         return Spread()
-    values = np.concatenate(columns)
-    values = values[np.isfinite(values)]
+    seen = [c[np.isfinite(c)] for c in columns]
+    values = np.concatenate(seen)
     loc, scale = float(values.mean()), float(values.std())
     least = _TINY * float(np.abs(values).max())  # of values that differ by more than rounding
     scale = scale if scale > least else 1.0
-    means = np.array([np.nanmean(c) for c in columns])
-    squares = np.array([np.nanvar(c) for c in columns])
-    counts = np.array([np.isfinite(c).sum() for c in columns])
+    means = np.array([c.mean() for c in seen])
+    squares = np.array([c.var() for c in seen])
+    counts = np.array([len(c) for c in seen])
     own_scale = _typical(squares, counts, scale)
     increment, own_increment = _changes(columns, 1, scale)
     seasonal, own_seasonal = _changes(columns, season, scale)
@@ -70,7 +70,7 @@ def spread(columns: Iterable[np.ndarray], season: int) -> Spread:
         own_scale=own_scale,
         own_increment=own_increment,
         own_seasonal=own_seasonal,
-        own_range=max(float(np.nanmax(c) - np.nanmin(c)) for c in columns),
+        own_range=max(float(c.max() - c.min()) for c in seen),
         level_weight=float(np.clip(own_scale**2 / max(between, least**2, 1e-300), 0.01, 100.0)),
         scale_weight=_weight(squares, counts),
     )
@@ -79,8 +79,9 @@ def spread(columns: Iterable[np.ndarray], season: int) -> Spread:
 def _changes(columns: list[np.ndarray], lag: int, scale: float) -> tuple[float, float]:
     """Root mean square change over a lag: of all series together, and of a typical one."""
     changes = [c[lag:] - c[:-lag] for c in columns if len(c) > lag]
-    squares = np.array([np.nanmean(c**2) if np.isfinite(c).any() else 0.0 for c in changes])
-    counts = np.array([np.isfinite(c).sum() for c in changes])
+    changes = [c[np.isfinite(c)] for c in changes]
+    squares = np.array([(c**2).mean() if len(c) else 0.0 for c in changes])
+    counts = np.array([len(c) for c in changes])
     if counts.sum() == 0 or (squares @ counts) <= (_TINY * scale) ** 2:
         return scale, scale
     pooled = float(np.sqrt(squares @ counts / counts.sum()))

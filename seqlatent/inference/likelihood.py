@@ -223,13 +223,12 @@ def _computed(
         weights, sampled = (torch.cat(p, -1) for p in zip(*drawn, strict=True))
         yield from _with_draws(part, log_prob, observed, weights, sampled)
         return
-    for i, s in enumerate(part):
-        values = log_prob[i, : len(s)].cpu().numpy()
+    rows = log_prob.cpu().numpy()
+    for i, (s, error, count) in enumerate(zip(part, off.tolist(), observed.tolist(), strict=True)):
+        values = rows[i, : len(s)]
         total = float(np.nansum(values))
-        lower, upper = total - float(off[i]), total + float(off[i])
-        if model.kind == "bound":
-            upper = math.inf
-        yield SequenceScore(i, values, int(observed[i]), lower=lower, upper=upper)
+        upper = math.inf if model.kind == "bound" else total + error
+        yield SequenceScore(i, values, count, lower=total - error, upper=upper)
 
 
 def _with_draws(
@@ -284,18 +283,9 @@ def _estimated(
     lower, upper = e.error.interval(total, (batch.context == 0) | model.factorises)
     gap = e.log_prob.double().sum(-1) - e.elbo
     observed = (batch.observed & batch.scored[..., None]).sum((1, 2))
-    for i, s in enumerate(part):
-        yield SequenceScore(
-            i,
-            steps[i, : len(s)],
-            int(observed[i]),
-            num_particles,
-            float(error[i]),
-            float(lower[i]),
-            float(upper[i]),
-            float(e.ess[i]),
-            float(gap[i]),
-        )
+    columns = (c.tolist() for c in (observed, error, lower, upper, e.ess, gap))
+    for i, (s, count, *numbers) in enumerate(zip(part, *columns, strict=True)):
+        yield SequenceScore(i, steps[i, : len(s)], count, num_particles, *numbers)
 
 
 def mean_log_prob(

@@ -47,31 +47,32 @@ class Recent:
     def high(self, x: float) -> float:
         """-log p(x), nats, at most 100; 0 where there are fewer than 50 numbers."""
         known = self._by_size
-        n, num = len(known), self._num_excesses()
-        if n < FEWEST:
+        if len(known) < FEWEST:
             return 0.0
-        above = n - bisect_left(known, x)
-        excess = sum(known[n - num :]) / num - known[n - num - 1]
-        return self._rarity(above, x - known[-1], excess)
+        if above := len(known) - bisect_left(known, x):
+            return self._within(above)
+        num = self._num_excesses()
+        return self._beyond(x - known[-1], sum(known[-num:]) / num - known[-num - 1])
 
     def low(self, x: float) -> float:
         """The same of -x among the numbers' negatives."""
         known = self._by_size
-        num = self._num_excesses()
         if len(known) < FEWEST:
             return 0.0
-        return self._rarity(
-            bisect_right(known, x), known[0] - x, known[num] - sum(known[:num]) / num
-        )
+        if below := bisect_right(known, x):
+            return self._within(below)
+        num = self._num_excesses()
+        return self._beyond(known[0] - x, known[num] - sum(known[:num]) / num)
 
     def _num_excesses(self) -> int:
         return max(int(TAIL * len(self._by_size)), FEWEST_EXCESSES)
 
-    def _rarity(self, above: int, beyond: float, excess: float) -> float:
+    def _within(self, above: int) -> float:
+        return log((len(self._by_size) + 1) / (above + 1))
+
+    def _beyond(self, distance: float, excess: float) -> float:
         known = self._by_size
         n = len(known)
-        if above:
-            return log((n + 1) / (above + 1))
         middle, magnitude = known[3 * n // 4] - known[n // 4], max(abs(known[0]), abs(known[-1]))
         excess = max(excess, SMALLEST[0] * middle, SMALLEST[1] * magnitude)
-        return min(log(n + 1) + beyond / excess, RAREST) if excess > 0 else RAREST
+        return min(log(n + 1) + distance / excess, RAREST) if excess > 0 else RAREST

@@ -14,7 +14,6 @@ import pandas as pd
 import torch
 
 from seqlatent.data.dataset import SequenceDataset
-from seqlatent.data.sequence import Sequence
 from seqlatent.data.wild import tell_wild
 from seqlatent.errors import InputError
 from seqlatent.inference.likelihood import SequenceScore, kind_of, more_particles, score_sequences
@@ -251,9 +250,13 @@ def worst_share(log_prob: np.ndarray) -> float:
     What counts is by how many nats a step is worse than the sequence's median step, so that units
     do not matter; NaN where no step is.
     """
-    excess = np.sort(np.maximum(0.0, np.median(log_prob) - log_prob)) if len(log_prob) else log_prob
+    if len(log_prob) == 0:
+        return math.nan
+    ordered = np.sort(log_prob)
+    median = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+    excess = np.maximum(0.0, median - ordered)
     total = float(excess.sum())
-    return float(excess[-WORST:].sum()) / total if total > 0 else math.nan
+    return float(excess[:WORST].sum()) / total if total > 0 else math.nan
 
 
 def _frames(
@@ -268,10 +271,10 @@ def _frames(
     counts = np.array([k.sum() for k in scored])
     names = [s.unique_id for s in data]
 
-    def partial(s: Sequence, r: SequenceScore) -> np.ndarray:
-        if r.sampled is not None:
-            return np.zeros(len(s), dtype=bool)
-        return conditioned(model, torch.from_numpy(~np.isnan(s.x))).numpy()
+    # Of all series at once: a walk over the model's modules for each takes longer than scoring it.
+    observed = np.concatenate([~np.isnan(s.x[k]) for s, k in zip(data, scored, strict=True)])
+    partial = conditioned(model, torch.from_numpy(observed)).numpy()
+    partial &= np.repeat([r.sampled is None for r in results], counts)
 
     def kind(r: SequenceScore) -> str:
         drawn = r.sampled is not None and r.sampled.any()
@@ -303,9 +306,7 @@ def _frames(
                 [r.log_prob[k] for r, k in zip(results, scored, strict=True)]
             ),
             "sees_later": isinstance(model, EstimatedDensity) and model.smoothing,
-            "partial": np.concatenate(
-                [partial(s, r)[k] for s, r, k in zip(data, results, scored, strict=True)]
-            ),
+            "partial": partial,
         }
     )
     if isinstance(model, Density) and not model.by_step:
