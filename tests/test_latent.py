@@ -44,7 +44,7 @@ def test_pyro_s_elbo_is_ours(name: str):
     torch.manual_seed(3)
     assert sampled.item() == pytest.approx(-weights(m, batch, 1).sum().item(), rel=1e-5)
     num, copies = 20, 20  # a loss of many copies is a mean of as many losses
-    many = collate(data.sequences * copies)
+    many = collate(list(data.sequences) * copies)
     with torch.no_grad():
         exact = np.array([(m.loss(many) * batch.scored.sum()).item() for _ in range(num)])
         estimated = -weights(m, batch, 1600).sum((1, 2)).numpy()
