@@ -27,6 +27,9 @@ def forget(
     always seen the level of a series with all of its values is lost where one is missing. The
     values keep their densities: nothing is lost of them, unless they are hidden.
 
+    With a chain by the season a gap is met twice, the second time where nothing else tells of it.
+    Such data are read as they are: with gaps, forecasts of m4_hourly before the test were worse.
+
     Args:
         sequences: with their scaling, if it has been computed, which is then computed anew.
         rngs: a generator for each.
@@ -34,7 +37,7 @@ def forget(
         gaps: share of the values that begin a gap.
         hide: share of the values that become missing, and have no density either.
     """
-    can_be_wild = scaler.limit.isfinite().cpu().numpy()
+    can_be_wild = learns_of(scaler)
     if not (gaps and can_be_wild.any()) and not hide:
         return tuple(sequences)
     changed = []
@@ -46,6 +49,11 @@ def forget(
     if all(s.scaled is not None for s in sequences):
         return prepare(scaler, changed)
     return tuple(changed)
+
+
+def learns_of(scaler: Scaler) -> np.ndarray:
+    """(D,) bool: the channels of which a network learns to read gaps."""
+    return scaler.limit.isfinite().cpu().numpy() & ("seasonal" not in scaler.words)
 
 
 def _gaps(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> np.ndarray:

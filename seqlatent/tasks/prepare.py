@@ -16,6 +16,7 @@ from seqlatent.distributions.emission import EMISSIONS
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.emission_model import EmissionModel
+from seqlatent.nn.forgetting import learns_of
 from seqlatent.nn.prepared import prepare
 
 logger = logging.getLogger("seqlatent")
@@ -58,7 +59,7 @@ def check_data(
 
 def _has_new_gaps(model: SequenceModel, data: SequenceDataset) -> bool:
     """Whether values are missing in channels of which training always read all."""
-    always_read = model.scaler.limit.isinf().cpu().numpy()  # counts and labels
+    always_read = ~learns_of(model.scaler)
     if not model.learns_gaps:
         always_read = np.full_like(always_read, model.reads_past)
     return any(np.isnan(s.x[:, always_read]).any() for s in data)
