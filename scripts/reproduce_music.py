@@ -9,8 +9,10 @@ as long tables, `unique_id, ds` and a column for each of the 88 keys, and read l
 
 The measure is the literature's: the negative log-likelihood in nats, summed over the 88 keys and
 divided by the number of steps, all steps of the test part alike, the first ones too. Models are
-chosen by the `valid` part; `test` is scored once, at the end. After an interruption the same
-command resumes; finished fits are not repeated. Figures are kept in OUT/music.json.
+chosen by the `valid` part; `test` is scored once, at the end. In brackets is the standard error
+that comes from which pieces the test part has, as if these were drawn anew; with several seeds the
+table ends with the spread of the fits. After an interruption the same command resumes; finished
+fits are not repeated. Figures are kept in OUT/music.json.
 
 *Mean over keys* is the same model asked K times, with the music moved up or down by at most so many
 semitones; its p(x_t | x_{<t}) is the mean of the K answers, which is again an exact
@@ -148,7 +150,7 @@ def measure(name: str, model: str, seed: int, args: argparse.Namespace) -> dict[
         "kind": kind,
         "num_particles": int(scores["num_particles"].iloc[0]),
         "std_error": float(np.linalg.norm(scores["std_error"]) / len(steps)),
-        "nats_per_step": float(-steps["log_prob"].to_numpy().mean()),
+        **average("nats_per_step", steps["log_prob"].to_numpy(), data["test"].lengths),
         **means,
         "num_keys": 2 * most + 1,
         "num_steps": len(steps),
@@ -243,10 +245,21 @@ def in_all_keys(model: Model, data: SequenceDataset, most: int) -> np.ndarray:
 
 def figures(answers: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
     """Nats per step of the plain and of the weighed mean of answers (K, steps)."""
+    mean, moved_weights = (weighed(answers, lengths, *p) for p in ((0.0, 1.0), (ETA, GAMMA)))
     return {
-        "nats_per_step_mean_over_keys": float(-weighed(answers, lengths, 0.0, 1.0).mean()),
-        "nats_per_step_weighed": float(-weighed(answers, lengths, ETA, GAMMA).mean()),
+        **average("nats_per_step_mean_over_keys", mean, lengths),
+        **average("nats_per_step_weighed", moved_weights, lengths),
     }
+
+
+def average(name: str, log_prob: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
+    """Nats per step over all (steps,), and the standard error over N pieces, as of a ratio of
+    sums: the square root of N / (N - 1) sum_i (s_i - r n_i)^2 / (sum_i n_i)^2 for a piece's s_i
+    nats, n_i steps and the ratio r."""
+    sums = -np.add.reduceat(log_prob, np.cumsum([0, *lengths[:-1]]))
+    ratio = sums.sum() / lengths.sum()
+    apart = np.square(sums - ratio * lengths).sum() * len(lengths) / (len(lengths) - 1)
+    return {name: float(ratio), f"{name}_std_error": float(np.sqrt(apart) / lengths.sum())}
 
 
 def weighed(answers: np.ndarray, lengths: np.ndarray, eta: float, gamma: float) -> np.ndarray:
@@ -281,13 +294,21 @@ def show_table(out: Path) -> None:
         ):
             if row.get(key) is None:
                 continue
-            value, size = f"{row[key]:.2f}", f"{row['parameters']:,}"
+            value = f"{row[key]:.2f} ({row[f'{key}_std_error']:.2f})"
+            size = f"{row['parameters']:,}"
             jsb, nottingham = (value if row["set"] == s else "" for s in FILES)
             seeds = " ".join(str(s) for s in row.get("seeds", [row.get("seed")]))
             table.append(
                 [label, jsb, nottingham, kind_of(row), size, f"{row['seconds']:.0f}", seeds]
             )
     show(["test nats per step", *FILES, "kind", "parameters", "seconds", "seed"], table)
+    fits: dict[tuple[str, str], list[float]] = {}
+    for row in read_rows(out):
+        if "seed" in row:
+            fits.setdefault((row["set"], row["model"]), []).append(row["nats_per_step"])
+    for (name, model), values in fits.items():
+        if len(values) > 1:
+            print(f"{model} on {name}: {len(values)} fits, {min(values):.3f} to {max(values):.3f}")
 
 
 if __name__ == "__main__":

@@ -72,8 +72,22 @@ def test_the_table_is_made_once_and_kept(music, folder, tmp_path, monkeypatch, c
     assert min(each) - np.log(2) < both < np.mean(each)
     music.show_table(args.out)
     shown = capsys.readouterr().out
-    assert "RNN-NADE" in shown and f"{row['nats_per_step']:.2f}" in shown
+    assert "RNN-NADE" in shown and f"{row['nats_per_step']:.2f} (" in shown
+    assert "rnn on jsb: 2 fits, " in shown
     assert "mean over 13 keys and 2 fits, weighed" in shown
+
+
+def test_standard_errors_are_those_of_pieces_drawn_anew(music):
+    rng = np.random.default_rng(0)
+    found, errors = [], []
+    for _ in range(500):
+        lengths = rng.integers(5, 40, 60)
+        own = np.repeat(rng.normal(size=60), lengths)
+        figures = music.average("nats", own + rng.normal(3, 1, len(own)), lengths)
+        found.append(figures["nats"])
+        errors.append(figures["nats_std_error"])
+    assert np.mean(found) == pytest.approx(-3, abs=4 * np.std(found) / np.sqrt(500))
+    assert np.mean(errors) == pytest.approx(np.std(found), rel=0.15)  # of 500: 3 %
 
 
 def test_weighed_means(music):

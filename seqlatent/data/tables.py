@@ -36,7 +36,8 @@ def ending(path: Path, known: Iterable[str]) -> str | None:
 def read_table(path: str | os.PathLike[str], text_columns: Collection[str] = ()) -> pd.DataFrame:
     """Read a table with one line of column names.
 
-    In text files the separator is whichever of comma, tab and semicolon the header has most of.
+    In text files the separator is whichever of comma, tab and semicolon the header has most of. In
+    the last two kinds numbers may have decimal commas.
     Empty cells and NA, NaN, nan, null and None are missing; anything else is kept as written where
     a column is not all numbers, so that a bad cell can be named later.
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from seqlatent.data.columns import MISSING
+from seqlatent.data.decimal_commas import with_decimal_points
 from seqlatent.data.limits import require_cells
 from seqlatent.errors import InputError
 
@@ -58,8 +59,17 @@ def parse(path: Path, text: str, text_columns: Collection[str]) -> pd.DataFrame:
             raise InputError(f"{path}: two columns are named '{column}'; rename one of them")
     if all(_is_number(column) for column in header):
         raise InputError(f"{path}: the first line holds numbers; it must hold the columns' names")
-    if frame is not None:
-        return frame.set_axis(header, axis=1)
+    if frame is None:
+        frame = _by_pandas(text, separator, header, text_columns)
+    frame = frame.set_axis(header, axis=1)
+    if separator == "," or "," not in text:
+        return frame
+    return with_decimal_points(path, frame, text_columns)
+
+
+def _by_pandas(
+    text: str, separator: str, header: list[str], text_columns: Collection[str]
+) -> pd.DataFrame:
     return pd.read_csv(
         io.StringIO(text),
         sep=separator,

@@ -44,7 +44,12 @@ def draw_roll(
     ax.grid(False)
     named = np.unique(np.linspace(0, len(rows) - 1, NUM_NAMES).round().astype(int))
     ax.set_yticks(named, [names[int(rows[i])] for i in named], fontsize=7)
-    at = np.arange(0, len(ds), -(-len(ds) // NUM_TIMES))
+    label_steps(ax, ds, NUM_TIMES)
+
+
+def label_steps(ax: "Axes", ds: np.ndarray, most: int) -> None:
+    """Write a few of the (T,) steps along an axis that counts them."""
+    at = np.arange(0, len(ds), -(-len(ds) // most))
     ax.set_xticks(at, [_short(ds[i]) for i in at], fontsize=7)
 
 

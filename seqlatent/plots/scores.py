@@ -19,13 +19,20 @@ from seqlatent.plots.figure import (
     new_figure,
     shorten,
 )
-from seqlatent.plots.rolls import MAX_CURVES, channel_limits, draw_roll, mark_steps
+from seqlatent.plots.rolls import (
+    MAX_CURVES,
+    channel_limits,
+    draw_roll,
+    label_steps,
+    mark_steps,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MAX_DOTS = 20  # of a sequence; more would hide it
+NUM_TIMES = 3  # steps that are written below a panel, at the most
 NUM_ALIKE = 30  # sequences that an unusual one is held against
 
 
@@ -84,14 +91,15 @@ def plot_scores(
         )
         if stacked is not None:
             _against_alike(axes[row + 1, column], s, stacked, places, dots)
+        for panel in axes[row : row + detail, column]:
+            label_steps(panel, s.ds, NUM_TIMES)
     for i in range(len(unusual), 3 * ((rows - 1) // detail)):
         for k in range(detail):
             axes[1 + detail * (i // 3) + k, i % 3].set_visible(False)
     if 1 < data.num_channels <= MAX_CURVES:
         axes[1, 0].legend(fontsize=7, frameon=False)
     note = (
-        f"along: steps from the start; dots: at most {MAX_DOTS} steps, at least a nat more "
-        "surprising than usual at their place"
+        f"dots: at most {MAX_DOTS} steps, at least a nat more surprising than usual at their place"
     )
     if stacked is not None:
         note += (
