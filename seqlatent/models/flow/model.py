@@ -265,7 +265,7 @@ class FlowModel(EmissionModel, DrawnMarginals, InvertibleLatents, Fillable):
                 steps.append(x)
                 return y
 
-            after = self._walk(z, known, within, value, lambda: self.scaler.next(memory).limit)
+            after = self._walk(z, known, within, value, lambda: self.scaler.next_limit(memory))
             x = torch.cat(steps, 1)
         else:
             everything = torch.ones_like(z, dtype=torch.bool)
