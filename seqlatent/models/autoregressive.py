@@ -64,8 +64,8 @@ class Autoregressive(FillingModel, DrawnMarginals):
         self, u: Tensor, observed: Tensor | None, state: ModelState | None
     ) -> tuple[StepDistribution, object]:
         u = dropout(u, self.options.input_dropout, self.training)
-        h, network = self.network(u, state.network if state else None)
-        return self.head(self.beside(h, u), observed), network
+        h, network = self.beside.read(self.network, u, state.network if state else None)
+        return self.head(h, observed), network
 
     def _log_prob(
         self, batch: SequenceBatch, state: ModelState | None
@@ -93,7 +93,7 @@ class Autoregressive(FillingModel, DrawnMarginals):
         noise: SequenceNoise,
     ) -> Tensor:
         y, _, u = self.inputs(batch, state)
-        h = self.beside(self.network(u, state.network)[0], u)[rows]
+        h = self.beside.read(self.network, u, state.network)[0][rows]
         log_weights = draw_seen(self.head, h, y[rows], batch.observed[rows], num_draws, noise)
         return log_weights - self.log_scale(batch)[rows]
 

@@ -254,7 +254,7 @@ class SequenceModel(StepModel):
     def embed_next(self, y: Tensor, state: ModelState) -> Tensor:
         """(B, 1, F) embedding of the scaled values (B, 1, D), none missing, of the step after a
         state with its memory."""
-        limit = self.scaler.next(state.memory).limit
+        limit = self.scaler.next_limit(state.memory)
         return self.embed(y, torch.ones_like(y, dtype=torch.bool), limit)
 
     def inputs(

@@ -174,8 +174,7 @@ class SwitchingModel(EmissionModel, DrawnMarginals, Regimes, Fillable):
         u = torch.cat([u, first], -1)
         if self.network is None or self.beside is None:
             return u, None
-        h, network = self.network(u, None if before is None else before[1])
-        return self.beside(h, u), network
+        return self.beside.read(self.network, u, None if before is None else before[1])
 
     def _transition(self, g: Tensor, u: Tensor) -> Tensor:
         """(b, T, K, K) log p(s_t | s_{t-1}, .), at least `FLOOR`; b is 1 where all sequences share

@@ -45,6 +45,8 @@ class Recurrent(CausalNetwork):
             inputs by gates that are nearly linear in them.
     """
 
+    small_state = True
+
     def __init__(
         self,
         in_dim: int,

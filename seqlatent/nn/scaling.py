@@ -211,12 +211,16 @@ class Scaler(nn.Module):
 
     def next(self, memory: Memory) -> Scaled:
         """The scaling of the next step."""
-        return self._scaled(memory, *self._loc_base(memory), memory.row >= ROW)
+        return self._scaled(memory, *self._loc_base(memory), self.next_limit(memory))
+
+    def next_limit(self, memory: Memory) -> Tensor:
+        """(B, 1, D) the size above which the scaled value of the next step is wild."""
+        return torch.where(memory.row >= ROW, math.inf, self.limit)
 
     def step(self, memory: Memory, x: Tensor) -> tuple[Scaled, Memory]:
         """`next` and `after` in one."""
         loc, base = self._loc_base(memory)
-        scaled = self._scaled(memory, loc, base, memory.row >= ROW)
+        scaled = self._scaled(memory, loc, base, self.next_limit(memory))
         return scaled, self._after(memory, x, loc, base, scaled.scale)
 
     def after(self, memory: Memory, x: Tensor) -> Memory:
@@ -286,7 +290,7 @@ class Scaler(nn.Module):
             square, counted = discounted(self._own(g, m, loc, base), self.decay)
             m = m._replace(square=shifted(square, 1).nan_to_num(0.0))
             m = m._replace(counted=shifted(counted, 1).nan_to_num(0.0))
-        scaled = self._scaled(m, loc, base)
+        scaled = self._scaled(m, loc, base, self.limit.expand_as(loc))
         last = torch.where(seen, g, m.last)[:, -1:]
         missing = g.new_full((B, max(0, self.longest - T), D), torch.nan)
         past = torch.cat([missing, g], 1)[:, max(0, T - self.longest) :][:, : self.longest]
@@ -378,13 +382,8 @@ class Scaler(nn.Module):
             scale = self._unless_free((scale.square() + least.square()).sqrt(), 1.0)
         return scale
 
-    def _scaled(
-        self, m: Memory | Before, loc: Tensor, base: Tensor, followed: Tensor | None = None
-    ) -> Scaled:
+    def _scaled(self, m: Memory | Before, loc: Tensor, base: Tensor, limit: Tensor) -> Scaled:
         scale = self._scale(m, loc, base)
-        limit = self.limit.expand_as(loc)
-        if followed is not None:
-            limit = torch.where(followed, math.inf, limit)
         return Scaled(loc, scale, past_features(self, m, loc, scale), limit)
 
     def _view(self, x: Tensor) -> Tensor:

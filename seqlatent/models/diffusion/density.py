@@ -84,8 +84,7 @@ class DenoisedBlocks(FillingModel, OdeDensity):
             )
 
     def _features(self, u: Tensor, network: object) -> tuple[Tensor, object]:
-        h, network = self.network(u, network)
-        return self.beside(h, u), network
+        return self.beside.read(self.network, u, network)
 
     def _network(self, state: ModelState) -> object:
         """The state of the network; of several steps the state has that of blocks beside it."""

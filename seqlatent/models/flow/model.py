@@ -162,8 +162,8 @@ class FlowModel(EmissionModel, DrawnMarginals, InvertibleLatents, Fillable):
         """The maps of T steps, given the (B, T, F) embedding of the step before each and what is
         known in advance."""
         u = torch.cat([last, known], -1)
-        h, network = self.network(u, network)
-        return self.head(self.beside(h, u), observed), network
+        h, network = self.beside.read(self.network, u, network)
+        return self.head(h, observed), network
 
     def _pass(
         self, given: Tensor, observed: Tensor, known: Tensor, state: ModelState, limit: Any
@@ -265,7 +265,7 @@ class FlowModel(EmissionModel, DrawnMarginals, InvertibleLatents, Fillable):
                 steps.append(x)
                 return y
 
-            after = self._walk(z, known, within, value, lambda: self.scaler.next(memory).limit)
+            after = self._walk(z, known, within, value, lambda: self.scaler.next_limit(memory))
             x = torch.cat(steps, 1)
         else:
             everything = torch.ones_like(z, dtype=torch.bool)
@@ -310,7 +310,7 @@ class FlowModel(EmissionModel, DrawnMarginals, InvertibleLatents, Fillable):
         """Only where the maps are conditioned on observations: other flows refuse gaps."""
         network, base = state.network or (None, None)
         y, _, u = self.inputs(batch, state)
-        h, seen = self.beside(self.network(u, network)[0], u), batch.observed
+        h, seen = self.beside.read(self.network, u, network)[0], batch.observed
         if self.base is None:
             log_weights = draw_seen(self.head, h[rows], y[rows], seen[rows], num_draws, noise)
         else:

@@ -361,7 +361,7 @@ class LatentModel(EmissionModel, EstimatedDensity, Fillable):
         one_step = torch.ones(len(u), dtype=torch.int64, device=u.device)
 
         def seen(flags: Tensor) -> Tensor:
-            embedding = self.embed(y, flags.expand(y.shape), self.scaler.next(state.memory).limit)
+            embedding = self.embed(y, flags.expand(y.shape), self.scaler.next_limit(state.memory))
             both = torch.cat([embedding, known], -1)
             return self.guide_network.prepare(both, embedding, one_step, context)
 
