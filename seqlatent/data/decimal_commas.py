@@ -29,11 +29,11 @@ def with_decimal_points(
         frame: of a table whose cells are not separated by commas.
         text_columns: columns that stay text.
     """
-    found = {
-        name: cells
-        for name in frame.columns
-        if name not in text_columns and (cells := _numbers(frame[name])) is not None
-    }
+    found: dict[str, pd.Series] = {}
+    for name, column in frame.items():
+        cells = None if name in text_columns else _numbers(column)
+        if cells is not None:
+            found[str(name)] = cells
     if all(cells.str.fullmatch(THOUSANDS.pattern).all() for cells in found.values()):
         return frame
     logger.info("%s: the commas of %s are decimal", path, shortened(list(found)))
