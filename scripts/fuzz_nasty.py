@@ -205,12 +205,12 @@ def main() -> int:
             if outcome == "refused":
                 refusals[f"{kind}, {name}: {word}"] += 1
             if outcome == "wrong":
-                wrong.append([seeds[0], kind, name, word])
+                wrong.append([seeds[0], len(seeds), kind, name, word])
                 print(f"{seeds[0]} {kind}, {name}: {word}", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
     rounded = {name: round(s) for name, s in sorted(seconds.items(), key=lambda x: -x[1])}
-    whole = args.together * (sum(counts.values()) // len(pairs))
+    whole = sum(len(seeds) for seeds in groups[: sum(counts.values()) // len(pairs)])
     found = {**counts, "seeds": whole, "refusals": refusals, "wrong": wrong, "seconds": rounded}
     print(json.dumps(found, indent=1))
     return 1 if wrong else 0

@@ -294,7 +294,8 @@ def show_table(out: Path) -> None:
         ):
             if row.get(key) is None:
                 continue
-            value = f"{row[key]:.2f} ({row[f'{key}_std_error']:.2f})"
+            value, error = f"{row[key]:.2f}", row.get(f"{key}_std_error")  # none in older rows
+            value += "" if error is None else f" ({error:.2f})"
             size = f"{row['parameters']:,}"
             jsb, nottingham = (value if row["set"] == s else "" for s in FILES)
             seeds = " ".join(str(s) for s in row.get("seeds", [row.get("seed")]))

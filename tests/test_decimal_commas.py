@@ -57,8 +57,8 @@ def test_a_table_is_the_one_with_points(tmp_path: Path):
 
 @pytest.mark.parametrize(
     "cells",
-    [["1,200", "3,500"], ["1,5", "x"], ["1,5", "1.5"], ["1.200,5", "2,5"]],
-    ids=["thousands", "word", "both", "thousands and decimals"],
+    [["1,200", "3,500"], ["950", "1,200"], ["1,5", "x"], ["1,5", "1.5"], ["1.200,5", "2,5"]],
+    ids=["thousands", "below and above a thousand", "word", "both", "thousands and decimals"],
 )
 def test_in_doubt_they_stay_as_they_are(tmp_path: Path, cells: list[str]):
     frame = read_table(

@@ -13,6 +13,7 @@ from seqlatent.api import RNN
 from seqlatent.data.batch import collate
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
+from seqlatent.data.sequence import Sequence
 from seqlatent.inference.protocols import Density
 from seqlatent.models.registry import MODELS, build_model
 from seqlatent.nn.forgetting import GAPS, MEAN_LENGTH, forget
@@ -37,6 +38,10 @@ def scaler_of(data: SequenceDataset, chain: str) -> Scaler:
     return Scaler(DataDescription.of(data, 12), chain, lags=(12,))
 
 
+def unread_as_missing(s: Sequence) -> np.ndarray:
+    return s.x if s.unread is None else np.where(s.unread, np.nan, s.x)
+
+
 def rngs(data: SequenceDataset, seed: int = 0) -> list[np.random.Generator]:
     return [np.random.default_rng([seed, i]) for i in range(len(data))]
 
@@ -47,9 +52,9 @@ def test_later_steps_are_scaled_as_after_a_missing_value(chain: str):
     scaler = scaler_of(data, chain)
     prepared = prepare(scaler, data.sequences)
     forgotten = forget(prepared, rngs(data), scaler)
-    gappy = [replace(s, x=np.where(s.unread, np.nan, s.x), unread=None) for s in forgotten]
+    gappy = [replace(s, x=unread_as_missing(s), unread=None) for s in forgotten]
     for s, gap, before in zip(forgotten, prepare(scaler, gappy), prepared, strict=True):
-        assert s.unread is not None and s.scaled is not None and gap.scaled is not None
+        assert s.scaled is not None and gap.scaled is not None
         assert (s.x == before.x).all(), "no value is lost"
         for mine, theirs in zip(s.scaled, gap.scaled, strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-12)
@@ -88,8 +93,9 @@ def test_labels_and_seasonal_differences_are_read_unless_they_are_hidden(chain: 
 def test_what_is_unread_is_new_in_each_epoch_and_known_by_the_step(
     window: tuple[int, int] | None,
 ):
-    data = series(6)
-    scaler = scaler_of(data, "increments")
+    data = series(6, channels=4)
+    data = replace(data, sequences=[s.slice(0, 60 - 7 * i) for i, s in enumerate(data)])
+    scaler = scaler_of(data, "running+increments")
     data = replace(data, sequences=prepare(scaler, data.sequences))
 
     def batches() -> TrainingBatches:
@@ -100,14 +106,16 @@ def test_what_is_unread_is_new_in_each_epoch_and_known_by_the_step(
     seen: list[dict[tuple[str, int], np.ndarray]] = [{}, {}]
     for step in range(steps):
         for s in first.sequences(step):
-            assert s.unread is not None
-            for place, row in zip(s.ds[s.context :], s.unread[s.context :], strict=True):
+            unread = np.zeros(s.x.shape, dtype=bool) if s.unread is None else s.unread
+            for place, row in zip(s.ds[s.context :], unread[s.context :], strict=True):
                 seen[first.epoch(step)][s.unique_id, int(place)] = row
     both = [np.stack([part[key] for key in sorted(seen[0])]) for part in seen]
     assert (both[0] != both[1]).any()
     again = batches().sequences(steps - 1)  # as after an interruption
     for mine, theirs in zip(first.sequences(steps - 1), again, strict=True):
-        np.testing.assert_array_equal(mine.unread, theirs.unread)
+        assert mine.scaled is not None and theirs.scaled is not None
+        for a, b in zip((mine.unread, *mine.scaled), (theirs.unread, *theirs.scaled), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -120,7 +128,7 @@ def test_other_steps_have_the_densities_that_they_have_after_a_gap(name: str, ch
     m = build_model(name, options, description).eval()
     assert isinstance(m, Density)
     forgotten = forget(prepare(m.scaler, data.sequences), rngs(data), m.scaler)
-    gappy = [replace(s, x=np.where(s.unread, np.nan, s.x), unread=None) for s in forgotten]
+    gappy = [replace(s, x=unread_as_missing(s), unread=None) for s in forgotten]
     with torch.no_grad():
         mine, theirs = (m.log_prob(collate(d))[0] for d in (forgotten, prepare(m.scaler, gappy)))
     unread = collate(forgotten).unread

@@ -305,6 +305,7 @@ def test_hidden_values_teach_a_model_to_read_gaps():
     after: dict[float, float] = {}
     for share in (0.0, 0.1):
         m = model("rnn", "normal", train)
+        m.gaps = "new"  # or values would be unread in both
         fit(m, train, valid, options(max_steps=600, eval_every=100, batch_size=64,
                                      learning_rate=0.01, hide=share))  # fmt: skip
         steps = score(m, test)[1]

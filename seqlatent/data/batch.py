@@ -107,7 +107,7 @@ class SequenceBatch(Summary):
             (self.lengths - start).clamp(0, width),
             (self.context - start).clamp(0, width),
             self.covariates[:, start:stop],
-            torch.cat([self.past, torch.where(self.observed, self.x, torch.nan)[:, :start]], 1),
+            torch.cat([self.past, torch.where(self.read, self.x, torch.nan)[:, :start]], 1),
             self.past_lengths + start,
             None if self.scaled is None else tuple(part[:, start:stop] for part in self.scaled),
             None if self.unread is None else self.unread[:, start:stop],

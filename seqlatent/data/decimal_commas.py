@@ -34,11 +34,14 @@ def with_decimal_points(
         cells = None if name in text_columns else _numbers(column)
         if cells is not None:
             found[str(name)] = cells
-    if all(cells.str.fullmatch(THOUSANDS.pattern).all() for cells in found.values()):
+    commas = (cells[cells.str.contains(",")] for cells in found.values())
+    if all(cells.str.fullmatch(THOUSANDS.pattern).all() for cells in commas):
         return frame
     logger.info("%s: the commas of %s are decimal", path, shortened(list(found)))
-    numbers = {name: cells.str.replace(",", ".").astype(float) for name, cells in found.items()}
-    return frame.assign(**{name: n.reindex(frame.index) for name, n in numbers.items()})
+    frame = frame.copy(deep=False)
+    for name, cells in found.items():
+        frame[name] = cells.str.replace(",", ".").astype(float).reindex(frame.index)
+    return frame
 
 
 def _numbers(column: pd.Series) -> pd.Series | None:

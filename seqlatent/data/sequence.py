@@ -139,7 +139,7 @@ class Sequence(Summary):
         """(P + start, D) the series' values before one of the steps, as networks read them; a view
         where it can be."""
         x = self.x[:start]
-        if self.unread is not None:
+        if self.unread is not None and self.scaled is None:  # else nobody reads them
             x = np.where(self.unread[:start], np.nan, x)
         if self.past is None:
             return x if start else None

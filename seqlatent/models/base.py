@@ -94,8 +94,8 @@ class SequenceModel(StepModel):
             held-out data choose between the parameters and an average.
         reads_past: whether training needs the values before a window themselves, not only how they
             scale it.
-        learns_gaps: whether it has to learn what follows a missing value, so that networks read
-            some values as missing in training.
+        gaps: what follows a missing value is `learnt`, from values that networks read as missing in
+            training; or `known` without; or `new` where the training data have none.
         embedding_dim: F, the size of an embedded step.
         num_known: C + E, features of a step's covariates and of the past.
         input_dim: F + C + E, the size of a network's input for one step.
@@ -108,7 +108,7 @@ class SequenceModel(StepModel):
     learning_rate: ClassVar[float] = 3e-3
     average: ClassVar[float | None] = None
     reads_past: ClassVar[bool] = False
-    learns_gaps: ClassVar[bool] = True
+    gaps: str = "learnt"
     options: Any
     parts: "tuple[SequenceModel, ...]" = ()
 

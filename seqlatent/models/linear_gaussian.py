@@ -71,7 +71,7 @@ class LinearGaussianModel(EmissionModel, ExactDensity, ExactPosterior):
     family, Options = "linear-gaussian", LinearGaussianOptions
     trained_by = "maximum likelihood, by the Kalman filter"
     learning_rate = 0.03  # few parameters, whose gradients have little noise
-    learns_gaps = False  # what follows a missing value is known
+    gaps = "known"
     options: LinearGaussianOptions
 
     def __init__(self, options: LinearGaussianOptions, description: DataDescription):

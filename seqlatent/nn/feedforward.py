@@ -41,7 +41,11 @@ class Beside(nn.Module):
     def forward(self, h: Tensor, u: Tensor) -> Tensor:
         """(B, T, n) and (B, T, m) -> (B, T, out_dim)."""
         seen = torch.cat([h, u], -1)
-        return seen if self.hidden is None else torch.cat([seen, F.silu(self.hidden(seen))], -1)
+        return seen if self.hidden is None else in_parts(self._bend, seen, None)[0]
+
+    def _bend(self, seen: Tensor, _: State) -> tuple[Tensor, State]:
+        assert self.hidden is not None
+        return torch.cat([seen, F.silu(self.hidden(seen))], -1), None
 
     def read(self, network: CausalNetwork, u: Tensor, state: State) -> tuple[Tensor, State]:
         """Read T more steps: (B, T, m) inputs and the network's state or None -> (B, T, out_dim)

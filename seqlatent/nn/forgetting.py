@@ -21,14 +21,14 @@ def forget(
     hide: float = 0.0,
 ) -> tuple[Series, ...]:
     """Sequences of which networks read a few values as missing, as they will read wild ones, and
-    gaps in data to come.
+    gaps in data to come. (Regimes and blocks of a diffusion still learn of these values.)
 
     What comes after such a value is scaled and described as after a missing one: a network that has
     always seen the level of a series with all of its values is lost where one is missing. The
     values keep their densities: nothing is lost of them, unless they are hidden.
 
-    With a chain by the season a gap is met twice, the second time where nothing else tells of it.
-    Such data are read as they are: with gaps, forecasts of m4_hourly before the test were worse.
+    Seasonal differences meet a gap again one season later, where no flag tells of it. Such data are
+    read as they are: with gaps, forecasts of m4_hourly before the test were worse.
 
     Args:
         sequences: with their scaling, if it has been computed, which is then computed anew.
@@ -45,7 +45,7 @@ def forget(
         unread = _gaps(s.x.shape, gaps, rng) & can_be_wild
         unread[:1] = False
         x = np.where(rng.random(s.x.shape) < hide, np.nan, s.x) if hide else s.x
-        changed.append(replace(s, x=x, unread=unread))
+        changed.append(replace(s, x=x, unread=unread if unread.any() else None))
     if all(s.scaled is not None for s in sequences):
         return prepare(scaler, changed)
     return tuple(changed)

@@ -59,10 +59,11 @@ def check_data(
 
 def _has_new_gaps(model: SequenceModel, data: SequenceDataset) -> bool:
     """Whether values are missing in channels of which training always read all."""
-    always_read = ~learns_of(model.scaler)
-    if not model.learns_gaps:
-        always_read = np.full_like(always_read, model.reads_past)
-    return any(np.isnan(s.x[:, always_read]).any() for s in data)
+    new = np.zeros(data.num_channels, dtype=bool)
+    for part in model.parts or (model,):
+        if part.gaps != "known":
+            new |= ~learns_of(part.scaler) | (part.gaps == "new")
+    return any(np.isnan(s.x[:, new]).any() for s in data)
 
 
 def check_values(model: SequenceModel, data: SequenceDataset) -> None:

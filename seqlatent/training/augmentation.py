@@ -60,7 +60,7 @@ def check_augmentation(model: SequenceModel, options: TrainingOptions) -> None:
 
 def changing(model: SequenceModel, options: TrainingOptions) -> Change | None:
     """What changes the sequences of training before they are batches; None if nothing does."""
-    gaps = GAPS if model.learns_gaps else 0.0
+    gaps = GAPS if model.gaps == "learnt" else 0.0
     if not gaps and not options.hide:
         return None
     return partial(forget, scaler=model.scaler, gaps=gaps, hide=options.hide)

@@ -96,10 +96,11 @@ class TrainingBatches:
             self._changed = (epoch, {})
         known = self._changed[1]
         new = sorted({i for i, *_ in pieces} - set(known))
-        if new:
-            rngs = [np.random.default_rng([self.seed, epoch, 1, i]) for i in new]
-            changed = self._change([self.data.sequences[i] for i in new], rngs)
-            known.update(zip(new, changed, strict=True))
+        # Of windows one by one: which of them are new depends on where a fit has resumed.
+        for some in [new] if self.window is None else [[i] for i in new]:
+            rngs = [np.random.default_rng([self.seed, epoch, 1, i]) for i in some]
+            changed = self._change([self.data.sequences[i] for i in some], rngs)
+            known.update(zip(some, changed, strict=True))
         return [_cut(known[i], *cut) for i, *cut in pieces]
 
     def _pieces(self, step: int) -> list[Piece]:

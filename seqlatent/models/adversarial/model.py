@@ -83,7 +83,7 @@ class AdversarialModel(SequenceModel, OwnTraining, OwnSelection):
     Options: ClassVar[Any] = AdversarialOptions
     score_name = "energy_score"
     learning_rate, average, reads_past = 2e-3, 0.99, True
-    learns_gaps = False  # the values themselves are what its critic sees
+    gaps = "new"  # the values themselves are what its critic sees
     betas: ClassVar[tuple[float, float]] = (0.5, 0.9)
     options: AdversarialOptions
     judged: Tensor

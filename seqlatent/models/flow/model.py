@@ -103,10 +103,10 @@ class FlowModel(EmissionModel, DrawnMarginals, InvertibleLatents, Fillable):
         width = self.network.out_dim
         self.beside = Beside(width + self.input_dim, width if options.hidden_head else 0)
         self.head = self.build_head(self.beside.out_dim)
-        autoregressive = options.base == "autoregressive"
-        self.base = (
-            AutoregressiveBase(self.latent_dim, options.hidden_dim) if autoregressive else None
-        )
+        own = options.base == "autoregressive"
+        self.base = AutoregressiveBase(self.latent_dim, options.hidden_dim) if own else None
+        if own or not self.in_parallel:  # what reads latents reads those of all values
+            self.gaps = "new"
 
     @classmethod
     def unused_options(cls, options: FlowOptions) -> dict[str, str]:
