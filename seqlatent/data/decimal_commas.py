@@ -34,8 +34,8 @@ def with_decimal_points(
         cells = None if name in text_columns else _numbers(column)
         if cells is not None:
             found[str(name)] = cells
-    commas = (cells[cells.str.contains(",")] for cells in found.values())
-    if all(cells.str.fullmatch(THOUSANDS.pattern).all() for cells in commas):
+    grouped = rf"[^,]*|{THOUSANDS.pattern}"  # numbers below a thousand have no comma
+    if all(cells.str.fullmatch(grouped).all() for cells in found.values()):
         return frame
     logger.info("%s: the commas of %s are decimal", path, shortened(list(found)))
     frame = frame.copy(deep=False)
