@@ -37,7 +37,7 @@ def forget(
         gaps: share of the values that begin a gap.
         hide: share of the values that become missing, and have no density either.
     """
-    can_be_wild = learns_of(scaler)
+    can_be_wild = learnt_channels(scaler)
     if not (gaps and can_be_wild.any()) and not hide:
         return tuple(sequences)
     changed = []
@@ -51,7 +51,7 @@ def forget(
     return tuple(changed)
 
 
-def learns_of(scaler: Scaler) -> np.ndarray:
+def learnt_channels(scaler: Scaler) -> np.ndarray:
     """(D,) bool: the channels of which a network learns to read gaps."""
     return scaler.limit.isfinite().cpu().numpy() & ("seasonal" not in scaler.words)
 

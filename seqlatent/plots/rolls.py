@@ -23,7 +23,12 @@ NUM_NAMES, NUM_TIMES = 8, 5  # written beside a roll and below it, at the most
 
 
 def draw_roll(
-    ax: "Axes", x: np.ndarray, ds: np.ndarray, names: Sequence[str], limits: np.ndarray
+    ax: "Axes",
+    x: np.ndarray,
+    ds: np.ndarray,
+    names: Sequence[str],
+    limits: np.ndarray,
+    num_times: int = NUM_TIMES,
 ) -> None:
     """Draw (T, D) values at (T,) steps: light where a channel is lowest, dark where it is highest,
     blank where it is missing.
@@ -31,6 +36,7 @@ def draw_roll(
     Args:
         limits: (2, D) the lowest and highest value of each channel. Channels at the edges of the
             roll that never change, such as keys that nobody touches, are left out.
+        num_times: steps that are written below it, at the most.
     """
     low, high = limits
     moving = np.flatnonzero(high > low)
@@ -44,7 +50,7 @@ def draw_roll(
     ax.grid(False)
     named = np.unique(np.linspace(0, len(rows) - 1, NUM_NAMES).round().astype(int))
     ax.set_yticks(named, [names[int(rows[i])] for i in named], fontsize=7)
-    label_steps(ax, ds, NUM_TIMES)
+    label_steps(ax, ds, num_times)
 
 
 def label_steps(ax: "Axes", ds: np.ndarray, most: int) -> None:

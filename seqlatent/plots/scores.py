@@ -79,7 +79,7 @@ def plot_scores(
         if stacked is not None:
             _band(ax, stacked)
         if limits is not None:
-            draw_roll(ax, s.x, s.ds, data.targets, limits)
+            draw_roll(ax, s.x, s.ds, data.targets, limits, NUM_TIMES)
             mark_steps(ax, places, dots)
         else:
             for d, target in enumerate(data.targets):
@@ -91,7 +91,7 @@ def plot_scores(
         )
         if stacked is not None:
             _against_alike(axes[row + 1, column], s, stacked, places, dots)
-        for panel in axes[row : row + detail, column]:
+        for panel in axes[row : row + detail, column] if limits is None else ():
             label_steps(panel, s.ds, NUM_TIMES)
     for i in range(len(unusual), 3 * ((rows - 1) // detail)):
         for k in range(detail):

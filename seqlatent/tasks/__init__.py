@@ -59,9 +59,9 @@ A score is log p(x_{1:T}) of a sequence, in nats.
   values are left out. The other sequences in the data do not change a sequence's score. In
   training, networks read some real values as missing, whole gaps of them, and so learn what follows
   a gap. Counts, labels, unscaled values, and values less the one a season ago they always read,
-  and so do `gan`, `wgan` and flows given their own latents: where such data have missing values and
-  the training data had none, there is a warning, and with `hide=0.05` in training a model learns to
-  read them.
+  and so do `gan`, `wgan` and flows with an autoregressive base: where such data have missing values
+  and the training data had none, there is a warning, and with `hide=0.05` in training a model
+  learns to read them.
 - *Scaling*: real values are scaled by a chain of maps, one or more words joined by `+`: on a
   logarithmic scale (`log`), by the mean and spread of the series' own past (`running`), less the
   value before (`increments`) or the one a season ago (`seasonal`), or by the training data alone

@@ -16,7 +16,7 @@ from seqlatent.distributions.emission import EMISSIONS
 from seqlatent.errors import InputError
 from seqlatent.models.base import SequenceModel
 from seqlatent.models.emission_model import EmissionModel
-from seqlatent.nn.forgetting import learns_of
+from seqlatent.nn.forgetting import learnt_channels
 from seqlatent.nn.prepared import prepare
 
 logger = logging.getLogger("seqlatent")
@@ -62,7 +62,7 @@ def _has_new_gaps(model: SequenceModel, data: SequenceDataset) -> bool:
     new = np.zeros(data.num_channels, dtype=bool)
     for part in model.parts or (model,):
         if part.gaps != "known":
-            new |= ~learns_of(part.scaler) | (part.gaps == "new")
+            new |= ~learnt_channels(part.scaler) | (part.gaps == "new")
     return any(np.isnan(s.x[:, new]).any() for s in data)
 
 

@@ -16,7 +16,9 @@ A batch has a sixteenth of the sequences, at least 8 and at most 64 (`batch_size
 cut into windows, each conditioned on the steps before it.
 
 Augmentation is random and off by default: `shift_channels` transposes piano rolls, `noise` adds
-noise to values, `hide` removes values, and `dropout` and `input_dropout` drop features.
+noise to values, `hide` removes values, and `dropout` and `input_dropout` drop features. Always on
+are gaps: networks read some real values as missing, and so learn what follows a gap
+(`seqlatent.nn.forgetting`).
 
 An interrupted fit resumes with `resume` and ends as if it had not been interrupted, bit for bit if
 the budget is in steps. On a busy machine, one thread is often faster than several.

@@ -91,7 +91,8 @@ class TrainingBatches:
     def _read(self, pieces: list[Piece], epoch: int) -> list[Sequence]:
         if self._change is None:
             return [_cut(self.data.sequences[i], *cut) for i, *cut in pieces]
-        # Windows of a series are cut from the same one for an epoch; memory permitting, it is kept.
+        # All windows of an epoch are cut from the same changed series, which is kept if it is in
+        # memory anyway; whole sequences come once.
         if self.window is None or self.data.lazy or self._changed[0] != epoch:
             self._changed = (epoch, {})
         known = self._changed[1]
