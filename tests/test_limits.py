@@ -265,3 +265,44 @@ def test_a_young_series_beyond_the_training_data_moves_by_its_own_size():
     top, _ = scaler.inverse(torch.full((1, 1, 1), 1e9), memory, bounded=True)
     widest = widening(len(x)) * (x.max(1) - x.min(1)).max() / x.max()
     assert 1 + widest <= float(top / far) < 2 * (1 + widest)
+
+
+# -- values that stop at one ----------------------------------------------------------------------
+
+
+def rain(num: int = 20, length: int = 50) -> np.ndarray:
+    """(N, T, 2): amounts of rain, half of them 0, and shares of light, many of them 100 %."""
+    rng = np.random.default_rng(0)
+    amount = np.maximum(0.0, rng.normal(size=(num, length))) * 3.7
+    light = np.minimum(100.0, 90 + 10 * rng.normal(size=(num, length)))
+    return np.stack([amount, light], -1)
+
+
+@pytest.mark.parametrize("chain", ["global", "running+increments", "log+running+increments"])
+def test_paths_stop_where_the_data_stop(chain: str):
+    x = rain()
+    data = SequenceDataset.from_arrays(x)
+    m = model("rnn", data=data, scaling=chain, emission="normal")
+    for h in (data, SequenceDataset.from_arrays(x[:2, :1])):
+        paths = forecast(m, h, 5, num_samples=50).samples
+        assert paths[..., 0].min() == 0 and (paths[..., 0] == 0).mean() > 0.1
+        assert paths[..., 1].max() == pytest.approx(100, rel=1e-12)
+        assert paths[..., 0].max() > 1 and paths[..., 1].min() < 90
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [
+        (rain()[..., 0], True, False),
+        (rain()[..., 1], False, True),
+        (np.round(stationary(np.random.default_rng(0), 20), 1), False, False),  # on a grid
+        (np.round(stationary(np.random.default_rng(0), 20)), False, False),
+        (stationary(np.random.default_rng(0), 20), False, False),
+        (np.tile([0.0, 1.0, 1.0, 1.0], (5, 10)), False, False),  # labels
+        (np.where(np.arange(100) < 9, 0.0, np.arange(100))[None], False, False),  # too few
+        (np.where(np.arange(100) < 11, 0.0, np.arange(100))[None], True, False),
+    ],
+)
+def test_where_data_stop(values: np.ndarray, low: bool, high: bool):
+    (found,) = DataDescription.of(SequenceDataset.from_arrays(values), 1).channels
+    assert (found.stops_low, found.stops_high) == (low, high)

@@ -35,6 +35,8 @@ class ChannelDescription:
         minimum, maximum: their range.
         low, high: the range of those that are not wild (`seqlatent.data.wild`); loc, scale,
             resolution, offset and the spreads are of these too.
+        stops_low, stops_high: whether values stop at the minimum and at the maximum: many of them
+            are exactly that, as days without rain have 0 (`_stops`).
         resolution: spacing of the grid on which they were recorded; 0 if there is none.
         integer: whether all are whole numbers.
         num_observed, num_missing: how many values there are and how many are missing.
@@ -57,6 +59,8 @@ class ChannelDescription:
     offset: float = 1.0
     low: float = 0.0
     high: float = 1.0
+    stops_low: bool = False
+    stops_high: bool = False
 
 
 @dataclass(frozen=True)
@@ -303,7 +307,21 @@ def _describe(
         offset=offset,
         low=float(seen.min()),
         high=float(seen.max()),
+        stops_low=_stops(everything),
+        stops_high=_stops(-everything),
     )
+
+
+def _stops(values: np.ndarray) -> bool:
+    """Whether values stop at their lowest one: it is 1 % of them or more, ten at least, and more
+    than twice as many as are next to it. (In the tail of rounded values fewer are lower.)"""
+    lowest = values.min()
+    above = values[values > lowest]
+    if len(np.unique(above[:1000])) < 2:
+        return False  # two or three values are labels, or rare exceptions
+    here = len(values) - len(above)
+    near = int((above == above.min()).sum())
+    return here >= max(10, 0.01 * len(values)) and here > 2 * near
 
 
 def resolution(values: np.ndarray) -> float:

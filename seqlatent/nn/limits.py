@@ -25,18 +25,24 @@ A path keeps within both, the room and what training knows. Where it goes on fro
 ends on the scale of g are the share min(1, age / L) of the way from there to those of the room
 alone: with as many steps as training series had, a series is known by its own past.
 
-What it costs: where a model is right, values beyond the limits, which are brought back to them. Of
-paths as long as the series were (100 steps) these are fewer than one in 10,000 of stationary
-series, trends, exponential growth on a logarithmic scale and normal random walks, and about two in
-1,000 of a single walk with Student-t increments of 3 degrees of freedom (`tests/test_limits.py`).
+Where many training values are exactly the lowest or the highest one, such as days without rain, the
+data stop there (`DataDescription`), and so do paths: what is drawn beyond becomes that value, as if
+the model's distribution were censored.
+
+What else it costs: where a model is right, values beyond the limits, which are brought back to
+them. Of paths as long as the series were (100 steps) these are fewer than one in 10,000 of
+stationary series, trends, exponential growth on a logarithmic scale and normal random walks, and
+about two in 1,000 of a single walk with Student-t increments of 3 degrees of freedom
+(`tests/test_limits.py`).
 """
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from seqlatent.data.description import DataDescription
+from seqlatent.data.description import ChannelDescription, DataDescription
 from seqlatent.data.spread import Spread
 from seqlatent.nn.memory import Memory
 
@@ -59,6 +65,7 @@ class Limits(nn.Module):
     reach: Tensor
     widest: Tensor
     greatest: Tensor
+    ends: Tensor
 
     def __init__(
         self,
@@ -83,6 +90,8 @@ class Limits(nn.Module):
         greatest = torch.maximum(low.abs(), high.abs())
         greatest = torch.where(greatest > 0, greatest, 1.0)
         own = torch.tensor([c.spread.own_range for c in channels], dtype=low.dtype)
+        ends = torch.tensor([_ends(c) for c in channels], dtype=low.dtype)
+        self.register_buffer("ends", to_scale(ends.T), persistent=False)
         self.register_buffer("greatest", greatest, persistent=False)
         self.register_buffer("widest", factor * own / greatest, persistent=False)
         steps = max(c.num_observed + c.num_missing for c in channels)
@@ -122,7 +131,15 @@ class Limits(nn.Module):
         """(B, 1, D) values of the next step on the scale of g, those beyond the limits brought back
         to them."""
         room = memory.room * (memory.age / self.usual_age).clamp(min=1.0).sqrt()
-        return torch.minimum(torch.maximum(g, memory.centre - room), memory.centre + room)
+        low = torch.maximum(memory.centre - room, self.ends[0])
+        high = torch.minimum(memory.centre + room, self.ends[1])
+        return torch.minimum(torch.maximum(g, low), high)
+
+
+def _ends(channel: ChannelDescription) -> tuple[float, float]:
+    """Where values stop, in data units; infinite where they do not."""
+    low = channel.minimum if channel.stops_low else -math.inf
+    return low, channel.maximum if channel.stops_high else math.inf
 
 
 def widening(num_series: int) -> float:
