@@ -16,13 +16,14 @@ from seqlatent.data.description import DataDescription
 from seqlatent.data.sequence import Sequence
 from seqlatent.inference.protocols import Density
 from seqlatent.models.registry import MODELS, build_model
-from seqlatent.nn.forgetting import GAPS, MEAN_LENGTH, forget
+from seqlatent.nn.forgetting import GAPS, LONGER, SINGLE, forget
 from seqlatent.nn.prepared import prepare
 from seqlatent.nn.scaling import Scaler
 from seqlatent.options import make
 from seqlatent.training.batches import TrainingBatches
 
 EXACT = ("rnn", "cnn", "transformer", "flow")
+MEAN_LENGTH = SINGLE + (1 - SINGLE) * LONGER
 CHAINS = ("global", "running", "increments", "log+running+increments")
 
 

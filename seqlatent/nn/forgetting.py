@@ -9,8 +9,9 @@ from seqlatent.data.sequence import Sequence as Series
 from seqlatent.nn.prepared import prepare
 from seqlatent.nn.scaling import Scaler
 
-GAPS = 0.015  # of the values begin a gap: enough for networks to learn what to do after one
-MEAN_LENGTH = 3.0  # steps of a gap, on average
+GAPS = 0.03  # of the values begin a gap: enough for networks to learn what to do after one
+SINGLE = 2 / 3  # of the gaps are of one step, as wild values are
+LONGER = 4.0  # steps of the others, on average
 
 
 def forget(
@@ -57,12 +58,15 @@ def learnt_channels(scaler: Scaler) -> np.ndarray:
 
 
 def _gaps(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> np.ndarray:
-    """(T, D) bool: gaps, half of them in one channel and half in all, of geometric length."""
+    """(T, D) bool: gaps, half of them in one channel and half in all, of one step or of geometric
+    length."""
     steps, channels = shape
     inside = np.zeros(shape, dtype=bool)
     for width in (1, channels):
         begins, places = np.nonzero(rng.random((steps, width)) < share / 2)
-        ends = np.minimum(begins + rng.geometric(1 / MEAN_LENGTH, len(begins)), steps)
+        longer = rng.random(len(begins)) >= SINGLE
+        lengths = np.where(longer, rng.geometric(1 / LONGER, len(begins)), 1)
+        ends = np.minimum(begins + lengths, steps)
         change = np.zeros((steps + 1, width), dtype=np.int64)
         np.add.at(change, (begins, places), 1)
         np.add.at(change, (ends, places), -1)
