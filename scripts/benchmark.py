@@ -4,7 +4,7 @@
     scripts/benchmark flow [--threads 1] [--quick]
     scripts/benchmark heads [--threads 1] [--quick]
     scripts/benchmark networks --threads 1 [--tables times nats] [--seconds 30]
-    scripts/benchmark seeds [--num-seeds 10] [--steps 300]
+    scripts/benchmark seeds [--num-seeds 10] [--steps 300] [--models all --minutes 2]
     scripts/benchmark regret --process switching-ar --models rnn latent:emission=normal --minutes 2
     scripts/benchmark regret-table --threads 1 [--tables models maps]
     scripts/benchmark states --threads 1 [--process pendulum] [--models latent dmm]
@@ -27,8 +27,8 @@ sampling beside its density.
 `networks` times causal networks beside a GRU, and fits models that differ in the network alone for
 the same processor time: held-out nats per step.
 
-`seeds` fits the latent-variable presets to bundled data from many seeds, and counts the fits that
-break down or collapse.
+`seeds` fits models to bundled data from many seeds, samples and forecasts by them, and counts what
+fails, latents that collapse and false sentences of `inspect`.
 
 `regret` fits models to simulated processes whose log-likelihood is known, and prints how many nats
 per step each stays below the truth on fresh sequences; zero is perfect. `--steps` gives all models
@@ -103,11 +103,14 @@ def main() -> int:
     )
     networks.add_argument("--seconds", type=float, default=30.0, help="of each fit, processor time")
     networks.add_argument("--seeds", nargs="+", type=int, default=[0, 1], help="of the fits")
-    seeds = commands.add_parser("seeds", help="fits from many seeds: which break down or collapse")
+    seeds = commands.add_parser("seeds", help="fits from many seeds: which fail or collapse")
     seeds.add_argument("--data", nargs="+", default=["elnino", "macrodata", "sunspots"])
     seeds.add_argument("--models", nargs="+", default=["latent", "vrnn", "srnn", "dmm"])
     seeds.add_argument("--num-seeds", type=int, default=10)
     seeds.add_argument("--steps", type=int, default=300, help="of each fit")
+    seeds.add_argument(
+        "--minutes", type=float, help="of each fit, processor time, in place of steps"
+    )
     states = commands.add_parser("states", help="hidden states recovered by the latents")
     states.add_argument(
         "--process", nargs="+", default=STATE_PROCESSES, help=", ".join(STATE_PROCESSES)
