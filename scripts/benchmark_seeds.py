@@ -74,7 +74,7 @@ def run_seeds(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def fit_once(
-    family: str, data: SequenceDataset, seed: int, budget: dict[str, float]
+    family: str, data: SequenceDataset, seed: int, budget: dict[str, Any]
 ) -> dict[str, Any]:
     """What a fit, its samples and its forecasts come to."""
     found: dict[str, Any] = {"error": None, "warnings": []}
