@@ -93,6 +93,7 @@ def more_particles(num_particles: int, error: float, target: float) -> int:
 
 
 MAX_PADDED_STEPS = 16_384  # particles x sequences x steps x channels in memory at once
+MAX_MOVED = 4_096  # particles of filters that move together: they fit in a processor's cache
 
 
 class SequenceScore(NamedTuple):
@@ -163,7 +164,11 @@ def score_sequences(
     chosen = "" if computed else choose_estimator(model, estimator)
     try:
         with torch.no_grad():
-            for part in _batches(data, max(1, num_draws) if computed else num_particles, chosen):
+            if chosen == "smc":
+                parts = _batches(data, 1, num_filters * num_particles)
+            else:
+                parts = _batches(data, max(1, num_draws) if computed else num_particles)
+            for part in parts:
                 sequences = [data.sequences[i] for i in part]
                 if computed:
                     scores = _computed(model, sequences, num_draws, seed)
@@ -185,15 +190,20 @@ def score_sequences(
         model.train(training)
 
 
-def _batches(data: SequenceDataset, num_particles: int, estimator: str) -> Iterator[list[int]]:
-    """Indices of sequences of similar length that fit in memory together."""
-    width = num_particles * data.num_channels
+def _batches(data: SequenceDataset, num_at_once: int, num_moved: int = 1) -> Iterator[list[int]]:
+    """Indices of sequences of similar length that fit in memory together.
+
+    Args:
+        data: the sequences.
+        num_at_once: particles or draws of a sequence that are in memory at all of its steps.
+        num_moved: particles of its filters, which are in memory one step after another. A step
+            costs about the same for a few particles as for hundreds.
+    """
+    width = num_at_once * data.num_channels
     part: list[int] = []
     for i in np.argsort(data.lengths, kind="stable"):
-        steps = min(len(data.sequences[i]), CHUNK)
-        if estimator == "smc":  # has the particles of few steps in memory at once
-            steps = min(steps, 1 + CHUNK // num_particles)
-        if part and (len(part) + 1) * steps * width > MAX_PADDED_STEPS:
+        size, steps = len(part) + 1, min(len(data.sequences[i]), CHUNK)
+        if part and (size * steps * width > MAX_PADDED_STEPS or size * num_moved > MAX_MOVED):
             yield part
             part = []
         part.append(int(i))
