@@ -10,7 +10,8 @@ from cases import dataset, model
 import seqlatent as sl
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.data.description import DataDescription
-from seqlatent.inference.likelihood import mean_log_prob
+from seqlatent.inference import likelihood
+from seqlatent.inference.likelihood import mean_log_prob, score_sequences
 from seqlatent.tasks.scoring import score
 
 
@@ -114,3 +115,26 @@ def test_the_mean_is_flat_over_steps():
     scores, steps = score(m, mixed)
     assert mean_log_prob(m, mixed, 1) == pytest.approx(steps["log_prob"].mean(), abs=1e-6)
     assert abs(steps["log_prob"].mean() - scores["nats_per_step"].mean()) > 1e-3
+
+
+def test_filters_of_many_sequences_move_together(monkeypatch: pytest.MonkeyPatch):
+    """Each step of a filter costs about the same for a few particles as for hundreds: held-out
+    sequences of several channels are not filtered by twos and threes."""
+    estimate, sizes = likelihood.estimate, []
+
+    def counted(model, batch, *args, **options):
+        sizes.append(len(batch.x))
+        return estimate(model, batch, *args, **options)
+
+    monkeypatch.setattr(likelihood, "estimate", counted)
+    data = dataset(channels=6, num=27, steps=102)
+    m = model("latent", data=data)
+    together = {s.place: s.log_prob for s in score_sequences(m, data, 8, num_filters=1)}
+    assert max(sizes) >= 26
+    for i, s in enumerate(data.sequences[:2]):
+        alone = next(score_sequences(m, SequenceDataset((s,), data.targets), 8, num_filters=1))
+        np.testing.assert_allclose(together[i], alone.log_prob, rtol=0, atol=1e-3)
+    sizes.clear()
+    few = SequenceDataset(tuple(s.slice(0, 3) for s in data.sequences), data.targets)
+    list(score_sequences(m, few, 64, num_filters=6))  # 384 particles each, 6,144 at most together
+    assert sizes == [16, 11]

@@ -93,7 +93,7 @@ def more_particles(num_particles: int, error: float, target: float) -> int:
 
 
 MAX_PADDED_STEPS = 16_384  # particles x sequences x steps x channels in memory at once
-MAX_MOVED = 4_096  # particles of filters that move together: they fit in a processor's cache
+MAX_MOVED = 6_144  # particles of filters that move together: many more outgrow the caches
 
 
 class SequenceScore(NamedTuple):
