@@ -33,6 +33,7 @@ from seqlatent.models.latent.diagnostics import (
     quick_losses,
 )
 from seqlatent.models.latent.model import LatentModel
+from seqlatent.tasks.prepare import check_data
 from seqlatent.tasks.probing import replaced
 from seqlatent.training.clock import processor_time
 
@@ -133,6 +134,7 @@ def draw(model: Model, data: SequenceDataset, seed: int) -> dict[str, str]:
 def latents_of(module: LatentModel, data: SequenceDataset, told: list[str]) -> dict[str, Any]:
     """How much the latents matter, whether it was warned that they do not, and how many
     sentences of an inspection others show to be false."""
+    data = check_data(module, data)  # with the phases of the calendar
     batch = collate(data.sequences[:SEQUENCES]).steps(0, STEPS)
     said, *others = [replaced(module, [batch], seed)[1] for seed in range(1 + REFEREES)]
     loss = np.mean([o.each for o in others], 0)
