@@ -12,10 +12,10 @@ against the one that sees what it sees. A recovery of 1 equals these, 0 is a con
                base the share of the most frequent regime
 
 A model with regimes of its own is also judged by these, renamed (`own`). The table's `share` is the
-recovery by the best of the probes and the model's own regimes. Beside it stand nats per step on the
-fresh sequences, and how far they are below the truth; where the truth is scored by particles
-(`truth_kind`), that is known but for their error. Every fit has the same budget in processor time
-of one thread.
+recovery by the best of the probes and the model's own regimes. Beside it, and of models without
+latents alone, stand nats per step on the fresh sequences, and how far they are below the truth;
+where the truth is scored by particles (`truth_kind`), that is known but for their error. Every fit
+has the same budget in processor time of one thread.
 """
 
 import argparse
@@ -111,7 +111,8 @@ def run_states(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def measure(truth: Truth, entry: str, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Fit a model and compare its latents with the states: a row for each posterior."""
+    """Fit a model and compare its latents with the states: a row for each posterior, and one of a
+    model without latents."""
     family, options, training = parse_model(entry)
     say(f"{truth.name}: fitting {entry} for {args.seconds:g} s, seed {args.seed}")
     model = CLASSES[family](**options)
@@ -134,7 +135,9 @@ def measure(truth: Truth, entry: str, args: argparse.Namespace) -> Iterator[dict
         "seconds": model.result.seconds,
         "steps": model.result.steps,
     }
+    nothing = {"posterior": "none", "states": []}
     for posterior, train, test, seconds in encoded(model, truth, args):
+        nothing = None
         of_oracle = truth.scores[seen(model, posterior)]
         row = {**fitted, "posterior": posterior, "encode_seconds": seconds}
         row["states"] = list(truth.process.state_names)
@@ -143,6 +146,8 @@ def measure(truth: Truth, entry: str, args: argparse.Namespace) -> Iterator[dict
             row[probe] = truth.probed(train, test, degree)
         row["own"] = truth.own(train, test)
         yield row
+    if nothing:
+        yield fitted | nothing
 
 
 def encoded(
@@ -190,14 +195,16 @@ def print_table(rows: list[dict[str, Any]]) -> None:
               "share", "nats/step", "kind", "regret", "s.e.", "seconds", "steps"]  # fmt: skip
     lines = []
     for r in rows:
+        fit = [f"{r['log_prob']:.4f}", r["kind"], f"{r['regret']:.4f}", f"{r['std_error']:.4f}",
+               f"{r['seconds']:.0f}", str(r["steps"])]  # fmt: skip
+        if not r["states"]:
+            lines.append([r["process"], r["model"], *[""] * 7, *fit])
         for i, state in enumerate(r["states"]):
             own = "" if r["own"] is None else f"{r['own'][i]:.3f}"
             best = max(r[key][i] for key in (*PROBES, "own") if r[key] is not None)
             lines.append(
                 [r["process"], r["model"], r["posterior"], state, f"{r['oracle'][i]:.3f}",
                  f"{r['linear'][i]:.3f}", f"{r['quadratic'][i]:.3f}", own,
-                 f"{best / r['oracle'][i]:.2f}", f"{r['log_prob']:.4f}", r["kind"],
-                 f"{r['regret']:.4f}", f"{r['std_error']:.4f}", f"{r['seconds']:.0f}",
-                 str(r["steps"])]
+                 f"{best / r['oracle'][i]:.2f}", *fit]
             )  # fmt: skip
     show(header, lines)
