@@ -80,7 +80,7 @@ def warn(module: SequenceModel, data: SequenceDataset) -> None:
             )
             reason = collapse_warning(module, losses)
             if reason:
-                logger.warning("%s", reason)
+                logger.warning("on held-out data, %s", reason)
 
 
 def _warn_of_failure(module: AdversarialModel, data: SequenceDataset) -> None:
