@@ -67,6 +67,9 @@ def test_each_way_to_place_values_has_its_finalist():
     assert finalists(tried(**{"global": 5.0, "increments": 4.6, "running": 4.99})) == [
         "global", "increments", "running"
     ]  # fmt: skip
+    # The simplest of all before others that are close.
+    close = {"increments": 1.0, "running": 0.98, "running_increments": 0.99}
+    assert finalists(tried(**{"global": 0.96}, **close)) == ["global", "increments", "running"]
 
 
 @pytest.mark.slow
