@@ -29,6 +29,7 @@ from seqlatent.models.latent.diagnostics import (
     LEAST,
     UNCLEAR,
     is_felt,
+    is_idle,
     prior_kl,
     quick_losses,
 )
@@ -140,7 +141,9 @@ def latents_of(module: LatentModel, data: SequenceDataset, told: list[str]) -> d
     loss = np.mean([o.each for o in others], 0)
     error = np.sqrt(np.mean([o.each_error**2 for o in others], 0) / REFEREES)
     used = is_felt(said.each, said.each_error).any(1)
-    false = np.where(used, (loss + 2 * error < LEAST).all(1), (loss - 2 * error > UNCLEAR).any(1))
+    unused = [is_idle(*each) for each in zip(said.each, said.each_error, strict=True)]
+    false = used & (loss + 2 * error < LEAST).all(1)
+    false |= unused & (loss - 2 * error > UNCLEAR).any(1)
     return {
         "kl": prior_kl(module, batch),
         "loss": float(quick_losses(module, batch).joint.max()),

@@ -178,7 +178,8 @@ def test_one_step_tells_no_memory():
 
 def losses(each, joint, error=1e-4) -> Losses:
     each, joint = np.atleast_2d(each), np.asarray(joint)
-    return Losses((0, 1, 2), each, np.full(each.shape, error), joint, np.full(joint.shape, error))
+    errors = np.broadcast_to(error, each.shape)
+    return Losses((0, 1, 2), each, errors, joint, errors[0])
 
 
 @pytest.mark.parametrize(
@@ -201,6 +202,10 @@ def losses(each, joint, error=1e-4) -> Losses:
          "that matters at later steps"),
         (losses([[0.5, 0, 0], [0.4, 0, 0]], [1, 0, 0]), [0.1, 0.0],
          "2 of 2 latents are used: 2 hold what is new at a step"),
+        (losses([[0.5, 0, 0], [0.03, 0, 0], [0, 0, 0]], [1, 0, 0],
+                [[1e-4] * 3, [0.02] * 3, [1e-4] * 3]), [0.1, 0.0, 0.0],
+         "1 of 3 latents is used, and of 1 more that cannot be told from so few data: 1 holds what "
+         "is new at a step"),
     ],
 )  # fmt: skip
 def test_the_headline_says_what_was_found(found: Losses, predictable: list[float], expected: str):
@@ -211,6 +216,8 @@ def test_used_is_a_loss_beyond_its_error():
     loss, error = np.array([0.0009, 0.0011, 0.5, 0.5]), np.array([0.0, 0.0, 0.26, np.nan])
     assert is_felt(loss, error).tolist() == [False, True, False, False]
     assert roles(losses([[0.0009] * 3], [0] * 3), np.array([0.9])) == ["unused"]
+    for error in (0.005, np.nan):  # the loss may be as large as 0.01
+        assert roles(losses([[0.0009] * 3], [0] * 3, error), np.array([0.9])) == ["unclear"]
 
 
 def test_one_sequence_is_compared_with_its_other_steps():

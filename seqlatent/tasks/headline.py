@@ -10,6 +10,9 @@ slope 0.5).
     derived      predictable, and shown not to be felt ahead: it follows from the past and tells no
                  more
     used         predictable, and too few data to tell whether it is felt ahead
+    unused       shown not to be used: it is not felt, and its loss at every horizon is two standard
+                 errors below 0.01 nats per step
+    unclear      not felt, and too few data to tell that it is not used
 
 Where sequences are too short to look ahead, all that are used are only `used`.
 """
@@ -30,11 +33,12 @@ def memories(losses: Losses) -> np.ndarray:
 
 
 def roles(losses: Losses, predictable: np.ndarray) -> list[str]:
-    """What each latent is: state, innovation, derived, used or unused."""
+    """What each latent is: state, innovation, derived, used, unused or unclear."""
     found = []
     for k, (memory, share) in enumerate(zip(memories(losses), predictable, strict=True)):
         if memory < 0:
-            found.append("unused")
+            idle = is_idle(losses.each[k], losses.each_error[k])
+            found.append("unused" if idle else "unclear")
         elif losses.horizons == (0,):
             found.append("used")
         elif share < PREDICTABLE:
@@ -47,14 +51,21 @@ def roles(losses: Losses, predictable: np.ndarray) -> list[str]:
     return found
 
 
+def is_used(what: np.ndarray) -> np.ndarray:
+    """(Z,) bool, which roles are those of used latents."""
+    return (what != "unused") & (what != "unclear")
+
+
 def headline(losses: Losses, predictable: np.ndarray) -> str:
     """One sentence about all latents."""
     what, memory = np.array(roles(losses, predictable)), memories(losses)
-    size, used = len(what), int((what != "unused").sum())
+    size, used = len(what), int(is_used(what).sum())
     if not used:
         return _unused(losses)
     verb = "is" if used == 1 else "are"
     start = f"{used} of {counted(size, 'latent')} {verb} used"
+    if unclear := int((what == "unclear").sum()):
+        start += f", and of {unclear} more that cannot be told from so few data"
     if losses.horizons == (0,):
         return f"{start}; the sequences are too short to tell what lasts"
     furthest = losses.horizons[-1]

@@ -11,7 +11,7 @@ import pandas as pd
 from seqlatent.data.dataset import SequenceDataset
 from seqlatent.models.latent.replacing import Losses
 from seqlatent.plots import plot_inspection
-from seqlatent.tasks.headline import headline, memories, roles
+from seqlatent.tasks.headline import headline, is_used, memories, roles
 from seqlatent.text import Summary, counted, text_table
 
 if TYPE_CHECKING:
@@ -94,15 +94,15 @@ class Inspection(Summary):
 
     @property
     def roles(self) -> list[str]:
-        """What each latent is: `state`, `innovation`, `derived`, `used` (nothing more can be told)
-        or `unused`; see `seqlatent.tasks.headline`."""
+        """What each latent is: `state`, `innovation`, `derived`, `used` (nothing more can be told),
+        `unused` or `unclear` (too few data to tell); see `seqlatent.tasks.headline`."""
         return roles(self.losses, self.predictable)
 
     @property
     def used(self) -> np.ndarray:
         """(Z,) bool, which latents are used: replacing one costs at least 0.001 nats per step, and
         more than two standard errors, at some horizon."""
-        return np.array([role != "unused" for role in self.roles])
+        return is_used(np.array(self.roles))
 
     @property
     def memory(self) -> np.ndarray:
