@@ -138,3 +138,7 @@ def test_filters_of_many_sequences_move_together(monkeypatch: pytest.MonkeyPatch
     few = SequenceDataset(tuple(s.slice(0, 3) for s in data.sequences), data.targets)
     list(score_sequences(m, few, 64, num_filters=6))  # 384 particles each, 6,144 at most together
     assert sizes == [16, 11]
+    sizes.clear()
+    many = dataset(channels=60, num=5, steps=4)  # memory would grow with the channels
+    list(score_sequences(model("latent", data=many), many, 64, num_filters=6))
+    assert sizes == [2, 2, 1]

@@ -94,6 +94,7 @@ def more_particles(num_particles: int, error: float, target: float) -> int:
 
 MAX_PADDED_STEPS = 16_384  # particles x sequences x steps x channels in memory at once
 MAX_MOVED = 6_144  # particles of filters that move together: many more outgrow the caches
+MAX_VALUES = 49_152  # these particles x channels: fewer particles of more than eight channels
 
 
 class SequenceScore(NamedTuple):
@@ -200,10 +201,11 @@ def _batches(data: SequenceDataset, num_at_once: int, num_moved: int = 1) -> Ite
             costs about the same for a few particles as for hundreds.
     """
     width = num_at_once * data.num_channels
+    most_moved = min(MAX_MOVED, MAX_VALUES // data.num_channels)
     part: list[int] = []
     for i in np.argsort(data.lengths, kind="stable"):
         size, steps = len(part) + 1, min(len(data.sequences[i]), CHUNK)
-        if part and (size * steps * width > MAX_PADDED_STEPS or size * num_moved > MAX_MOVED):
+        if part and (size * steps * width > MAX_PADDED_STEPS or size * num_moved > most_moved):
             yield part
             part = []
         part.append(int(i))
