@@ -290,6 +290,18 @@ def test_paths_stop_where_the_data_stop(chain: str):
         assert paths[..., 0].max() > 1 and paths[..., 1].min() < 90
 
 
+@pytest.mark.parametrize("chain", ["running+increments", "log+running+increments"])
+def test_paths_go_on_where_the_level_of_a_series_is_beyond_the_end(chain: str):
+    """A series that has always been at the end stops there; one that is beyond does not."""
+    x = rain()
+    m = model("rnn", data=SequenceDataset.from_arrays(x), scaling=chain, emission="normal")
+    at_end = np.full((1, 50, 2), [0.0, 100.0])
+    beyond = at_end + np.random.default_rng(0).normal(size=(1, 50, 2)) + [0.0, 30.0]
+    for history, stops in ((at_end, True), (beyond, False)):
+        paths = forecast(m, SequenceDataset.from_arrays(history), 5, num_samples=50).samples
+        assert bool(paths[..., 1].max() < 100 + 1e-9) == stops
+
+
 @pytest.mark.parametrize(
     ("values", "low", "high"),
     [
@@ -306,3 +318,15 @@ def test_paths_stop_where_the_data_stop(chain: str):
 def test_where_data_stop(values: np.ndarray, low: bool, high: bool):
     (found,) = DataDescription.of(SequenceDataset.from_arrays(values), 1).channels
     assert (found.stops_low, found.stops_high) == (low, high)
+
+
+def test_some_of_the_data_stop_but_others_go_beyond(monkeypatch: pytest.MonkeyPatch):
+    """Of large data sets, some series are looked at, and ranges are those of all."""
+    monkeypatch.setattr("seqlatent.data.description.MOST_STEPS", 500)
+    values = rain()[..., :1]
+    for lowest, stops in ((0.0, True), (-3.0, False)):
+        for i in range(len(values)):  # whichever are looked at, one that is not goes beyond
+            changed = values.copy()
+            changed[i, 0] = lowest
+            (found,) = DataDescription.of(SequenceDataset.from_arrays(changed), 1).channels
+            assert found.minimum == lowest and found.stops_low == stops

@@ -117,7 +117,8 @@ class DataDescription:
         """The description of a data set.
 
         Of more than a million steps, locations, scales and spreads are those of some series, spread
-        evenly over the data, and ranges and counts are those of all.
+        evenly over the data, and ranges and counts are those of all. Values stop where those of the
+        some do, unless others go beyond.
 
         Args:
             data: for training.
@@ -269,6 +270,8 @@ def _with_ranges(
             c,
             minimum=float(low[d]),
             maximum=float(high[d]),
+            stops_low=bool(c.stops_low and low[d] == c.minimum),
+            stops_high=bool(c.stops_high and high[d] == c.maximum),
             integer=bool(whole[d]),
             num_observed=int(count[d]),
             num_missing=int(missing[d]),
@@ -314,11 +317,11 @@ def _describe(
 
 def _stops(values: np.ndarray) -> bool:
     """Whether values stop at their lowest one: it is 1 % of them or more, ten at least, and more
-    than twice as many as are next to it. (In the tail of rounded values fewer are lower.)"""
+    than twice as many as the next one. (In a tail of rounded values the lowest are the fewest.)"""
     lowest = values.min()
     above = values[values > lowest]
     if len(np.unique(above[:1000])) < 2:
-        return False  # two or three values are labels, or rare exceptions
+        return False  # a constant, or two values: labels, or rare exceptions
     here = len(values) - len(above)
     near = int((above == above.min()).sum())
     return here >= max(10, 0.01 * len(values)) and here > 2 * near

@@ -27,7 +27,9 @@ alone: with as many steps as training series had, a series is known by its own p
 
 Where many training values are exactly the lowest or the highest one, such as days without rain, the
 data stop there (`DataDescription`), and so do paths: what is drawn beyond becomes that value, as if
-the model's distribution were censored.
+the model's distribution were censored. Paths of a series whose own level lies beyond go on there,
+where scaling remembers a level (not with `global`): a larger hall sells more seats than those of
+training had.
 
 What else it costs: where a model is right, values beyond the limits, which are brought back to
 them. Of paths as long as the series were (100 steps) these are fewer than one in 10,000 of
@@ -47,6 +49,7 @@ from seqlatent.data.spread import Spread
 from seqlatent.nn.memory import Memory
 
 REACH = 7.0  # standard deviations within a series
+CLOSE = 1e-6  # of the reach: levels are sums, and rounding takes them beyond the ends
 LEAVING = 1e-4  # share of new series that may leave the range of training data, widened
 
 
@@ -92,6 +95,7 @@ class Limits(nn.Module):
         own = torch.tensor([c.spread.own_range for c in channels], dtype=low.dtype)
         ends = torch.tensor([_ends(c) for c in channels], dtype=low.dtype)
         self.register_buffer("ends", to_scale(ends.T), persistent=False)
+        self.any_end = bool(ends.isfinite().any())
         self.register_buffer("greatest", greatest, persistent=False)
         self.register_buffer("widest", factor * own / greatest, persistent=False)
         steps = max(c.num_observed + c.num_missing for c in channels)
@@ -131,9 +135,14 @@ class Limits(nn.Module):
         """(B, 1, D) values of the next step on the scale of g, those beyond the limits brought back
         to them."""
         room = memory.room * (memory.age / self.usual_age).clamp(min=1.0).sqrt()
-        low = torch.maximum(memory.centre - room, self.ends[0])
-        high = torch.minimum(memory.centre + room, self.ends[1])
-        return torch.minimum(torch.maximum(g, low), high)
+        g = torch.minimum(torch.maximum(g, memory.centre - room), memory.centre + room)
+        if not self.any_end:
+            return g
+        level, known = memory.level / memory.weight.clamp(min=1e-9), memory.weight > 0
+        lower = known & (level < self.ends[0] - CLOSE * self.reach)
+        higher = known & (level > self.ends[1] + CLOSE * self.reach)
+        g = torch.where(lower, g, torch.maximum(g, self.ends[0]))
+        return torch.where(higher, g, torch.minimum(g, self.ends[1]))
 
 
 def _ends(channel: ChannelDescription) -> tuple[float, float]:
