@@ -1,11 +1,12 @@
 """`scripts/benchmark seeds`: does a model fit and draw whatever the seed? See benchmark.py.
 
-A fit may *fail*: it, its samples or its forecasts raise something else than a refusal, or are not
-finite. Latents may *collapse*: they end unused, and no prediction is worse by 0.001 nats per step
-without their values. The first must not happen; the second must not go unsaid. What `inspect` says
-of single latents is held against the mean of four other inspections, with other noise from other
-steps. It is *false* that a latent is used where these show at all horizons that it is not, at 0.001
-nats per step, and that it is unused where they show that it matters by 0.01 at one.
+A fit may *fail*: it raises, its validation score is not finite, or its samples or forecasts are not
+finite or raise something else than a refusal. Latents may *collapse*: they end unused, and no
+prediction is worse by 0.001 nats per step without their values. The first must not happen; the
+second must not go unsaid. What `inspect` says of single latents is held against the mean of four
+other inspections, with other noise from other steps. It is *false* that a latent is used where
+these show at all horizons that it is not, at 0.001 nats per step, and that it is unused where they
+show that it matters by 0.01 at one.
 """
 
 import argparse
@@ -71,7 +72,7 @@ def run_seeds(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             say("  ".join(table[-1]))
     show(
         ["data", "model", "fits", "failed", "warned", "collapsed", "of these unwarned", "false",
-         "nats/step, worst", "best", "seconds, most"], table,
+         "validation, worst", "best", "seconds, most"], table,
     )  # fmt: skip
 
 
@@ -80,10 +81,11 @@ def fit_once(
 ) -> dict[str, Any]:
     """What a fit, its samples and its forecasts come to."""
     found: dict[str, Any] = {"error": None, "warnings": []}
+    model = CLASSES[family]()  # an unknown name ends the command
     start = time.process_time()
     try:
         with warnings_in(found["warnings"]), processor_time():
-            model = CLASSES[family]().fit(data, seed=seed, device="cpu", progress=False, **budget)
+            model.fit(data, seed=seed, device="cpu", progress=False, **budget)
         assert model.result is not None
         found |= {"seconds": time.process_time() - start, "valid": model.result.valid_score}
         if not math.isfinite(found["valid"]):

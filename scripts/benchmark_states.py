@@ -12,10 +12,10 @@ against the one that sees what it sees. A recovery of 1 equals these, 0 is a con
                base the share of the most frequent regime
 
 A model with regimes of its own is also judged by these, renamed (`own`). The table's `share` is the
-recovery by the best of the probes and the model's own regimes. Beside it, and of models without
-latents alone, stand nats per step on the fresh sequences, and how far they are below the truth;
-where the truth is scored by particles (`truth_kind`), that is known but for their error. Every fit
-has the same budget in processor time of one thread.
+recovery by the best of the probes and the model's own regimes. Beside it stand nats per step on the
+fresh sequences, and how far they are below the truth; where the truth is scored by particles
+(`truth_kind`), that is known but for their error. A model without latents has these alone. Every
+fit has the same budget in processor time of one thread.
 """
 
 import argparse
@@ -111,8 +111,8 @@ def run_states(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def measure(truth: Truth, entry: str, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Fit a model and compare its latents with the states: a row for each posterior, and one of a
-    model without latents."""
+    """Fit a model and compare its latents with the states: a row for each posterior; a single
+    one if it has no latents."""
     family, options, training = parse_model(entry)
     say(f"{truth.name}: fitting {entry} for {args.seconds:g} s, seed {args.seed}")
     model = CLASSES[family](**options)
@@ -135,9 +135,9 @@ def measure(truth: Truth, entry: str, args: argparse.Namespace) -> Iterator[dict
         "seconds": model.result.seconds,
         "steps": model.result.steps,
     }
-    nothing = {"posterior": "none", "states": []}
+    has_latents = False
     for posterior, train, test, seconds in encoded(model, truth, args):
-        nothing = None
+        has_latents = True
         of_oracle = truth.scores[seen(model, posterior)]
         row = {**fitted, "posterior": posterior, "encode_seconds": seconds}
         row["states"] = list(truth.process.state_names)
@@ -146,8 +146,8 @@ def measure(truth: Truth, entry: str, args: argparse.Namespace) -> Iterator[dict
             row[probe] = truth.probed(train, test, degree)
         row["own"] = truth.own(train, test)
         yield row
-    if nothing:
-        yield fitted | nothing
+    if not has_latents:
+        yield {**fitted, "posterior": "none", "states": []}
 
 
 def encoded(

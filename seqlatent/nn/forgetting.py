@@ -10,8 +10,8 @@ from seqlatent.nn.prepared import prepare
 from seqlatent.nn.scaling import Scaler
 
 GAPS = 0.03  # of the values begin a gap: enough for networks to learn what to do after one
-SINGLE = 2 / 3  # of the gaps are of one step, as wild values are
-LONGER = 4.0  # steps of the others, on average
+SINGLE = 2 / 3  # of the gaps are of one step for certain, as wild values are
+LONGER = 4.0  # steps of the others, on average; a quarter of these have one too
 
 
 def forget(
@@ -58,8 +58,8 @@ def learnt_channels(scaler: Scaler) -> np.ndarray:
 
 
 def _gaps(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> np.ndarray:
-    """(T, D) bool: gaps, half of them in one channel and half in all, of one step or of geometric
-    length."""
+    """(T, D) bool: gaps, of one step or of geometric length. A gap in all channels begins as often
+    as one in a given channel."""
     steps, channels = shape
     inside = np.zeros(shape, dtype=bool)
     for width in (1, channels):
