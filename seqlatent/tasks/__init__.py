@@ -131,8 +131,8 @@ rule of known processes.
 Forecasts
 ---------
 Joint sample paths of the steps after each sequence, sampled step by step. They keep within a room
-around the series' level, and stop where the training data stop, such as rain at 0,
-unless a series' own level is beyond (`seqlatent.nn.limits`): samples alone are cut, no density.
+around the series' level, and stop where the training data stop, such as rain at 0, unless the
+series' own level is beyond (`seqlatent.nn.limits`): samples alone are cut, no density.
 
 `future` holds what is known of these steps: covariates, and values of targets, empty where they are
 not known ("what if sales of one article are 40 on Friday?"). All paths have the known values, and
