@@ -84,10 +84,16 @@ def test_rows_of_numbers_and_of_regimes(states, capsys):
     assert capsys.readouterr().out.count("slow-trend  linear-gaussian") == 4
 
 
-def test_models_without_latents_are_passed_over_and_exact_ones_have_one_row(states, capsys):
+def test_models_without_latents_have_a_row_of_nats_and_exact_ones_have_one_row(states, capsys):
     rows = list(states.run_states(arguments(models=["rnn:scaling=global", "flow:scaling=global"])))
-    assert [(r["model"], r["posterior"]) for r in rows] == [("flow:scaling=global", "exact")]
-    assert "rnn has no latents" in capsys.readouterr().err
+    assert [(r["model"], r["posterior"]) for r in rows] == [
+        ("rnn:scaling=global", "none"), ("flow:scaling=global", "exact")
+    ]  # fmt: skip
+    assert rows[0]["states"] == [] and rows[0]["kind"] == "exact"
+    said = capsys.readouterr()
+    assert "rnn has no latents" in said.err
+    (line,) = (line.split() for line in said.out.splitlines() if " rnn:" in line)
+    assert float(line[4]) == pytest.approx(rows[0]["regret"], abs=1e-4)
 
 
 @pytest.mark.slow
