@@ -204,8 +204,8 @@ def losses(each, joint, error=1e-4) -> Losses:
          "2 of 2 latents are used: 2 hold what is new at a step"),
         (losses([[0.5, 0, 0], [0.03, 0, 0], [0, 0, 0]], [1, 0, 0],
                 [[1e-4] * 3, [0.02] * 3, [1e-4] * 3]), [0.1, 0.0, 0.0],
-         "1 of 3 latents is used, and of 1 more that cannot be told from so few data: 1 holds what "
-         "is new at a step"),
+         "1 of 3 latents is used (for 1 more the data are too few to tell): 1 holds what is new at "
+         "a step"),
     ],
 )  # fmt: skip
 def test_the_headline_says_what_was_found(found: Losses, predictable: list[float], expected: str):

@@ -117,8 +117,8 @@ class DataDescription:
         """The description of a data set.
 
         Of more than a million steps, locations, scales and spreads are those of some series, spread
-        evenly over the data, and ranges and counts are those of all. Values stop where those of the
-        some do, unless others go beyond.
+        evenly over the data, and ranges and counts are those of all. Values stop where those of
+        these series do, unless others go beyond.
 
         Args:
             data: for training.

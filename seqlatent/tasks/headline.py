@@ -65,7 +65,7 @@ def headline(losses: Losses, predictable: np.ndarray) -> str:
     verb = "is" if used == 1 else "are"
     start = f"{used} of {counted(size, 'latent')} {verb} used"
     if unclear := int((what == "unclear").sum()):
-        start += f", and of {unclear} more that cannot be told from so few data"
+        start += f" (for {unclear} more the data are too few to tell)"
     if losses.horizons == (0,):
         return f"{start}; the sequences are too short to tell what lasts"
     furthest = losses.horizons[-1]
